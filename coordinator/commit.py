@@ -1,0 +1,80 @@
+"""The rule about lost replies: what to do until a transaction's fate is certain.
+
+A transaction whose reply was lost is *unknown*, not failed. Its fate is found out by sending the
+identical guarded transaction again, to any member:
+
+- it succeeds now: then the first sending was lost on its way, and the guard keeps it lost;
+- it conflicts, and the entry right after the one we planned on carries our batch id: an earlier
+  sending had committed, and the result is ours;
+- it conflicts, and that entry is another's: the guard has moved for good, so that no sending, past
+  or still under way, can ever commit. Only now may the batch be planned anew.
+
+A plain read would prove nothing: a sending still under way could commit right after it.
+"""
+
+import asyncio
+import logging
+from typing import NamedTuple
+
+from coordinator.core import ledger
+from coordinator.core.plan import Plan
+from coordinator.core.transaction import KeyValue
+from coordinator.store import Committed, Conflict, NotCommitted, Rejected, Store, Unknown
+
+log = logging.getLogger(__name__)
+
+PAUSE_FIRST_S = 0.02
+PAUSE_LONGEST_S = 0.5
+
+
+class Overtaken(NamedTuple):
+    """The guard had moved: ``found`` (head, entries) brings the replica up to date.
+
+    With ``ours`` an earlier sending of this very batch had committed, and its plan is the truth;
+    without it nothing of the batch is or ever will be in the store.
+    """
+
+    found: tuple[tuple[KeyValue, ...], ...]
+    ours: bool
+
+
+async def commit(store: Store, plan: Plan) -> Committed | Overtaken:
+    """Send a plan's transaction until its fate is certain, however long that takes.
+
+    Raises NotCommitted or Rejected while no sending is in doubt: then nothing was written.
+    """
+    in_doubt = ""
+    pause_s = PAUSE_FIRST_S
+    while True:
+        try:
+            outcome = await store.commit(plan.transaction)
+        except (NotCommitted, Rejected) as refusal:
+            if not in_doubt:
+                raise
+            outcome = Unknown(str(refusal))  # this sending failed; an earlier one may not have
+        match outcome:
+            case Committed():
+                if in_doubt:
+                    log.info("batch resolved: committed now, after: %s", in_doubt)
+                return outcome
+            case Conflict(found):
+                ours = _is_ours(plan, found)
+                if in_doubt:
+                    fate = "it had committed" if ours else "it never will commit"
+                    log.info("batch resolved: %s, after: %s", fate, in_doubt)
+                return Overtaken(found, ours)
+            case Unknown(why):
+                if not in_doubt:
+                    log.warning("reply lost, sending the same transaction again: %s", why)
+                in_doubt = why
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
+
+
+def _is_ours(plan: Plan, found: tuple[tuple[KeyValue, ...], ...]) -> bool:
+    """Tell whether the entry that follows our state is this batch's own."""
+    _, entries = found
+    if plan.entry is None or not entries:
+        return False
+    first = ledger.decode(entries[0].value)
+    return (first.index, first.batch) == (plan.entry.index, plan.entry.batch)

@@ -1,0 +1,137 @@
+"""The head: the counter's one key that every change compares and rewrites.
+
+It holds what must be exact at every moment (next number, ledger index, tip of the hash chain) and
+the totals that statistics show, so that every node answers the same from one read.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+
+from coordinator.core.ledger import NO_HASH, Entry, Issued, Latency, Released, Restarted
+
+
+class Rate(NamedTuple):
+    """Requests committed in one second of the wall clock and in the second before it."""
+
+    second: int = 0
+    requests: int = 0
+    before: int = 0
+
+    def add(self, requests: int, second: int) -> "Rate":
+        """Count requests; a clock that steps back counts into the second already open."""
+        if second <= self.second:
+            return self._replace(requests=self.requests + requests)
+        return Rate(second, requests, self.requests if second == self.second + 1 else 0)
+
+    def per_second(self, second: int) -> int:
+        """Return the requests of the last whole second, seen from ``second``."""
+        if second <= self.second:
+            return self.before
+        return self.requests if second == self.second + 1 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A counter after its newest entry. ``next`` is the next fresh number; ``tip`` its hash.
+
+    ``since`` is the entry before which nothing counts any more (a reset), 0 without one.
+    ``counts`` are issued numbers by ``site:partition:type``. Totals count numbers, but for
+    ``requests`` and ``keyed``, which count calls.
+    """
+
+    start: int
+    next: int
+    index: int = 0
+    tip: str = NO_HASH
+    since: int = 0
+    gaps: int = 0
+    issued: int = 0
+    released: int = 0
+    reused: int = 0
+    requests: int = 0
+    keyed: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    latency: Latency = Latency()  # noqa: RUF009 - immutable
+    rate: Rate = Rate()  # noqa: RUF009 - immutable
+    longest_gap_ms: int = 0
+    changed_ms: int = 0
+
+    @property
+    def highest(self) -> int:
+        """Return the highest number ever issued; one below the start when there is none."""
+        return self.next - 1
+
+
+def encode(head: Head) -> bytes:
+    """Return the head's bytes for the store."""
+    return orjson.dumps(head, default=list)
+
+
+def decode(content: bytes) -> Head:
+    """Return the head that these bytes hold. Raises ValueError, TypeError or KeyError if none."""
+    fields = orjson.loads(content)
+    fields["latency"] = Latency(*fields["latency"])
+    fields["rate"] = Rate(*fields["rate"])
+    return Head(**fields)
+
+
+def advance(head: Head, entry: Entry, tip: str) -> Head:
+    """Return the head after one more entry. Reads only its arguments, changes none."""
+    next_number, gaps = head.next, head.gaps
+    issued, released, reused = head.issued, head.released, head.reused
+    requests, keyed, longest_gap_ms = head.requests, head.keyed, head.longest_gap_ms
+    counts = dict(head.counts)
+    for record in entry.records:
+        requests += 1
+        keyed += record.cause.key is not None
+        match record:
+            case Issued():
+                origin = record.cause.origin
+                name = f"{origin.site}:{origin.partition}:{origin.invoice_type}"
+                counts[name] = counts.get(name, 0) + record.quantity
+                next_number = record.first + record.fresh
+                issued += record.quantity
+                gaps -= len(record.reused)
+                reused += len(record.reused)
+                for gap in record.reused:
+                    longest_gap_ms = max(longest_gap_ms, entry.time_ms - gap.released_ms)
+            case Released():
+                released += 1
+                gaps += 1
+            case Restarted():
+                return Head(
+                    start=head.start,
+                    next=head.start,
+                    index=entry.index,
+                    tip=tip,
+                    since=entry.index,
+                    changed_ms=entry.time_ms,
+                )
+    return Head(
+        start=head.start,
+        next=next_number,
+        index=entry.index,
+        tip=tip,
+        since=head.since,
+        gaps=gaps,
+        issued=issued,
+        released=released,
+        reused=reused,
+        requests=requests,
+        keyed=keyed,
+        counts=counts,
+        latency=_add(head.latency, entry.latency),
+        rate=head.rate.add(len(entry.records), entry.time_ms // 1000),
+        longest_gap_ms=longest_gap_ms,
+        changed_ms=max(head.changed_ms, entry.time_ms),
+    )
+
+
+def _add(before: Latency, more: Latency) -> Latency:
+    return Latency(
+        before.answers + more.answers,
+        before.total_us + more.total_us,
+        max(before.peak_us, more.peak_us),
+    )

@@ -1,0 +1,106 @@
+"""The key schema: every key that the product writes, in one place.
+
+Numbers and indexes are written with 20 digits, so that the order of keys is the order of numbers.
+"""
+
+from typing import NamedTuple
+from urllib.parse import quote
+
+from coordinator.core.transaction import Delete, Range, prefix_end
+
+
+def _digits(number: int) -> bytes:
+    return b"%020d" % number
+
+
+class CounterKeys(NamedTuple):
+    """The keys of one counter, all under one prefix."""
+
+    prefix: bytes
+
+    @property
+    def head(self) -> bytes:
+        """Return the one key that every change to the counter compares and rewrites."""
+        return self.prefix + b"head"
+
+    def entry(self, index: int) -> bytes:
+        """Return the key of a ledger entry; the first has index 1."""
+        return self.prefix + b"entry/" + _digits(index)
+
+    def entries(self, first: int, limit: int = 0) -> Range:
+        """Return the range of the entries from ``first`` on."""
+        return Range(self.entry(first), prefix_end(self.prefix + b"entry/"), limit)
+
+    def gap(self, number: int) -> bytes:
+        """Return the key of a released number that waits to be issued again."""
+        return self.prefix + b"gap/" + _digits(number)
+
+    def gaps(self, first: int = 0, limit: int = 0) -> Range:
+        """Return the range of the gaps from ``first`` on."""
+        return Range(self.gap(first), prefix_end(self.prefix + b"gap/"), limit)
+
+    def gaps_up_to(self, last: int) -> Delete:
+        """Return the deletion of every gap up to and with ``last``."""
+        return Delete(self.gap(0), self.gap(last + 1))
+
+    def freed(self, number: int) -> bytes:
+        """Return the key that names the last entry which released this number."""
+        return self.prefix + b"freed/" + _digits(number)
+
+    def freed_between(self, first: int, last: int) -> Range:
+        """Return the range of ``freed`` keys from ``first`` to ``last``, both included."""
+        return Range(self.freed(first), self.freed(last + 1))
+
+    def reuse(self, index: int) -> bytes:
+        """Return the key that lists the numbers which entry ``index`` took from the gaps."""
+        return self.prefix + b"reuse/" + _digits(index)
+
+    def reuses(self, first: int, limit: int = 0) -> Range:
+        """Return the range of ``reuse`` keys from entry ``first`` on."""
+        return Range(self.reuse(first), prefix_end(self.prefix + b"reuse/"), limit)
+
+    def request_keys(self, index: int) -> bytes:
+        """Return the key of the digests of the idempotency keys in entry ``index``."""
+        return self.prefix + b"keys/" + _digits(index)
+
+    def all_request_keys(self, first: int = 0, limit: int = 0) -> Range:
+        """Return the range of digests from entry ``first`` on."""
+        return Range(self.request_keys(first), prefix_end(self.prefix + b"keys/"), limit)
+
+    def everything_but_the_ledger(self) -> tuple[Delete, ...]:
+        """Return the deletions of a reset: all that is derived; head and entries stay."""
+        folders = (b"freed/", b"gap/", b"keys/", b"reuse/")
+        return tuple(Delete(self.prefix + f, prefix_end(self.prefix + f)) for f in folders)
+
+
+def number_in(key: bytes) -> int:
+    """Return the number or index at the end of a key."""
+    return int(key[-20:])
+
+
+class Keys(NamedTuple):
+    """The keys of one installation."""
+
+    root: bytes = b"/sequence/"
+
+    def counter(self, counter: str) -> CounterKeys:
+        """Return the keys of one counter; its name may hold slashes and any characters."""
+        return CounterKeys(self.root + b"c/" + quote(counter, safe="").encode() + b"/")
+
+    @property
+    def settings(self) -> bytes:
+        """Return the key of the settings that all nodes must share."""
+        return self.root + b"settings"
+
+    def node(self, node: str) -> bytes:
+        """Return the key under a node's lease: it is there while the node lives."""
+        return self.root + b"nodes/live/" + quote(node, safe="").encode()
+
+    def known_node(self, node: str) -> bytes:
+        """Return the key that remembers a node which has once served."""
+        return self.root + b"nodes/known/" + quote(node, safe="").encode()
+
+    @property
+    def nodes(self) -> Range:
+        """Return the range of all node keys, known and live."""
+        return Range(self.root + b"nodes/", prefix_end(self.root + b"nodes/"))

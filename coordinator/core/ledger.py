@@ -1,0 +1,219 @@
+"""The ledger: what was done, for whom, from where, in entries chained by their hash.
+
+One entry is one committed batch. Its bytes in the store are its canonical form, and
+
+    hash = SHA-256(hash of the previous entry, bytes of this entry)
+
+so a change to any entry breaks every hash after it; the newest hash stands in the head.
+
+Fields are short because they are written with every number:
+
+    entry   v version  i index  p previous hash  t wall clock, ms  s next fresh number before it
+            n node  a instance  b batch  l latency [answers, total us, peak us] since this
+            instance's last entry  c origins  r records
+    origin  [site, partition, invoice type, user, address, user agent]
+    record  o operation  c its origin  q correlation  w waited, us  k key  d digest of the payload
+            m metadata; then  issue: f first fresh number  n how many (left out: 1)
+            g reused [[number, released in entry, released at ms], ...]
+            release: u number  e issued in entry  y reason
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+FORMAT_VERSION = 1
+NO_HASH = "0" * 64
+"""The hash before the first entry."""
+
+
+class LedgerFormatError(ValueError):
+    """The bytes are no entry that this version can read; the ledger needs a person."""
+
+
+class Origin(NamedTuple):
+    """Who asked, from where. ``None`` where the caller did not say."""
+
+    site: str
+    partition: str
+    invoice_type: str | None = None
+    user: str | None = None
+    address: str | None = None
+    user_agent: str | None = None
+
+
+class Cause(NamedTuple):
+    """The request behind a record."""
+
+    origin: Origin
+    correlation: str
+    waited_us: int = 0
+    key: str | None = None
+    payload: str | None = None
+    metadata: str | None = None
+
+
+class Reused(NamedTuple):
+    """A gap that was issued again: which entry had released it, and when (wall clock, ms)."""
+
+    number: int
+    released_in: int
+    released_ms: int
+
+
+class Issued(NamedTuple):
+    """Numbers went out: the reused ones first, then ``fresh`` new ones from ``first`` on.
+
+    ``first`` is the next fresh number before this record, also when ``fresh`` is 0.
+    """
+
+    cause: Cause
+    first: int
+    fresh: int
+    reused: tuple[Reused, ...] = ()
+
+    @property
+    def quantity(self) -> int:
+        """Return how many numbers went out."""
+        return len(self.reused) + self.fresh
+
+    def numbers(self) -> list[int]:
+        """Return the numbers in the order they were allocated, lowest first."""
+        return [r.number for r in self.reused] + list(range(self.first, self.first + self.fresh))
+
+
+class Released(NamedTuple):
+    """A number came back and is a gap now."""
+
+    cause: Cause
+    number: int
+    issued_in: int
+    reason: str
+
+
+class Restarted(NamedTuple):
+    """The count began anew with the next entry's number (demonstrations only)."""
+
+    cause: Cause
+
+
+Record = Issued | Released | Restarted
+
+
+class Latency(NamedTuple):
+    """How long answers took, request in to commit known, in microseconds."""
+
+    answers: int = 0
+    total_us: int = 0
+    peak_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One committed batch."""
+
+    index: int
+    previous: str
+    time_ms: int
+    next_before: int
+    node: str
+    instance: str
+    batch: str
+    latency: Latency
+    records: tuple[Record, ...]
+
+
+def chain(previous: str, content: bytes) -> str:
+    """Return the hash of an entry from the hash before it and its canonical bytes."""
+    return hashlib.sha256(bytes.fromhex(previous) + content).hexdigest()
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the canonical bytes of an entry: compact JSON in UTF-8, fields in fixed order."""
+    origins: dict[Origin, int] = {}
+    records = [
+        _encode_record(r, origins.setdefault(r.cause.origin, len(origins))) for r in entry.records
+    ]
+    return orjson.dumps(
+        {
+            "v": FORMAT_VERSION,
+            "i": entry.index,
+            "p": entry.previous,
+            "t": entry.time_ms,
+            "s": entry.next_before,
+            "n": entry.node,
+            "a": entry.instance,
+            "b": entry.batch,
+            "l": list(entry.latency),
+            "c": [list(origin) for origin in origins],
+            "r": records,
+        }
+    )
+
+
+def _encode_record(record: Record, origin: int) -> dict[str, Any]:
+    cause = record.cause
+    fields: dict[str, Any] = {"o": "", "c": origin, "q": cause.correlation, "w": cause.waited_us}
+    if cause.key is not None:
+        fields["k"] = cause.key
+        fields["d"] = cause.payload
+    if cause.metadata is not None:
+        fields["m"] = cause.metadata
+    match record:
+        case Issued(_, first, fresh, reused):
+            fields["o"] = "issue"
+            fields["f"] = first
+            if fresh != 1:
+                fields["n"] = fresh
+            if reused:
+                fields["g"] = [list(r) for r in reused]
+        case Released(_, number, issued_in, reason):
+            fields["o"] = "release"
+            fields["u"] = number
+            fields["e"] = issued_in
+            fields["y"] = reason
+        case Restarted():
+            fields["o"] = "restart"
+    return fields
+
+
+def decode(content: bytes) -> Entry:
+    """Return the entry that these bytes hold.
+
+    Raises LedgerFormatError when they are not the canonical form of an entry of this version.
+    """
+    try:
+        fields = orjson.loads(content)
+        if fields["v"] != FORMAT_VERSION:
+            raise LedgerFormatError(f"ledger format {fields['v']}, this program reads 1")
+        origins = [Origin(*origin) for origin in fields["c"]]
+        return Entry(
+            index=fields["i"],
+            previous=fields["p"],
+            time_ms=fields["t"],
+            next_before=fields["s"],
+            node=fields["n"],
+            instance=fields["a"],
+            batch=fields["b"],
+            latency=Latency(*fields["l"]),
+            records=tuple(_decode_record(r, origins) for r in fields["r"]),
+        )
+    except (KeyError, TypeError, IndexError, ValueError) as broken:
+        raise LedgerFormatError(f"not a ledger entry: {broken}") from broken
+
+
+def _decode_record(fields: dict[str, Any], origins: list[Origin]) -> Record:
+    get = fields.get
+    cause = Cause(origins[fields["c"]], fields["q"], fields["w"], get("k"), get("d"), get("m"))
+    match fields["o"]:
+        case "issue":
+            reused = tuple(Reused(*r) for r in get("g", ()))
+            return Issued(cause, fields["f"], get("n", 1), reused)
+        case "release":
+            return Released(cause, fields["u"], fields["e"], fields["y"])
+        case "restart":
+            return Restarted(cause)
+        case other:
+            raise LedgerFormatError(f"unknown operation {other!r}")

@@ -1,0 +1,356 @@
+"""Decide a batch: what the ledger will say, what the store must write, what each caller gets.
+
+The plan is a value. It changes nothing; it becomes true when its transaction commits. Within a
+batch nobody waits for anybody, so any order is right; this one needs the fewest operations:
+releases, then issues that are released at once, then the other issues. Numbers given back in a
+batch are thus taken by the same batch, and the gaps that it closes are a prefix of the gap keys.
+"""
+
+from bisect import insort
+from typing import NamedTuple
+
+import orjson
+
+from coordinator.core import head as heads
+from coordinator.core import ledger
+from coordinator.core.keys import CounterKeys
+from coordinator.core.ledger import (
+    Cause,
+    Entry,
+    Issued,
+    Latency,
+    Record,
+    Released,
+    Restarted,
+    Reused,
+)
+from coordinator.core.requests import (
+    Ask,
+    Call,
+    Done,
+    Instant,
+    Issue,
+    NeedsEntries,
+    NeedsHolder,
+    Refused,
+    Release,
+    Reply,
+    Request,
+    Reset,
+    Why,
+)
+from coordinator.core.state import CounterState, digest
+from coordinator.core.transaction import Delete, Put, Range, Transaction
+
+FIXED_OPERATIONS = 5
+"""Head, entry, reuse list, request keys, deletion of the gaps taken."""
+
+OPERATIONS_PER_RELEASE = 2
+"""The gap and the start of its history."""
+
+CATCH_UP_ENTRIES = 64
+"""How many entries a lost compare brings back; a node further behind loads the counter anew."""
+
+
+class Limits(NamedTuple):
+    """What one transaction may hold: etcd's defaults are 128 operations and 1.5 MiB."""
+
+    operations: int = 128
+    entry_bytes: int = 1_000_000
+    requests: int = 1_024
+
+
+class Author(NamedTuple):
+    """Who plans: this node, this run of it, a name for the batch, and answer times to record."""
+
+    node: str
+    instance: str
+    batch: str
+    latency: Latency = Latency()
+
+
+class Rules(NamedTuple):
+    """What the counter's series allows, and the store."""
+
+    start: int = 1
+    max_value: int = 2**53 - 1
+    limits: Limits = Limits()
+
+
+class Plan(NamedTuple):
+    """What to send and what to answer once it is committed.
+
+    ``replies`` belong to the first requests of the batch, in order; the requests after them did
+    not fit and wait for the next one. ``entry`` is None when there is nothing to record: the
+    transaction then only proves that the refusals are about the newest state.
+    """
+
+    transaction: Transaction
+    replies: tuple[Reply, ...]
+    entry: Entry | None
+    tip: str
+
+
+def plan(
+    state: CounterState,
+    keys: CounterKeys,
+    revision: int,
+    asks: list[Ask],
+    now: Instant,
+    author: Author,
+    rules: Rules,
+) -> Plan:
+    """Decide as many of these requests as fit into one transaction, at least the first.
+
+    ``revision`` is the head's revision in the store at which ``state`` is. Nothing is changed.
+    """
+    chosen = asks[: _how_many_fit(asks, state, rules.limits)]
+    batch = _Batch(state, now, rules)
+    outcomes = batch.decide(chosen)
+    entry, tip = None, state.head.tip
+    writes: tuple[Put | Delete, ...] = ()
+    if batch.records:
+        entry = Entry(
+            index=batch.index,
+            previous=state.head.tip,
+            time_ms=now.wall_ms,
+            next_before=state.head.next,
+            node=author.node,
+            instance=author.instance,
+            batch=author.batch,
+            latency=author.latency,
+            records=tuple(batch.records),
+        )
+        content = ledger.encode(entry)
+        tip = ledger.chain(state.head.tip, content)
+        new_head = heads.encode(heads.advance(state.head, entry, tip))
+        writes = (
+            Put(keys.head, new_head),
+            Put(keys.entry(entry.index), content),
+            *batch.other_writes(keys),
+        )
+    transaction = Transaction(
+        guard=keys.head,
+        expected=revision,
+        writes=writes,
+        otherwise=(Range(keys.head), keys.entries(batch.index, CATCH_UP_ENTRIES)),
+    )
+    return Plan(transaction, _replies(outcomes, entry), entry, tip)
+
+
+class _Same(NamedTuple):
+    """This request repeats the one at ``position`` of the same batch."""
+
+    position: int
+
+
+_Outcome = Record | _Same | Refused | NeedsHolder | NeedsEntries | Done
+
+
+def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]:
+    replies: list[Reply] = []
+    for outcome in outcomes:
+        match outcome:
+            case Issued() | Released() | Restarted():
+                assert entry is not None, "a record was decided, so there is an entry"  # noqa: S101
+                replies.append(Done(entry, outcome))
+            case _Same(position):
+                first = replies[position]
+                replies.append(first._replace(replayed=True) if isinstance(first, Done) else first)
+            case _:
+                replies.append(outcome)
+    return tuple(replies)
+
+
+def _how_many_fit(asks: list[Ask], state: CounterState, limits: Limits) -> int:
+    operations, size = FIXED_OPERATIONS, 0
+    gaps = len(state.gaps)
+    for position, ask in enumerate(asks[: limits.requests]):
+        if isinstance(ask.request, Reset):  # a reset is a batch of its own
+            return max(position, 1)
+        more_operations, more_size = _cost(ask.request, gaps + position)
+        operations, size = operations + more_operations, size + more_size
+        if position and (operations > limits.operations or size > limits.entry_bytes):
+            return position
+    return min(len(asks), limits.requests)
+
+
+def _cost(request: Request, gaps: int) -> tuple[int, int]:
+    """Return at most how many operations and ledger bytes a request needs.
+
+    A character of the caller's takes up to six bytes in JSON, a reused number up to 60.
+    """
+    call = request.call
+    origin = call.origin
+    text = sum(map(len, filter(None, (*call[1:2], *call[3:], *origin))))
+    operations, size = 0, 200 + 6 * text
+    match request:
+        case Issue(_, quantity, False):
+            size += 60 * min(quantity, gaps)
+        case Issue(_, quantity, True):
+            operations += OPERATIONS_PER_RELEASE * quantity
+            size += (400 + 6 * text) * quantity
+        case Release(_, _, reason):
+            operations += OPERATIONS_PER_RELEASE
+            size += 6 * len(reason)
+    return operations, size
+
+
+class _Batch:
+    """The decisions of one batch: a small sheet of working, thrown away with the plan."""
+
+    def __init__(self, state: CounterState, now: Instant, rules: Rules) -> None:
+        self.index = state.head.index + 1
+        self.records: list[Record] = []
+        self._state = state
+        self._now = now
+        self._rules = rules
+        self._next = state.head.next
+        self._taken = 0
+        """How many of the state's gaps, lowest first, have been taken."""
+        self._returned: list[Reused] = []
+        """Numbers released in this batch and not taken again, ascending."""
+
+    def decide(self, asks: list[Ask]) -> list[_Outcome]:
+        """Return the outcome of each request, in their order, and fill ``records``."""
+        outcomes: list[_Outcome | None] = self._by_key(asks)
+        for this_pass in (self._release, self._issue_and_release, self._issue, self._restart):
+            for position, ask in enumerate(asks):
+                if outcomes[position] is None:
+                    outcomes[position] = this_pass(ask)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _by_key(self, asks: list[Ask]) -> list[_Outcome | None]:
+        """Settle the requests whose idempotency key has been used before, or is used twice."""
+        outcomes: list[_Outcome | None] = [None] * len(asks)
+        first_with: dict[str, int] = {}
+        for position, ask in enumerate(asks):
+            call = ask.request.call
+            if call.key is None:
+                continue
+            first = first_with.setdefault(call.key, position)
+            if first == position:
+                outcomes[position] = self._committed_before(call.key, call.payload, ask)
+            elif call.payload == asks[first].request.call.payload:
+                outcomes[position] = _Same(first)
+            else:
+                outcomes[position] = Refused(Why.KEY_REUSED, call.key)
+        return outcomes
+
+    def _committed_before(self, key: str, payload: str | None, ask: Ask) -> _Outcome | None:
+        candidates = self._state.keys.find(digest(key))
+        known = {entry.index: entry for entry in ask.earlier}
+        if any(index not in known for index in candidates):
+            return NeedsEntries(candidates)
+        for index in candidates:
+            for record in known[index].records:
+                if record.cause.key == key:
+                    if record.cause.payload == payload:
+                        return Done(known[index], record, replayed=True)
+                    return Refused(Why.KEY_REUSED, key)
+        return None
+
+    def _release(self, ask: Ask) -> _Outcome | None:
+        request = ask.request
+        if not isinstance(request, Release):
+            return None
+        number, state = request.number, self._state
+        if not state.head.start <= number < state.head.next:
+            return Refused(Why.NEVER_ISSUED, str(number))
+        if number in state.gaps or any(r.number == number for r in self._returned):
+            return Refused(Why.ALREADY_FREE, str(number))
+        holder = ask.holder
+        if (
+            holder is None
+            or holder.origin is None
+            or not state.fresh_evidence(number, holder.read_at)
+        ):
+            return NeedsHolder(number)
+        asking = request.call.origin
+        if holder.origin[:2] != asking[:2]:
+            return Refused(Why.OTHER_OWNER, f"{holder.origin.site}/{holder.origin.partition}")
+        # The type is the number's own; a caller that releases does not name it.
+        origin = asking._replace(invoice_type=holder.origin.invoice_type)
+        cause = self._cause(request.call)._replace(origin=origin)
+        return self._give_back(cause, number, holder.issued_in, request.reason)
+
+    def _issue_and_release(self, ask: Ask) -> _Outcome | None:
+        request = ask.request
+        if not isinstance(request, Issue) or not request.release_at_once:
+            return None
+        issued = self._allocate(request)
+        if isinstance(issued, Issued):
+            cause = issued.cause._replace(key=None, payload=None, metadata=None)
+            for number in issued.numbers():
+                self._give_back(cause, number, self.index, "released automatically")
+        return issued
+
+    def _issue(self, ask: Ask) -> _Outcome | None:
+        return self._allocate(ask.request) if isinstance(ask.request, Issue) else None
+
+    def _restart(self, ask: Ask) -> _Outcome | None:
+        if not isinstance(ask.request, Reset):
+            return None
+        record = Restarted(self._cause(ask.request.call))
+        self.records.append(record)
+        return record
+
+    def _give_back(self, cause: Cause, number: int, issued_in: int, reason: str) -> Released:
+        insort(self._returned, Reused(number, self.index, self._now.wall_ms))
+        record = Released(cause, number, issued_in, reason)
+        self.records.append(record)
+        return record
+
+    def _allocate(self, request: Issue) -> Issued | Refused:
+        """Take the lowest gaps first, then fresh numbers; all of them or none."""
+        limits = self._rules.limits
+        operations, size = _cost(request, len(self._state.gaps) + len(self._returned))
+        if operations + FIXED_OPERATIONS > limits.operations or size > limits.entry_bytes:
+            return Refused(Why.TOO_LARGE, str(request.quantity))
+        free = len(self._state.gaps) - self._taken + len(self._returned)
+        fresh = max(0, request.quantity - free)
+        if self._next + fresh - 1 > self._rules.max_value:
+            return Refused(Why.EXHAUSTED, str(self._rules.max_value))
+        reused = tuple(self._take_lowest() for _ in range(request.quantity - fresh))
+        record = Issued(self._cause(request.call), self._next, fresh, reused)
+        self._next += fresh
+        self.records.append(record)
+        return record
+
+    def _take_lowest(self) -> Reused:
+        gaps = self._state.gaps
+        if self._taken < len(gaps):
+            lowest = gaps[self._taken]
+            if not self._returned or lowest.number < self._returned[0].number:
+                self._taken += 1
+                return lowest
+        return self._returned.pop(0)
+
+    def _cause(self, call: Call) -> Cause:
+        waited_us = max(0, self._now.monotonic_us - call.arrived_us)
+        return Cause(
+            call.origin, call.correlation, waited_us, call.key, call.payload, call.metadata
+        )
+
+    def other_writes(self, keys: CounterKeys) -> list[Put | Delete]:
+        """Return what the records change beside head and entry."""
+        if isinstance(self.records[0], Restarted):
+            return list(keys.everything_but_the_ledger())
+        writes: list[Put | Delete] = []
+        still_free = {gap.number for gap in self._returned}
+        closed = [n for n in self._state.gaps.numbers[: self._taken] if n not in still_free]
+        if closed:  # what is still free lies above all that is closed: the ranges never overlap
+            writes.append(keys.gaps_up_to(closed[-1]))
+        freed_now = orjson.dumps({"e": self.index, "t": self._now.wall_ms})
+        writes += [Put(keys.gap(number), freed_now) for number in sorted(still_free)]
+        released = {r.number for r in self.records if isinstance(r, Released)}
+        writes += [Put(keys.freed(number), freed_now) for number in sorted(released)]
+        issued = [r for r in self.records if isinstance(r, Issued)]
+        reused = {gap.number for record in issued for gap in record.reused} - still_free
+        if reused:
+            writes.append(Put(keys.reuse(self.index), orjson.dumps(sorted(reused))))
+        used = [r.cause.key for r in self.records if r.cause.key is not None]
+        if used:
+            digests = b"".join(digest(key).to_bytes(8, "big") for key in used)
+            writes.append(Put(keys.request_keys(self.index), digests))
+        return writes

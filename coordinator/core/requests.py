@@ -1,0 +1,115 @@
+"""What callers ask of a counter, and what the core answers. Closed and immutable."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from coordinator.core.ledger import Entry, Origin, Record
+
+
+class Instant(NamedTuple):
+    """A moment, given to the core by its shell: wall clock for records, monotonic for waits."""
+
+    wall_ms: int
+    monotonic_us: int
+
+
+class Call(NamedTuple):
+    """What every request carries, whatever it asks.
+
+    ``arrived_us`` is the monotonic microsecond at which this node took the request.
+    ``key`` is the idempotency key; ``payload`` a digest of what was asked under it, so that the
+    same key with another payload is recognised. ``metadata`` is JSON text of the caller's own.
+    """
+
+    origin: Origin
+    correlation: str
+    arrived_us: int
+    key: str | None = None
+    payload: str | None = None
+    metadata: str | None = None
+
+
+class Issue(NamedTuple):
+    """Give me the next ``quantity`` numbers; with ``release_at_once`` they become gaps again."""
+
+    call: Call
+    quantity: int = 1
+    release_at_once: bool = False
+
+
+class Release(NamedTuple):
+    """Take this number back; the next allocation may have it."""
+
+    call: Call
+    number: int
+    reason: str
+
+
+class Reset(NamedTuple):
+    """Begin the count anew. The ledger stays, and says so. For demonstrations only."""
+
+    call: Call
+
+
+Request = Issue | Release | Reset
+
+
+class Holder(NamedTuple):
+    """Evidence: who held ``number`` when the ledger stood at ``read_at``.
+
+    ``issued_in`` is the entry that issued it; 0 when nobody held it.
+    """
+
+    number: int
+    read_at: int
+    issued_in: int
+    origin: Origin | None
+
+
+class Ask(NamedTuple):
+    """A request with the evidence gathered for it so far."""
+
+    request: Request
+    holder: Holder | None = None
+    earlier: tuple[Entry, ...] = ()
+
+
+class Done(NamedTuple):
+    """The request is in the ledger: this record of this entry answers it."""
+
+    entry: Entry
+    record: Record
+    replayed: bool = False
+
+
+class Why(StrEnum):
+    """Why a request was refused; nothing was changed."""
+
+    NEVER_ISSUED = "never issued"
+    ALREADY_FREE = "already released"
+    OTHER_OWNER = "issued to another site or partition"
+    KEY_REUSED = "idempotency key used before with another payload"
+    EXHAUSTED = "sequence exhausted"
+    TOO_LARGE = "larger than one transaction of the store"
+
+
+class Refused(NamedTuple):
+    """The request cannot be; ``subject`` is the number, or the owner, that it is about."""
+
+    why: Why
+    subject: str = ""
+
+
+class NeedsHolder(NamedTuple):
+    """Read who holds this number, then ask again."""
+
+    number: int
+
+
+class NeedsEntries(NamedTuple):
+    """Read these ledger entries (one may hold this idempotency key), then ask again."""
+
+    indexes: tuple[int, ...]
+
+
+Reply = Done | Refused | NeedsHolder | NeedsEntries

@@ -1,0 +1,276 @@
+"""Reads of the ledger: who holds a number, its whole life, the newest entries, the proof.
+
+Committed entries never change, so once the head of a snapshot is known, everything before it can
+be read at leisure, from any member.
+"""
+
+import asyncio
+from typing import NamedTuple
+
+import orjson
+
+from coordinator.core import head as heads
+from coordinator.core import ledger
+from coordinator.core.head import Head
+from coordinator.core.keys import CounterKeys, number_in
+from coordinator.core.ledger import Entry, Issued, Record, Released, Restarted
+from coordinator.core.requests import Holder
+from coordinator.core.transaction import KeyValue, Range
+from coordinator.core.verify import Verdict, Verifier
+from coordinator.store import Store, StoreError
+from coordinator.store.paging import all_of
+
+ENTRIES_PAGE = 64
+RANGES_MAX = 100
+"""Ranges in one read: below the members' limit of operations."""
+
+
+class EntryMissing(StoreError):
+    """The ledger lacks an entry that it should have."""
+
+
+class Event(NamedTuple):
+    """One record of one entry, seen from a number."""
+
+    entry: Entry
+    tip: str
+    record: Record
+
+
+class Freed(NamedTuple):
+    """The last release of a number: by which entry, when (ms), and whether it is still free."""
+
+    entry: int
+    time_ms: int
+    still_free: bool
+
+
+class Page(NamedTuple):
+    """Some entries, newest first, each with its hash, and the next older index (0: no more)."""
+
+    entries: tuple[tuple[Entry, str], ...]
+    older: int
+
+
+class History:
+    """The reading side of one counter."""
+
+    def __init__(self, store: Store, keys: CounterKeys) -> None:
+        self._store = store
+        self._keys = keys
+
+    async def head(self) -> Head | None:
+        """Return the newest head; None before the first entry."""
+        (found,) = (await self._store.read(Range(self._keys.head))).found
+        return heads.decode(found[0].value) if found else None
+
+    async def entries(self, indexes: tuple[int, ...]) -> tuple[Entry, ...]:
+        """Return these entries. Raises EntryMissing."""
+        snapshot = await self._store.read(*(Range(self._keys.entry(i)) for i in indexes))
+        for index, found in zip(indexes, snapshot.found, strict=True):
+            if not found:
+                raise EntryMissing(f"ledger entry {index} is not in the store")
+        return tuple(ledger.decode(found[0].value) for found in snapshot.found)
+
+    async def holder(self, number: int) -> Holder:
+        """Return who holds a number, as of the ledger index that the answer names."""
+        head, issued_in = await self._issued_in(number)
+        read_at = head.index if head else 0
+        if not issued_in:
+            return Holder(number, read_at, 0, None)
+        (entry,) = await self.entries((issued_in,))
+        for record in reversed(entry.records):
+            if isinstance(record, Issued) and number in _numbers_in(record):
+                return Holder(number, read_at, issued_in, record.cause.origin)
+        raise EntryMissing(f"entry {issued_in} should have issued {number}, and has not")
+
+    async def _issued_in(self, number: int) -> tuple[Head | None, int]:
+        """Return the head, and the entry that issued the number to its holder; 0 for none."""
+        keys = self._keys
+        snapshot = await self._store.read(
+            Range(keys.head), Range(keys.gap(number)), Range(keys.freed(number))
+        )
+        head_found, gap, freed = snapshot.found
+        if not head_found:
+            return None, 0
+        head = heads.decode(head_found[0].value)
+        if gap or not head.start <= number < head.next:
+            return head, 0
+        if freed:
+            return head, await self._reused_in(number, orjson.loads(freed[0].value)["e"])
+        return head, await self._first_issued_in(number, head)
+
+    async def _reused_in(self, number: int, freed_in: int) -> int:
+        """Return the first entry from ``freed_in`` on that took the number from the gaps.
+
+        Every entry passed over took a lower gap, for lowest come first: the walk is short.
+        """
+        async for page in all_of(self._store, self._keys.reuses(freed_in)):
+            for kv in page:
+                if number in orjson.loads(kv.value):
+                    return number_in(kv.key)
+        raise EntryMissing(f"no entry has reused {number}, and it is no gap")
+
+    async def _first_issued_in(self, number: int, head: Head) -> int:
+        """Return the entry whose fresh numbers hold this one.
+
+        Numbers grow with entries, almost evenly: interpolation finds it in a few reads, and a
+        halving step in between bounds the search when they do not.
+        """
+        low, low_next = head.since + 1, head.start
+        high, high_next = head.index, head.next
+        halve = False
+        while low <= high:
+            guess = (low + high) // 2
+            if not halve:
+                share = (number - low_next) * (high - low) // max(1, high_next - low_next)
+                guess = min(high, low + share)
+            halve = not halve
+            (entry,) = await self.entries((guess,))
+            after = _next_after(entry)
+            if number < entry.next_before:
+                high, high_next = guess - 1, entry.next_before
+            elif number >= after:
+                low, low_next = guess + 1, after
+            else:
+                return guess
+        raise EntryMissing(f"no ledger entry has issued {number}")
+
+    async def newest(self, before: int = 0, limit: int = ENTRIES_PAGE) -> Page:
+        """Return up to ``limit`` entries older than ``before`` (0: the newest)."""
+        if not before:
+            head = await self.head()
+            before = head.index + 1 if head else 1
+        first = max(1, before - limit)
+        if before <= 1:
+            return Page((), 0)
+        span = Range(self._keys.entry(first), self._keys.entry(before))
+        (found,) = (await self._store.read(span)).found
+        return Page(tuple(_decode(kv) for kv in reversed(found)), first if first > 1 else 0)
+
+    async def freed(self, numbers: list[int]) -> dict[int, Freed]:
+        """Return the last release of those numbers that were ever released."""
+        known: dict[int, Freed] = {}
+        runs = _runs(sorted(set(numbers)))
+        for at in range(0, len(runs), RANGES_MAX // 2):
+            some = runs[at : at + RANGES_MAX // 2]
+            snapshot = await self._store.read(
+                *(self._keys.freed_between(*run) for run in some),
+                *(Range(self._keys.gap(a), self._keys.gap(b + 1)) for a, b in some),
+            )
+            free = {number_in(kv.key) for f in snapshot.found[len(some) :] for kv in f}
+            for kv in (kv for found in snapshot.found[: len(some)] for kv in found):
+                fields, number = orjson.loads(kv.value), number_in(kv.key)
+                known[number] = Freed(fields["e"], fields["t"], number in free)
+        return known
+
+    async def gaps(self, first: int, limit: int) -> tuple[int, list[int]]:
+        """Return how many gaps there are, and the lowest ones from ``first`` on."""
+        snapshot = await self._store.read(Range(self._keys.head), self._keys.gaps(first, limit))
+        head_found, found = snapshot.found
+        count = heads.decode(head_found[0].value).gaps if head_found else 0
+        return count, [number_in(kv.key) for kv in found]
+
+    async def life(self, number: int) -> list[Event]:
+        """Return everything that ever happened to a number since a reset, oldest first."""
+        keys = self._keys
+        snapshot = await self._store.read(
+            Range(keys.head), Range(keys.gap(number)), Range(keys.freed(number))
+        )
+        head_found, gap, freed = snapshot.found
+        if not head_found:
+            return []
+        head = heads.decode(head_found[0].value)
+        if not head.start <= number < head.next:
+            return []
+        if gap:
+            entry = int(orjson.loads(gap[0].value)["e"])
+        elif freed:
+            entry = await self._reused_in(number, orjson.loads(freed[0].value)["e"])
+        else:
+            entry = await self._first_issued_in(number, head)
+        events: list[Event] = []
+        while entry:
+            found_in = await self._events_in(entry, number)
+            events[:0] = found_in
+            entry = _came_from(found_in[0].record, number, entry)
+        return events
+
+    async def _events_in(self, index: int, number: int) -> list[Event]:
+        (found,) = (await self._store.read(Range(self._keys.entry(index)))).found
+        if not found:
+            raise EntryMissing(f"ledger entry {index} is not in the store")
+        entry, tip = _decode(found[0])
+        events = [Event(entry, tip, r) for r in entry.records if number in _numbers_in(r)]
+        if not events:
+            raise EntryMissing(f"entry {index} should speak of {number}, and does not")
+        return events
+
+    async def prove(self, start: int) -> Verdict:
+        """Replay the whole ledger and compare it with head and gaps of one revision.
+
+        The replay runs in a thread, page by page, so that this node goes on serving.
+        """
+        snapshot = await self._store.read(Range(self._keys.head))
+        (head_found,) = snapshot.found
+        head = heads.decode(head_found[0].value) if head_found else None
+        gap_keys = [
+            number_in(kv.key)
+            async for page in all_of(self._store, self._keys.gaps(), snapshot.revision)
+            for kv in page
+        ]
+        verifier = Verifier(head.start if head else start)
+        last = head.index if head else 0
+        ledger_then = Range(self._keys.entry(1), self._keys.entry(last + 1))
+        async for page in all_of(self._store, ledger_then, page=ENTRIES_PAGE):
+            await asyncio.to_thread(_feed, verifier, page)
+        return verifier.finish(head, gap_keys)
+
+
+def _feed(verifier: Verifier, page: tuple[KeyValue, ...]) -> None:
+    for kv in page:
+        verifier.feed(number_in(kv.key), kv.value)
+
+
+def _decode(kv: KeyValue) -> tuple[Entry, str]:
+    entry = ledger.decode(kv.value)
+    return entry, ledger.chain(entry.previous, kv.value)
+
+
+def _numbers_in(record: Record) -> "range | set[int]":
+    match record:
+        case Issued(_, first, fresh, ()):
+            return range(first, first + fresh)
+        case Issued():
+            return set(record.numbers())
+        case Released(_, number):
+            return {number}
+        case Restarted():
+            return set()
+
+
+def _came_from(record: Record, number: int, entry: int) -> int:
+    """Return the entry with the number's previous event; 0 when this was its first."""
+    match record:
+        case Issued(_, _, _, reused):
+            return next((gap.released_in for gap in reused if gap.number == number), 0)
+        case Released(_, _, issued_in):
+            return issued_in
+        case _:
+            raise EntryMissing(f"entry {entry} does not say where {number} came from")
+
+
+def _next_after(entry: Entry) -> int:
+    ends = (r.first + r.fresh for r in entry.records if isinstance(r, Issued))
+    return max(ends, default=entry.next_before)
+
+
+def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Return ascending numbers as runs ``(first, last)`` without holes."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs

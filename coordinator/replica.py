@@ -1,0 +1,146 @@
+"""A node's copy of one counter: loaded at one revision, kept up to date by ledger entries.
+
+It also holds invariant 10: what this node has once seen committed must still be in the store.
+"""
+
+from struct import iter_unpack
+
+import orjson
+
+from coordinator.core import head as heads
+from coordinator.core import ledger
+from coordinator.core.head import Head
+from coordinator.core.keys import CounterKeys, number_in
+from coordinator.core.ledger import NO_HASH, Entry, LedgerFormatError
+from coordinator.core.state import CounterState
+from coordinator.core.transaction import KeyValue, Range
+from coordinator.store import Compacted, Store, StoreError, Unavailable
+from coordinator.store.paging import all_of
+
+LOAD_TRIES = 5
+
+
+class Rewound(StoreError):
+    """The store is older than what this node has acknowledged: restored from a backup, or another
+    cluster. Allocating from it would issue numbers twice.
+    """
+
+
+class Damaged(StoreError):
+    """Head, ledger and gap keys contradict each other. ``coordinator validate`` says where."""
+
+
+class Replica:
+    """One counter's state, and the revision of its head at which the state is complete."""
+
+    def __init__(self, store: Store, keys: CounterKeys, start: int) -> None:
+        self._store = store
+        self._keys = keys
+        self._start = start
+        self._state: CounterState | None = None
+        self._seen = (0, NO_HASH)
+        self.revision = 0
+
+    async def state(self) -> CounterState:
+        """Return the counter's state, loading it the first time. Raises StoreError."""
+        if self._state is None:
+            self._state = await self._load()
+        return self._state
+
+    def advance(self, entry: Entry, tip: str, revision: int) -> None:
+        """Take over an entry that this node has just committed."""
+        if self._state is None:
+            raise RuntimeError("an entry was planned on a replica that is not loaded")
+        self._state.apply(entry, tip)
+        self._seen = (entry.index, tip)
+        self.revision = revision
+
+    async def catch_up(self, found: tuple[tuple[KeyValue, ...], ...]) -> None:
+        """Take over what a conflict returned: the head, and the entries after ours.
+
+        Raises Rewound when they do not continue what this node knows.
+        """
+        head_found, entries = found
+        if self._state is None or not head_found:
+            self.forget()
+            return  # the next load judges it
+        head = _decode_head(head_found[0].value)
+        state = self._state
+        self._state = None  # half-applied entries must not be planned on
+        if head.index < state.head.index:
+            raise self._rewound(head)
+        for kv in entries:
+            try:
+                state.apply(ledger.decode(kv.value), ledger.chain(state.head.tip, kv.value))
+            except (LedgerFormatError, ValueError) as broken:
+                raise self._rewound(head) from broken
+        if state.head.index != head.index:
+            return  # further behind than one conflict brings: loading anew is quicker
+        if state.head != head or len(state.gaps) != head.gaps:
+            raise self._rewound(head)
+        self._state = state
+        self._seen = (head.index, head.tip)
+        self.revision = head_found[0].revision
+
+    def forget(self) -> None:
+        """Load anew before the next plan."""
+        self._state = None
+
+    def _rewound(self, head: Head) -> Rewound:
+        index, tip = self._seen
+        return Rewound(
+            f"the store's ledger is at entry {head.index}, and does not continue entry {index} "
+            f"(hash {tip[:16]}…) that this node has seen committed. Was etcd restored from a "
+            "backup, or is this another cluster? No number is issued until this is resolved."
+        )
+
+    async def _load(self) -> CounterState:
+        for _ in range(LOAD_TRIES):
+            try:
+                return await self._load_at_one_revision()
+            except Compacted:
+                continue  # a slow load lost its revision; the next one is quicker
+        raise Unavailable("the counter could not be loaded before its revision was compacted")
+
+    async def _load_at_one_revision(self) -> CounterState:
+        keys = self._keys
+        snapshot = await self._store.read(Range(keys.head), keys.entries(self._seen[0] + 1, 1))
+        head_found, next_entry = snapshot.found
+        head = Head(start=self._start, next=self._start)
+        if head_found:
+            head = _decode_head(head_found[0].value)
+        self._check_continues(head, next_entry)
+        state = CounterState(head)
+        async for page in all_of(self._store, keys.gaps(), snapshot.revision):
+            for kv in page:
+                freed = orjson.loads(kv.value)
+                state.gaps.add(number_in(kv.key), freed["e"], freed["t"])
+        async for page in all_of(self._store, keys.all_request_keys(), snapshot.revision):
+            for kv in page:
+                index = number_in(kv.key)
+                for (digest,) in iter_unpack(">Q", kv.value):
+                    state.keys.add(digest, index)
+        if len(state.gaps) != head.gaps:
+            raise Damaged(
+                f"the head counts {head.gaps} gaps, the store has {len(state.gaps)} gap keys: "
+                "run `coordinator validate` to see which"
+            )
+        self._seen = (head.index, head.tip)
+        self.revision = head_found[0].revision if head_found else 0
+        return state
+
+    def _check_continues(self, head: Head, next_entry: tuple[KeyValue, ...]) -> None:
+        index, tip = self._seen
+        if head.index < index or (head.index == index and head.tip != tip):
+            raise self._rewound(head)
+        if index and head.index > index:
+            following = ledger.decode(next_entry[0].value) if next_entry else None
+            if following is None or following.previous != tip:
+                raise self._rewound(head)
+
+
+def _decode_head(content: bytes) -> Head:
+    try:
+        return heads.decode(content)
+    except (ValueError, TypeError, KeyError) as broken:
+        raise Damaged(f"the counter's head cannot be read: {broken}") from broken

@@ -1,0 +1,311 @@
+"""One queue for each counter: requests that wait while a commit is under way form the next batch.
+
+No timer: an idle counter commits a request at once, a busy one fills its batches by itself. One
+task serves one counter, so that a batch is planned on the outcome of the one before.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from coordinator.commit import Overtaken, commit
+from coordinator.core.keys import CounterKeys
+from coordinator.core.ledger import Entry, Latency
+from coordinator.core.plan import Author, Plan, Rules, plan
+from coordinator.core.requests import (
+    Ask,
+    Done,
+    Instant,
+    NeedsEntries,
+    NeedsHolder,
+    Refused,
+    Release,
+    Request,
+)
+from coordinator.history import History
+from coordinator.replica import Replica
+from coordinator.store import Committed, Rejected, Store, StoreError
+
+log = logging.getLogger(__name__)
+
+PAUSE_FIRST_S = 0.02
+PAUSE_LONGEST_S = 0.5
+SWEEP_S = 0.05
+"""How exact deadlines are."""
+
+Answer = Done | Refused
+
+
+class Node(NamedTuple):
+    """Who this process is: its configured name, and a name for this run of it."""
+
+    node: str
+    instance: str
+
+
+class Bounds(NamedTuple):
+    """How much may wait, and how long."""
+
+    queue_max: int = 20_000
+    deadline_s: float = 10.0
+
+
+class NotServed(Exception):
+    """For certain nothing was allocated or changed; asking again is safe."""
+
+
+class Overloaded(NotServed):
+    """The queue is full."""
+
+
+class TooLate(NotServed):
+    """The deadline passed while the request was still waiting for its turn."""
+
+
+class StoreDown(NotServed):
+    """The deadline passed, or the request was refused, because the store cannot serve."""
+
+
+class OutcomeUnknown(Exception):
+    """The deadline passed while the commit was in doubt: it may or may not come to be."""
+
+
+class _Pending:
+    """A request that waits, with its caller's future and the evidence gathered for it."""
+
+    __slots__ = ("ask", "deadline", "reply", "sent")
+
+    def __init__(self, ask: Ask, reply: asyncio.Future[Answer], deadline: float) -> None:
+        self.ask = ask
+        self.reply = reply
+        self.deadline = deadline
+        self.sent = False
+
+
+class Watcher(NamedTuple):
+    """What a sequencer tells its surroundings: for metrics, never for decisions."""
+
+    answered: Callable[[list[int]], None]  # microseconds from arrival to answer
+    committed: Callable[[Entry], None]
+    lost_compare: Callable[[], None]
+
+
+class Sequencer:
+    """Serves one counter, from ``start`` to ``stop``."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: CounterKeys,
+        node: Node,
+        rules: Rules,
+        bounds: Bounds,
+        now: Callable[[], Instant],
+        watcher: Watcher,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._node = node
+        self._rules = rules
+        self._bounds = bounds
+        self._now = now
+        self._watcher = watcher
+        self._replica = Replica(store, keys, rules.start)
+        self._history = History(store, keys)
+        self._queue: deque[_Pending] = deque()
+        self._open: deque[_Pending] = deque()  # by deadline; holds answered ones until a sweep
+        self._work = asyncio.Event()
+        self._latency = Latency()
+        self._helpers: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.trouble = ""
+        """Why nothing can be committed just now; empty when all is well."""
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._task = asyncio.create_task(self._run(), name=f"sequencer {self._keys.prefix!r}")
+
+    def submit(self, request: Request) -> asyncio.Future[Answer]:
+        """Queue a request; the future brings its answer, or NotServed, or OutcomeUnknown.
+
+        Raises Overloaded at once when too many wait already.
+        """
+        if self._stopping:
+            raise StoreDown("this node is stopping; ask another one")
+        if len(self._queue) >= self._bounds.queue_max:
+            raise Overloaded(f"{self._bounds.queue_max} requests wait already")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._bounds.deadline_s
+        pending = _Pending(Ask(request), loop.create_future(), deadline)
+        self._open.append(pending)
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+        if isinstance(request, Release):  # it cannot be decided without knowing who holds it
+            self._gather(pending, NeedsHolder(request.number))
+        else:
+            self._enqueue(pending)
+        return pending.reply
+
+    async def stop(self, grace_s: float) -> None:
+        """Serve what waits, for so long at most; then tell the rest that it was not served."""
+        self._stopping = True
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + grace_s
+        while any(not p.reply.done() for p in self._open) and loop.time() < ends:
+            await asyncio.sleep(SWEEP_S)
+        tasks = [task for task in (self._task, *self._helpers) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._expire(before=float("inf"))
+
+    async def _run(self) -> None:
+        pause_s = PAUSE_FIRST_S
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            batch = self._take()
+            try:
+                if batch:
+                    await self._serve(batch)
+                    self._set_trouble("")
+                pause_s = PAUSE_FIRST_S
+            except Rejected as refusal:
+                self._set_trouble(f"etcd will never take this transaction: {refusal}")
+                self._fail([p for p in batch if p.sent], StoreDown(self.trouble))
+            except StoreError as down:
+                self._set_trouble(str(down))
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
+            except Exception as bug:
+                log.exception("a batch failed on an error in this program; loading anew")
+                self._replica.forget()
+                self._fail([p for p in batch if p.sent], OutcomeUnknown("an error in this program"))
+                self._fail(batch, bug)
+            self._put_back(batch)
+
+    def _take(self) -> list[_Pending]:
+        """Return the requests of the next batch, without those whose caller has been told."""
+        queue, limit = self._queue, self._rules.limits.requests
+        batch: list[_Pending] = []
+        while queue and len(batch) < limit:
+            pending = queue.popleft()
+            if not pending.reply.done():
+                batch.append(pending)
+        return batch
+
+    async def _serve(self, batch: list[_Pending]) -> None:
+        """Plan and commit once; whoever has no answer yet is left in ``batch``."""
+        state = await self._replica.state()
+        author = Author(*self._node, secrets.token_hex(6), self._latency)
+        asks = [pending.ask for pending in batch]
+        revision = self._replica.revision
+        planned = plan(state, self._keys, revision, asks, self._now(), author, self._rules)
+        served = batch[: len(planned.replies)]
+        for pending in served:
+            pending.sent = True
+        fate = await commit(self._store, planned)
+        # What is committed is answered first: no later trouble may put it into the queue again.
+        if isinstance(fate, Committed) or fate.ours:
+            del batch[: len(served)]
+            self._answer(served, planned)
+        match fate:
+            case Committed(revision):
+                if planned.entry is not None:
+                    self._replica.advance(planned.entry, planned.tip, revision)
+            case Overtaken(found):
+                self._watcher.lost_compare()
+                await self._replica.catch_up(found)
+
+    def _answer(self, served: list[_Pending], planned: Plan) -> None:
+        now_us = self._now().monotonic_us
+        waits: list[int] = []
+        for pending, reply in zip(served, planned.replies, strict=True):
+            pending.sent = False
+            if isinstance(reply, NeedsHolder | NeedsEntries):
+                self._gather(pending, reply)
+                continue
+            if not pending.reply.done():
+                pending.reply.set_result(reply)
+            waits.append(now_us - pending.ask.request.call.arrived_us)
+        if planned.entry is not None:
+            self._latency = Latency()
+            self._watcher.committed(planned.entry)
+        if waits:
+            before = self._latency
+            self._latency = Latency(
+                before.answers + len(waits),
+                before.total_us + sum(waits),
+                max(before.peak_us, *waits),
+            )
+            self._watcher.answered(waits)
+
+    def _enqueue(self, pending: _Pending) -> None:
+        self._queue.append(pending)
+        self._work.set()
+
+    def _put_back(self, batch: list[_Pending]) -> None:
+        for pending in batch:
+            pending.sent = False
+        self._queue.extendleft(reversed(batch))
+        if self._queue:
+            self._work.set()
+
+    def _fail(self, batch: list[_Pending], error: Exception) -> None:
+        for pending in batch:
+            if not pending.reply.done():
+                pending.reply.set_exception(error)
+
+    def _gather(self, pending: _Pending, needs: NeedsHolder | NeedsEntries) -> None:
+        task = asyncio.create_task(self._read_first(pending, needs))
+        self._helpers.add(task)
+        task.add_done_callback(self._helpers.discard)
+
+    async def _read_first(self, pending: _Pending, needs: NeedsHolder | NeedsEntries) -> None:
+        """Read what the plan needs to know of the ledger, then hand the request in again."""
+        try:
+            match needs:
+                case NeedsHolder(number):
+                    holder = await self._history.holder(number)
+                    pending.ask = pending.ask._replace(holder=holder)
+                case NeedsEntries(indexes):
+                    earlier = await self._history.entries(indexes)
+                    pending.ask = pending.ask._replace(earlier=earlier)
+        except StoreError as down:  # the plan will ask for it again; the deadline bounds that
+            log.warning("ledger cannot be read: %s", down)
+            await asyncio.sleep(PAUSE_LONGEST_S)
+        if not pending.reply.done():
+            self._enqueue(pending)
+
+    def _set_trouble(self, trouble: str) -> None:
+        if trouble and not self.trouble:
+            log.error("nothing can be committed: %s", trouble)
+        if self.trouble and not trouble:
+            log.info("committing again")
+        self.trouble = trouble
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._expire(before=loop.time())
+        self._sweeper = loop.call_later(SWEEP_S, self._sweep) if self._open else None
+
+    def _expire(self, before: float) -> None:
+        """Tell the callers whose deadline has passed; forget those that have their answer."""
+        while self._open and (self._open[0].reply.done() or self._open[0].deadline <= before):
+            pending = self._open.popleft()
+            if pending.reply.done():
+                continue
+            if pending.sent:
+                error: Exception = OutcomeUnknown("the commit was still in doubt at the deadline")
+            elif self.trouble:
+                error = StoreDown(self.trouble)
+            else:
+                error = TooLate("other requests took the time")
+            pending.reply.set_exception(error)

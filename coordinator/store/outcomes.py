@@ -1,0 +1,49 @@
+"""What an answer of etcd, or its absence, says about a transaction: one table, in one place.
+
+The gateway reports gRPC's codes in ``code`` and a text in ``message``; the HTTP status differs by
+version and says nothing more. Whatever is not known to mean *not committed* means *unknown*.
+Sources: etcd ``api/v3rpc/rpctypes/error.go``, ``server/etcdserver/v3_server.go``.
+"""
+
+from typing import Any
+
+import orjson
+
+from coordinator.store import NotCommitted, Rejected, Unknown
+
+INVALID_ARGUMENT = 3
+NOT_FOUND = 5
+PERMISSION_DENIED = 7
+OUT_OF_RANGE = 11
+UNAUTHENTICATED = 16
+
+_HTTP_SERVER_ERROR = 500
+
+
+def error_of(status: int, body: bytes) -> dict[str, Any]:
+    """Return ``code`` and ``message`` of an error answer; code 0 when it is not the gateway's."""
+    try:
+        fields = orjson.loads(body)
+        return {"code": int(fields["code"]), "message": str(fields["message"])}
+    except (ValueError, KeyError, TypeError):
+        text = body[:200].decode("utf-8", "replace").strip()
+        return {"code": 0, "message": f"HTTP {status}: {text or 'no text'}"}
+
+
+def outcome_of(status: int, body: bytes) -> Unknown:
+    """Return Unknown, or raise NotCommitted or Rejected, for a transaction's error answer."""
+    error = error_of(status, body)
+    code, message = error["code"], error["message"]
+    match code:
+        case 0 if status < _HTTP_SERVER_ERROR:
+            raise NotCommitted(f"this is no etcd gateway: {message}")
+        case 3:  # INVALID_ARGUMENT: too many operations, request too large, duplicate key
+            raise Rejected(message)
+        case 5 | 7 | 16:  # NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED: checked before proposing
+            raise NotCommitted(message)
+        case 8 if "too many requests" in message:  # refused before it was proposed
+            raise NotCommitted(message)
+        case 8 if "larger than max" in message:  # gRPC's own limit, before etcd saw it
+            raise Rejected(message)
+        case _:  # 1, 2, 4, 14, "database space exceeded" and whatever a later version invents
+            return Unknown(message)

@@ -45,6 +45,14 @@ class Freed(NamedTuple):
     still_free: bool
 
 
+class GapPage(NamedTuple):
+    """How many gaps there are, the lowest of all, and some of them, ascending."""
+
+    total: int
+    lowest: int | None
+    numbers: list[int]
+
+
 class Page(NamedTuple):
     """Some entries, newest first, each with its hash, and the next older index (0: no more)."""
 
@@ -164,12 +172,17 @@ class History:
                 known[number] = Freed(fields["e"], fields["t"], number in free)
         return known
 
-    async def gaps(self, first: int, limit: int) -> tuple[int, list[int]]:
-        """Return how many gaps there are, and the lowest ones from ``first`` on."""
-        snapshot = await self._store.read(Range(self._keys.head), self._keys.gaps(first, limit))
-        head_found, found = snapshot.found
-        count = heads.decode(head_found[0].value).gaps if head_found else 0
-        return count, [number_in(kv.key) for kv in found]
+    async def gaps(self, first: int, limit: int) -> GapPage:
+        """Return the gaps from ``first`` on, lowest first."""
+        snapshot = await self._store.read(
+            Range(self._keys.head), self._keys.gaps(limit=1), self._keys.gaps(first, limit)
+        )
+        head_found, lowest, found = snapshot.found
+        return GapPage(
+            total=heads.decode(head_found[0].value).gaps if head_found else 0,
+            lowest=number_in(lowest[0].key) if lowest else None,
+            numbers=[number_in(kv.key) for kv in found],
+        )
 
     async def life(self, number: int) -> list[Event]:
         """Return everything that ever happened to a number since a reset, oldest first."""

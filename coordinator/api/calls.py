@@ -1,0 +1,165 @@
+"""From an HTTP request to a request of the core, and from its outcome to an answer or a problem."""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Awaitable
+from functools import lru_cache
+
+import orjson
+from aiohttp import web
+
+from coordinator.api import problems
+from coordinator.api.problems import FieldError, Problem
+from coordinator.config import Settings
+from coordinator.core.ledger import Origin
+from coordinator.core.requests import Call, Done, Refused, Why
+from coordinator.counters import now
+from coordinator.sequencer import Answer, NotServed, OutcomeUnknown, Overloaded, StoreDown, TooLate
+
+REQUEST_ID = "X-Request-Id"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+USER = "X-User"
+USER_AGENT_MAX = 200
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,128}")
+_USER = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+_REFUSALS = {
+    Why.NEVER_ISSUED: (
+        problems.NEVER_ISSUED,
+        "Number {} was never issued. Check the number; /api/v1/sequence/stats has the highest.",
+    ),
+    Why.ALREADY_FREE: (
+        problems.ALREADY_FREE,
+        "Number {} is a gap already and waits to be issued again; nothing needs to be done.",
+    ),
+    Why.OTHER_OWNER: (
+        problems.OTHER_OWNER,
+        "The number was issued to {}; only that site and partition can release it.",
+    ),
+    Why.KEY_REUSED: (
+        problems.KEY_REUSED,
+        "Key {!r} was used for another request. Use a new key for a new request.",
+    ),
+    Why.EXHAUSTED: (
+        problems.EXHAUSTED,
+        "The series ends at {} and has too few numbers left. Ask for fewer, or extend the series.",
+    ),
+    Why.TOO_LARGE: (
+        problems.TOO_LARGE,
+        "{} numbers do not fit into one transaction of the store. Ask for fewer at a time.",
+    ),
+}
+
+
+class Caller:
+    """Names requests and their origins for one node."""
+
+    def __init__(self, settings: Settings, instance: str) -> None:
+        self._settings = settings
+        self._instance = instance
+        self._serial = itertools.count(1)
+
+    def name_request(self, request: web.Request) -> str:
+        """Return the request's own id, or a new one. Raises Problem when it is malformed."""
+        given = request.headers.get(REQUEST_ID)
+        if given is None:
+            given = f"{self._instance}-{next(self._serial):x}"
+        elif not _TOKEN.fullmatch(given):
+            raise _bad_header(REQUEST_ID, "1 to 128 visible ASCII characters")
+        request["id"] = given
+        return given
+
+    def check_names(self, site: str, partition: str, invoice_type: str | None = None) -> None:
+        """Raise Problem for a name that is not configured."""
+        settings = self._settings
+        checks = [("siteId", site, settings.sites), ("partitionId", partition, settings.partitions)]
+        if invoice_type is not None:
+            checks.append(("invoiceType", invoice_type, settings.invoice_types))
+        errors = [
+            FieldError(field, f"{value!r} is not configured; known are {', '.join(known)}")
+            for field, value, known in checks
+            if value not in known
+        ]
+        if errors:
+            detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
+            raise Problem(problems.UNKNOWN_NAME, f"{detail}. Nothing was allocated.", tuple(errors))
+        if invoice_type == "simulated" and not settings.simulated_enabled:
+            raise Problem(problems.SWITCHED_OFF, "Simulated invoices get no numbers here.")
+
+    def call(
+        self,
+        request: web.Request,
+        site: str,
+        partition: str,
+        invoice_type: str | None,
+        request_id: str | None = None,
+        payload: object = None,
+        metadata: str | None = None,
+    ) -> Call:
+        """Return what the core needs to know of an HTTP request. Raises Problem."""
+        headers = request.headers
+        user = headers.get(USER)
+        if user is not None and not _USER.fullmatch(user):
+            raise _bad_header(USER, "1 to 100 printable characters")
+        agent = headers.get("User-Agent")
+        origin = _origin(site, partition, invoice_type, user, request.remote, agent)
+        key = headers.get(IDEMPOTENCY_KEY)
+        if key is not None:
+            if not _TOKEN.fullmatch(key):
+                raise _bad_header(IDEMPOTENCY_KEY, "1 to 128 visible ASCII characters")
+            if request_id is not None and request_id != key:
+                raise _bad_header(IDEMPOTENCY_KEY, "the same as requestId, or left out")
+        else:
+            key = request_id
+        digest = None if key is None else _digest(request.path, origin[:3], payload, metadata)
+        return Call(origin, request["id"], now().monotonic_us, key, digest, metadata)
+
+
+@lru_cache(maxsize=4096)
+def _origin(
+    site: str,
+    partition: str,
+    invoice_type: str | None,
+    user: str | None,
+    address: str | None,
+    agent: str | None,
+) -> Origin:
+    if agent is not None:
+        agent = "".join(c for c in agent[:USER_AGENT_MAX] if c.isprintable())
+    return Origin(site, partition, invoice_type, user, address, agent)
+
+
+def _digest(*payload: object) -> str:
+    return hashlib.sha256(orjson.dumps(payload)).hexdigest()[:16]
+
+
+def _bad_header(name: str, wanted: str) -> Problem:
+    return Problem(
+        problems.MALFORMED, f"{name}: must be {wanted}.", (FieldError(name, f"must be {wanted}"),)
+    )
+
+
+async def done(answer: Awaitable[Answer]) -> Done:
+    """Wait for the outcome of a request. Raises Problem for everything but success."""
+    try:
+        outcome = await answer
+    except (Overloaded, TooLate) as busy:
+        detail = f"Nothing was allocated: {busy}. Try again, best with an idempotency key."
+        raise Problem(problems.BUSY, detail) from None
+    except StoreDown as down:
+        detail = f"Nothing was allocated: {down}. Try again, or ask another node."
+        raise Problem(problems.STORE_UNAVAILABLE, detail) from None
+    except OutcomeUnknown as unknown:
+        detail = (
+            f"It is not known whether this was done: {unknown}. Repeat with the same idempotency "
+            "key to get the one answer; without a key, look the request id up in the audit."
+        )
+        raise Problem(problems.OUTCOME_UNKNOWN, detail) from None
+    if isinstance(outcome, Refused):
+        kind, sentence = _REFUSALS[outcome.why]
+        raise Problem(kind, sentence.format(outcome.subject))
+    return outcome
+
+
+__all__ = ["Caller", "NotServed", "done"]

@@ -1,0 +1,184 @@
+"""What callers may send: models at the edge, strict, with an error that names the field."""
+
+import json
+from typing import Annotated, Any, Self, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from yarl import URL
+
+from coordinator.api.problems import MALFORMED, UNSUPPORTED, FieldError, Problem
+
+METADATA_BYTES_MAX = 4_096
+NUMBER_MAX = 2**63 - 1
+
+Name = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
+Token = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
+# Any text a person would write: no control characters, no line breaks that forge log lines.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE),
+]
+Model = TypeVar("Model", bound="Input")
+
+
+class Input(BaseModel):
+    """Names as the callers write them; nothing unknown, nothing converted in silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Query(Input):
+    """A query: everything comes as text, so numbers may be converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+    @classmethod
+    def parse(cls, url: URL) -> Self:
+        """Return the query of an address. Raises Problem."""
+        fields: dict[str, str] = {}
+        for name, value in url.query.items():
+            if name in fields:
+                raise _malformed([FieldError(name, "given more than once")])
+            fields[name] = value
+        return _validated(cls, fields)
+
+
+class NextQuery(Query):
+    """``GET /api/v1/sequence/next``."""
+
+    siteId: Name
+    partitionId: Name
+    invoiceType: Name
+    count: Annotated[int, Field(ge=1, le=100)] = 1
+    requestId: Token | None = None
+
+
+class NextBody(Input):
+    """``POST /api/v1/sequence/next``."""
+
+    siteId: Name
+    partitionId: Name
+    invoiceType: Name
+    count: Annotated[int, Field(ge=1, le=10_000)] = 1
+    requestId: Token | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class ReleaseBody(Input):
+    """``POST /api/v1/sequence/release``."""
+
+    sequenceNumber: Annotated[int, Field(ge=1, le=NUMBER_MAX)]
+    siteId: Name
+    partitionId: Name
+    reason: Text
+    requestId: Token | None = None
+
+
+class AuditQuery(Query):
+    """``GET /api/v1/sequence/audit``."""
+
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,400}$")] | None = None
+    siteId: Name | None = None
+    partitionId: Name | None = None
+    invoiceType: Name | None = None
+    operationType: Name | None = None
+
+
+class GapsQuery(Query):
+    """``GET /api/v1/sequence/gaps``: the gaps from ``start`` on."""
+
+    start: Annotated[int, Field(ge=0, le=NUMBER_MAX)] = 0
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 1_000
+
+
+class NumberPath(Query):
+    """``GET /api/v1/sequence/audit/{number}``."""
+
+    number: Annotated[int, Field(ge=1, le=NUMBER_MAX)]
+
+
+class ConcurrentQuery(Query):
+    """``POST /api/v1/demo/concurrent``."""
+
+    threads: Annotated[int, Field(ge=1, le=64)] = 4
+    requestsPerThread: Annotated[int, Field(ge=1, le=1_000)] = 25
+
+
+class LoadTestQuery(Query):
+    """``POST /api/v1/demo/load-test``."""
+
+    totalRequests: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    concurrentThreads: Annotated[int, Field(ge=1, le=256)] = 10
+
+
+class NothingQuery(Query):
+    """An address without a query."""
+
+
+async def body_of(request: web.Request, model: type[Model]) -> Model:
+    """Return the JSON body of a request. Raises Problem."""
+    if request.content_type not in {"application/json", "application/octet-stream"}:
+        detail = f"Send the body as application/json, not {request.content_type}."
+        raise Problem(UNSUPPORTED, detail)
+    content = await request.read()
+    try:
+        fields = json.loads(content, object_pairs_hook=_each_once, parse_constant=_no_constant)
+        orjson.dumps(fields)  # refuses what no other JSON reader could take: lone surrogates
+    except FieldRepeated as repeated:
+        raise _malformed([FieldError(str(repeated), "given more than once")]) from None
+    except (ValueError, TypeError, RecursionError) as broken:
+        raise Problem(MALFORMED, f"The body is no JSON: {broken}.") from None
+    if not isinstance(fields, dict):
+        raise Problem(MALFORMED, "The body must be a JSON object.")
+    return _validated(model, fields)
+
+
+class FieldRepeated(ValueError):
+    """An object names a field twice; the message is its name."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise FieldRepeated(next(name for name in names if names.count(name) > 1))
+    return fields
+
+
+def _no_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as invalid:
+        errors = []
+        for error in invalid.errors(include_url=False, include_context=False):
+            field = ".".join(str(part) for part in error["loc"])
+            message = error["msg"]
+            if error["type"] == "extra_forbidden":
+                known = ", ".join(model.model_fields)
+                message = f"unknown field; known are {known}"
+            errors.append(FieldError(field, message))
+        raise _malformed(errors) from None
+
+
+def _malformed(errors: list[FieldError]) -> Problem:
+    detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
+    return Problem(MALFORMED, f"{detail}.", tuple(errors))
+
+
+def metadata_text(metadata: dict[str, Any] | None) -> str | None:
+    """Return the caller's metadata as JSON text. Raises Problem when it is too large."""
+    if metadata is None:
+        return None
+    text = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS)
+    if len(text) > METADATA_BYTES_MAX:
+        message = f"{len(text)} bytes of JSON; at most {METADATA_BYTES_MAX}"
+        raise _malformed([FieldError("metadata", message)])
+    return text.decode()

@@ -1,0 +1,117 @@
+"""For operators and their tools: liveness, readiness, metrics, the cluster."""
+
+import asyncio
+import time
+
+from aiohttp import web
+
+from coordinator.api.inputs import NothingQuery
+from coordinator.api.sequence import iso, json_answer
+from coordinator.api.views import read
+from coordinator.config import Settings
+from coordinator.core.keys import Keys
+from coordinator.counters import Counters
+from coordinator.jobs.membership import Membership
+from coordinator.metrics import Metrics
+from coordinator.overview import nodes_of, overview
+from coordinator.store import Store, StoreError
+
+READY_WITHIN_S = 3.0
+
+
+class Operations:
+    """Handlers that tell how this node and its cluster are."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        keys: Keys,
+        counters: Counters,
+        membership: Membership,
+        metrics: Metrics,
+        names: tuple[str, ...],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._keys = keys
+        self._counters = counters
+        self._membership = membership
+        self._metrics = metrics
+        self._names = names
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of these handlers."""
+        return [
+            web.get("/livez", self.livez),
+            web.get("/readyz", self.readyz),
+            web.get("/metrics", self.metrics),
+            web.get("/api/v1/cluster", self.cluster),
+        ]
+
+    async def livez(self, _: web.Request) -> web.Response:
+        """Answer, without touching etcd: this process runs."""
+        return web.Response(text="ok\n")
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        """Answer 200 if this node can serve: it has joined, and etcd answers a linearizable read.
+
+        ``?verbose`` adds one line for each check.
+        """
+        checks = {"joined": self._membership.trouble, "commits": self._counters.trouble}
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                await self._store.read(self._keys.nodes)
+            checks["etcd"] = ""
+        except StoreError as down:
+            checks["etcd"] = str(down)
+        except TimeoutError:
+            checks["etcd"] = f"no answer within {READY_WITHIN_S:g} s"
+        failed = {name: why for name, why in checks.items() if why}
+        lines = [f"{name}: {why or 'ok'}" for name, why in checks.items()]
+        if "verbose" not in request.query:
+            lines = [f"{name}: {why}" for name, why in failed.items()] or ["ok"]
+        return web.Response(text="\n".join(lines) + "\n", status=503 if failed else 200)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Return Prometheus metrics; the gauges are read from the store when it answers."""
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                seen = await overview(self._store, self._keys, self._names)
+            for counter in seen.counters:
+                self._metrics.saw(counter.name, counter.head)
+        except (StoreError, TimeoutError):
+            pass  # metrics must be readable above all when etcd is down
+        return web.Response(
+            body=self._metrics.text(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+    async def cluster(self, request: web.Request) -> web.Response:
+        """Return all nodes, the store, and warnings that an operator must see."""
+        NothingQuery.parse(request.rel_url)
+        snapshot = await read(self._store.read(self._keys.nodes))
+        versions = self._membership.facts.versions
+        body = {
+            "nodes": [
+                {
+                    "nodeId": node.node,
+                    "instanceId": node.instance,
+                    "url": node.url,
+                    "site": node.site,
+                    "partition": node.partition,
+                    "active": node.active,
+                    "startedAt": iso(node.started_ms),
+                }
+                for node in nodes_of(self._keys, snapshot.found[0])
+            ],
+            "store": {
+                "endpoints": list(self._settings.etcd_endpoints),
+                "version": ", ".join(sorted({v for v in versions.values() if v})),
+                "healthy": not self._counters.trouble,
+            },
+            "warnings": list(self._membership.facts.warnings),
+            "profile": self._settings.profile.value,
+            "timestamp": iso(time.time_ns() // 1_000_000),
+        }
+        return json_answer(body)

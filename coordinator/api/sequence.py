@@ -1,0 +1,189 @@
+"""The calls that change a counter: next, release, reset."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from aiohttp import web
+from yarl import URL
+
+from coordinator.api import problems
+from coordinator.api.calls import Caller, done
+from coordinator.api.inputs import (
+    NextBody,
+    NextQuery,
+    NothingQuery,
+    ReleaseBody,
+    body_of,
+    metadata_text,
+)
+from coordinator.api.problems import Problem
+from coordinator.config import Profile, Settings
+from coordinator.core.ledger import Issued
+from coordinator.core.requests import Done, Issue, Release, Request, Reset
+from coordinator.core.series import counter_name, counter_names
+from coordinator.counters import Counters
+from coordinator.jobs.membership import Membership
+from coordinator.sequencer import Overloaded
+
+JSON = "application/json"
+REPLAYED = "Idempotent-Replayed"
+
+
+@lru_cache(maxsize=256)
+def iso(time_ms: int) -> str:
+    """Return a moment as RFC 3339 text in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=1024)
+def _next_query(raw_query: str) -> NextQuery:
+    return NextQuery.parse(URL.build(query_string=raw_query, encoded=True))
+
+
+def json_answer(body: dict[str, Any] | list[Any], status: int = 200) -> web.Response:
+    """Return a JSON answer."""
+    return web.Response(body=orjson.dumps(body), status=status, content_type=JSON)
+
+
+class SequenceApi:
+    """Handlers of the calls that change something."""
+
+    def __init__(
+        self, settings: Settings, caller: Caller, counters: Counters, membership: Membership
+    ) -> None:
+        self._settings = settings
+        self._caller = caller
+        self._counters = counters
+        self._membership = membership
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of these handlers."""
+        root = "/api/v1/sequence"
+        return [
+            web.get(f"{root}/next", self.next_by_query, allow_head=False),
+            web.post(f"{root}/next", self.next_by_body),
+            web.post(f"{root}/release", self.release),
+            web.post(f"{root}/reset", self.reset),
+        ]
+
+    async def next_by_query(self, request: web.Request) -> web.Response:
+        """Allocate the next numbers; all is in the query."""
+        asked = _next_query(request.rel_url.raw_query_string)
+        return await self._next(request, asked, None)
+
+    async def next_by_body(self, request: web.Request) -> web.Response:
+        """Allocate the next numbers; all is in the body."""
+        asked = await body_of(request, NextBody)
+        return await self._next(request, asked, metadata_text(asked.metadata))
+
+    async def _next(
+        self, request: web.Request, asked: NextQuery | NextBody, metadata: str | None
+    ) -> web.Response:
+        settings = self._settings
+        self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
+        call = self._caller.call(
+            request,
+            asked.siteId,
+            asked.partitionId,
+            asked.invoiceType,
+            asked.requestId,
+            asked.count,
+            metadata,
+        )
+        at_once = settings.release_suppressed and asked.invoiceType == "suppressed"
+        answer = await self._submit(Issue(call, asked.count, at_once))
+        return self._answer(answer, self._issued(answer))
+
+    async def release(self, request: web.Request) -> web.Response:
+        """Take a number back."""
+        asked = await body_of(request, ReleaseBody)
+        self._caller.check_names(asked.siteId, asked.partitionId)
+        payload = (asked.sequenceNumber, asked.reason)
+        call = self._caller.call(
+            request, asked.siteId, asked.partitionId, None, asked.requestId, payload
+        )
+        answer = await self._submit(Release(call, asked.sequenceNumber, asked.reason))
+        return self._answer(
+            answer,
+            {
+                "success": True,
+                "sequenceNumber": asked.sequenceNumber,
+                "message": f"Number {asked.sequenceNumber} is released and will be issued again.",
+                "timestamp": iso(answer.entry.time_ms),
+            },
+        )
+
+    async def reset(self, request: web.Request) -> web.Response:
+        """Start every counter anew; in the demonstration profile only."""
+        settings = self._settings
+        NothingQuery.parse(request.rel_url)
+        if settings.profile is not Profile.DEMONSTRATION:
+            detail = "A reset is allowed in the demonstration profile only. Nothing was changed."
+            raise Problem(problems.FORBIDDEN, detail)
+        names = counter_names(
+            settings.series, settings.strategy, settings.sites, settings.partitions
+        )
+        call = self._caller.call(request, settings.sites[0], settings.partitions[0], None)
+        answer = None
+        for name in names:
+            answer = await self._submit_to(name, Reset(call))
+        if answer is None:
+            raise Problem(problems.INTERNAL, "No counter is configured.")
+        body = {
+            "success": True,
+            "message": f"The count starts again at {settings.first_number}.",
+            "timestamp": iso(answer.entry.time_ms),
+        }
+        return self._answer(answer, body)
+
+    async def _submit(self, request: Request) -> Done:
+        origin, settings = request.call.origin, self._settings
+        name = counter_name(settings.series, settings.strategy, origin.site, origin.partition)
+        return await self._submit_to(name, request)
+
+    async def _submit_to(self, name: str, request: Request) -> Done:
+        if self._membership.trouble:
+            detail = f"Nothing was allocated: {self._membership.trouble}. Ask another node."
+            raise Problem(problems.STORE_UNAVAILABLE, detail)
+        try:
+            waiting = self._counters.sequencer(name).submit(request)
+        except Overloaded as full:
+            detail = f"Nothing was allocated: {full}. Try again in a moment."
+            raise Problem(problems.BUSY, detail) from None
+        return await done(waiting)
+
+    def _issued(self, answer: Done) -> dict[str, Any]:
+        entry, record = answer.entry, answer.record
+        if not isinstance(record, Issued):
+            # The key was used for another kind of call with the same payload digest.
+            raise Problem(problems.KEY_REUSED, "The key was used for another kind of request.")
+        cause, numbers = record.cause, record.numbers()
+        origin = cause.origin
+        return {
+            "sequenceNumbers": numbers,
+            "success": True,
+            "error": None,
+            "gapFilled": bool(record.reused),
+            "globalCounter": record.first + record.fresh - 1,
+            "timestamp": iso(entry.time_ms),
+            "nodeId": entry.node,
+            "instanceId": entry.instance,
+            "siteId": origin.site,
+            "partitionId": origin.partition,
+            "invoiceType": origin.invoice_type,
+            "requestId": cause.key or cause.correlation,
+            "processingTimeMs": cause.waited_us / 1000,
+            "strategy": self._settings.strategy.value,
+            "metadata": None if cause.metadata is None else orjson.loads(cause.metadata),
+            "firstSequenceNumber": numbers[0],
+            "sequenceCount": len(numbers),
+        }
+
+    def _answer(self, answer: Done, body: dict[str, Any]) -> web.Response:
+        response = json_answer(body)
+        if answer.replayed:
+            response.headers[REPLAYED] = "true"
+        return response

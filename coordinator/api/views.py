@@ -1,0 +1,303 @@
+"""The reading calls of the sequence API: what is committed, the same from every node."""
+
+import asyncio
+import heapq
+import time
+from collections import Counter
+from collections.abc import Awaitable
+from operator import itemgetter
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from coordinator.api import problems
+from coordinator.api.audit import Cursor, Filter, Listing, listing, rows_of_life
+from coordinator.api.inputs import AuditQuery, GapsQuery, NothingQuery, NumberPath
+from coordinator.api.problems import FieldError, Problem
+from coordinator.api.sequence import iso, json_answer
+from coordinator.config import Settings
+from coordinator.core.head import Head
+from coordinator.core.keys import Keys
+from coordinator.core.series import counter_names
+from coordinator.core.verify import Break, Verdict
+from coordinator.counters import Counters
+from coordinator.overview import CounterSeen, NodeSeen, Overview, overview
+from coordinator.store import Compacted, Store, StoreError
+
+NEXT_CURSOR = "X-Next-Cursor"
+PROOF_TRIES = 3
+FINISHED = "end"
+GAPS_SHOWN = 1_000
+
+Read = TypeVar("Read")
+
+
+class Views:
+    """Handlers of the calls that change nothing."""
+
+    def __init__(self, settings: Settings, store: Store, keys: Keys, counters: Counters) -> None:
+        self._settings = settings
+        self._store = store
+        self._keys = keys
+        self._counters = counters
+        self._names = counter_names(
+            settings.series, settings.strategy, settings.sites, settings.partitions
+        )
+        self._proof: asyncio.Task[list[Verdict]] | None = None
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of these handlers."""
+        root = "/api/v1/sequence"
+        return [
+            web.get(f"{root}/stats", self.stats),
+            web.get(f"{root}/gaps", self.gaps),
+            web.get(f"{root}/audit", self.audit),
+            web.get(f"{root}/audit/{{number}}", self.audit_of_number),
+            web.get(f"{root}/health", self.health),
+            web.get(f"{root}/validate", self.validate),
+        ]
+
+    async def stats(self, request: web.Request) -> web.Response:
+        """Return totals, rates and the state of the cluster."""
+        NothingQuery.parse(request.rel_url)
+        seen = await read(overview(self._store, self._keys, self._names))
+        return json_answer(statistics(seen, self._settings, _now_ms()))
+
+    async def gaps(self, request: web.Request) -> web.Response:
+        """Return the gaps in ascending order, a page at a time."""
+        asked = GapsQuery.parse(request.rel_url)
+        histories = [self._counters.history(name) for name in self._names]
+        pages = [await read(h.gaps(asked.start, asked.limit + 1)) for h in histories]
+        numbers = sorted(number for page in pages for number in page.numbers)
+        body = {
+            "gaps": numbers[: asked.limit],
+            "count": sum(page.total for page in pages),
+            "nextGap": min((p.lowest for p in pages if p.lowest is not None), default=-1),
+            "nextStart": numbers[asked.limit] if len(numbers) > asked.limit else None,
+            "timestamp": iso(_now_ms()),
+        }
+        return json_answer(body)
+
+    async def audit(self, request: web.Request) -> web.Response:
+        """Return audit records, newest first; a header has the cursor of the next page."""
+        asked = AuditQuery.parse(request.rel_url)
+        cursors = self._cursors(asked.cursor)
+        wanted = Filter(asked.siteId, asked.partitionId, asked.invoiceType, asked.operationType)
+        lists: list[Listing] = []
+        for name, cursor in zip(self._names, cursors, strict=True):
+            history = self._counters.history(name)
+            lists.append(
+                Listing([], None)
+                if cursor is None
+                else await read(listing(history, cursor, asked.limit, wanted))
+            )
+        records, following = _merge(lists, asked.limit)
+        strategy = {"strategy": self._settings.strategy.value}
+        response = json_answer([record | strategy for record in records])
+        if any(cursor is not None for cursor in following):
+            texts = (FINISHED if cursor is None else str(cursor) for cursor in following)
+            response.headers[NEXT_CURSOR] = ".".join(texts)
+        return response
+
+    def _cursors(self, text: str | None) -> list[Cursor | None]:
+        if text is None:
+            return [Cursor() for _ in self._names]
+        try:
+            cursors = [None if t == FINISHED else Cursor.parse(t) for t in text.split(".")]
+        except ValueError:
+            cursors = []
+        if len(cursors) != len(self._names):
+            error = FieldError("cursor", f"take it from the {NEXT_CURSOR} header of a listing")
+            raise Problem(problems.MALFORMED, f"cursor: {error.message}.", (error,))
+        return cursors
+
+    async def audit_of_number(self, request: web.Request) -> web.Response:
+        """Return everything that ever happened to a number, oldest first."""
+        NothingQuery.parse(request.rel_url)
+        number = NumberPath.parse(
+            request.rel_url.with_query(number=request.match_info["number"])
+        ).number
+        records: list[dict[str, Any]] = []
+        for name in self._names:
+            events = await read(self._counters.history(name).life(number))
+            records += rows_of_life(events, number)
+        if not records:
+            detail = f"Number {number} was never issued, so it has no history."
+            raise Problem(problems.NEVER_ISSUED, detail)
+        records.sort(key=lambda record: str(record["timestamp"]))
+        strategy = {"strategy": self._settings.strategy.value}
+        return json_answer([record | strategy for record in records])
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Return whether numbers can be issued."""
+        NothingQuery.parse(request.rel_url)
+        body: dict[str, Any] = {"status": "DOWN", "healthy": False, "systemHealthy": False}
+        try:
+            seen = await overview(self._store, self._keys, self._names)
+        except StoreError as down:
+            body |= {"clusterHealthy": False, "error": str(down)}
+        else:
+            numbers = statistics(seen, self._settings, _now_ms())
+            healthy = not self._counters.trouble
+            names = ("currentCounter", "totalGenerated", "availableGaps", "clusterHealthy")
+            body |= {name: numbers[name] for name in names}
+            body |= {
+                "status": "UP" if healthy else "DOWN",
+                "healthy": healthy,
+                "systemHealthy": healthy,
+                "error": self._counters.trouble or None,
+            }
+        body["timestamp"] = iso(_now_ms())
+        return json_answer(body, 200 if body["healthy"] else 503)
+
+    async def validate(self, request: web.Request) -> web.Response:
+        """Prove the ledger; callers who ask while a proof runs get the outcome of that one."""
+        NothingQuery.parse(request.rel_url)
+        if self._proof is None or self._proof.done():
+            self._proof = asyncio.create_task(self._prove())
+        verdicts = await read(asyncio.shield(self._proof))
+        findings = [
+            {"counter": name} | finding._asdict()
+            for name, verdict in zip(self._names, verdicts, strict=True)
+            for finding in verdict.findings
+        ]
+        duplicates = [f["number"] for f in findings if f["kind"] is Break.DUPLICATE]
+        found = sum(sum(verdict.counts.values()) for verdict in verdicts)
+        entries, issued = sum(v.entries for v in verdicts), sum(v.issued_now for v in verdicts)
+        gaps = sorted(gap for verdict in verdicts for gap in verdict.gaps)
+        conclusion = "no break found" if not found else f"{found} breaks found"
+        body = {
+            "valid": not found,
+            "gaps": gaps[:GAPS_SHOWN],
+            "duplicates": duplicates,
+            "summary": f"{entries} ledger entries replayed: {issued} numbers in use, "
+            f"{len(gaps)} gaps waiting, {conclusion}.",
+            "findings": findings,
+            "entries": entries,
+            "tips": {n: v.tip for n, v in zip(self._names, verdicts, strict=True)},
+            "timestamp": iso(_now_ms()),
+        }
+        return json_answer(body)
+
+    async def _prove(self) -> list[Verdict]:
+        start = self._settings.first_number
+        verdicts = []
+        for name in self._names:
+            for remaining in reversed(range(PROOF_TRIES)):
+                try:
+                    verdicts.append(await self._counters.history(name).prove(start))
+                    break
+                except Compacted:  # a slow read of the gaps lost its revision
+                    if not remaining:
+                        raise
+        return verdicts
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def read(reading: Awaitable[Read]) -> Read:
+    """Wait for a read. Raises Problem when the store does not answer."""
+    try:
+        return await reading
+    except StoreError as down:
+        detail = f"The ledger cannot be read just now: {down}."
+        raise Problem(problems.STORE_UNAVAILABLE, detail) from None
+
+
+def _merge(lists: list[Listing], limit: int) -> tuple[list[dict[str, Any]], list[Cursor | None]]:
+    """Return the newest records of several counters, and where each counter goes on."""
+    tagged = (
+        [(record["timestamp"], at, cursor, record) for cursor, record in one.records]
+        for at, one in enumerate(lists)
+    )
+    merged = list(heapq.merge(*tagged, key=itemgetter(0), reverse=True))
+    following = [one.following for one in lists]
+    for _, at, cursor, _ in reversed(merged[limit:]):
+        following[at] = cursor
+    return [record for *_, record in merged[:limit]], following
+
+
+def statistics(seen: Overview, settings: Settings, now_ms: int) -> dict[str, Any]:
+    """Return the contract's statistics of one snapshot."""
+    heads = [counter.head for counter in seen.counters if counter.head is not None]
+    latency = [head.latency for head in heads]
+    answers = sum(each.answers for each in latency)
+    released, reused = sum(h.released for h in heads), sum(h.reused for h in heads)
+    issued, gaps = sum(h.issued for h in heads), sum(h.gaps for h in heads)
+    highest = max((h.highest for h in heads), default=settings.first_number - 1)
+    last_ms = max((h.changed_ms for h in heads), default=0)
+    body = {
+        "currentCounter": highest,
+        "totalGenerated": issued,
+        "totalReleased": released,
+        "availableGaps": gaps,
+        "nextAvailableGap": min((c.gaps[0] for c in seen.counters if c.gaps), default=-1),
+        "averageLatencyMs": sum(each.total_us for each in latency) / max(1, answers) / 1000,
+        "peakLatencyMs": max((each.peak_us for each in latency), default=0) / 1000,
+        "requestsPerSecond": sum(h.rate.per_second(now_ms // 1000) for h in heads),
+        "totalRequests": sum(h.requests for h in heads),
+        "totalGapsCreated": released,
+        "totalGapsRecovered": reused,
+        "gapRecoveryRate": _percent(reused, released),
+        "longestGapDuration": _longest_gap_ms(seen.counters, now_ms),
+        "gapPercentage": _percent(gaps, sum(h.next - h.start for h in heads)),
+        "activeSequences": issued - released,
+        "currentStrategy": settings.strategy.value,
+        "lastSequenceTime": iso(last_ms) if last_ms else None,
+        "statisticsTime": iso(now_ms),
+        "watermark": min(
+            (c.gaps[0] - 1 if c.gaps else c.head.highest for c in seen.counters if c.head),
+            default=settings.first_number - 1,
+        ),
+        "openReservations": 0,
+        "voided": 0,
+        "systemHealthy": True,  # this very answer was read from a majority of the store
+    }
+    return body | _by_place(heads) | _of_nodes(seen.nodes, now_ms)
+
+
+def _by_place(heads: list[Head]) -> dict[str, Any]:
+    sites: Counter[str] = Counter()
+    partitions: Counter[str] = Counter()
+    types: Counter[str] = Counter()
+    both: Counter[str] = Counter()
+    cells: Counter[str] = Counter()
+    for head in heads:
+        for name, issued in head.counts.items():
+            site, partition, invoice_type = name.split(":")
+            sites[site] += issued
+            partitions[partition] += issued
+            types[invoice_type] += issued
+            both[f"{site}:{partition}"] += issued
+            cells[name] += issued
+    return {
+        "sequencesBySite": sites,
+        "sequencesByPartition": partitions,
+        "sequencesByInvoiceType": types,
+        "sequencesBySitePartition": both,
+        "sequencesBySitePartitionType": cells,
+    }
+
+
+def _of_nodes(nodes: tuple[NodeSeen, ...], now_ms: int) -> dict[str, Any]:
+    active = [node for node in nodes if node.active]
+    return {
+        "activeNodes": len(active),
+        "totalNodes": len(nodes),
+        "primaryNode": active[0].node if active else None,
+        "clusterHealthy": bool(active) and len(active) == len(nodes),
+        "clusterAvailability": _percent(len(active), len(nodes)),
+        "uptime": now_ms - min((node.started_ms for node in active), default=now_ms),
+    }
+
+
+def _longest_gap_ms(counters: tuple[CounterSeen, ...], now_ms: int) -> int:
+    closed = max((c.head.longest_gap_ms for c in counters if c.head is not None), default=0)
+    opened = [c.oldest_gap_ms for c in counters if c.oldest_gap_ms is not None]
+    return max(closed, now_ms - min(opened, default=now_ms))
+
+
+def _percent(part: int, whole: int) -> float:
+    return round(100 * part / whole, 2) if whole else 0.0

@@ -1,0 +1,138 @@
+"""The composition root: builds the parts of a node, runs them, and takes them down again."""
+
+import asyncio
+import gc
+import logging
+import secrets
+import signal
+
+from aiohttp import web
+
+import dashboard.view
+from coordinator import __version__
+from coordinator.api.calls import Caller
+from coordinator.api.demo import DemoApi
+from coordinator.api.operations import Operations
+from coordinator.api.problems import middleware
+from coordinator.api.sequence import SequenceApi
+from coordinator.api.views import Views
+from coordinator.config import Settings
+from coordinator.core.keys import Keys
+from coordinator.core.plan import Limits, Rules
+from coordinator.core.series import counter_names
+from coordinator.counters import Counters, Terms
+from coordinator.jobs.demonstrations import Demonstrations
+from coordinator.jobs.membership import CannotJoin, Membership
+from coordinator.metrics import Metrics
+from coordinator.overview import nodes_of
+from coordinator.sequencer import Bounds, Node
+from coordinator.store import Store
+from coordinator.store.etcd import EtcdStore, Timeouts
+
+log = logging.getLogger(__name__)
+
+BODY_BYTES_MAX = 65_536
+STOP_GRACE_S = 3.0
+
+
+class NodeApp:
+    """One node: its store, counters, jobs and HTTP routes. Make it inside a running loop."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._keys = Keys(settings.root.encode())
+        node = Node(settings.node_id, secrets.token_hex(4))
+        limits = Limits(operations=settings.etcd_operations_max)
+        rules = Rules(settings.first_number, settings.max_value, limits)
+        bounds = Bounds(settings.queue_max, settings.deadline_s)
+        self._metrics = Metrics(settings.max_value)
+        self.membership = Membership(store, self._keys, settings, node)
+        self._counters = Counters(
+            store, self._keys, node, Terms(rules, bounds), self._metrics.watcher
+        )
+        self._caller = Caller(settings, node.instance)
+        self.web = self._web(node)
+
+    def _web(self, node: Node) -> web.Application:
+        settings, store, keys, counters = self._settings, self._store, self._keys, self._counters
+        named = self._caller.name_request
+        app = web.Application(
+            middlewares=[middleware(named, self._metrics.refused)],
+            client_max_size=BODY_BYTES_MAX,
+        )
+        names = counter_names(
+            settings.series, settings.strategy, settings.sites, settings.partitions
+        )
+        operations = Operations(
+            settings, store, keys, counters, self.membership, self._metrics, names
+        )
+        demonstrations = Demonstrations(settings, self._live_urls)
+        app.add_routes(SequenceApi(settings, self._caller, counters, self.membership).routes())
+        app.add_routes(Views(settings, store, keys, counters).routes())
+        app.add_routes(operations.routes())
+        app.add_routes(DemoApi(settings, demonstrations).routes())
+        page = dashboard.view.PageFacts(
+            settings.sites,
+            settings.partitions,
+            settings.invoice_types,
+            settings.node_id,
+            node.instance,
+            __version__,
+            settings.profile.value,
+        )
+        dashboard.view.add_routes(app, page)
+        return app
+
+    async def _live_urls(self) -> tuple[str, ...]:
+        snapshot = await self._store.read(self._keys.nodes)
+        nodes = nodes_of(self._keys, snapshot.found[0])
+        return tuple(node.url for node in nodes if node.active) or (self._settings.url,)
+
+    async def stop(self) -> None:
+        """Serve what waits, leave the installation, let go of the store."""
+        await self._counters.stop(STOP_GRACE_S)
+        await self.membership.leave()
+        await self._store.close()
+
+
+async def serve(settings: Settings) -> None:
+    """Run a node until SIGINT or SIGTERM. Raises CannotJoin, or OSError for a port in use."""
+    store = EtcdStore(settings.etcd_endpoints, Timeouts(attempt_s=settings.etcd_attempt_s))
+    node = NodeApp(settings, store)
+    runner = web.AppRunner(
+        node.web, access_log=None, handle_signals=False, shutdown_timeout=STOP_GRACE_S
+    )
+    await runner.setup()
+    stopping = asyncio.Event()
+    _stop_on_signals(stopping)
+    joining = asyncio.create_task(node.membership.run(), name="membership")
+    try:
+        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+        log.info("%s listens on %s", settings.node_id, settings.url)
+        gc.freeze()  # what is loaded by now stays: no collection needs to walk it again
+        waiting = asyncio.create_task(stopping.wait())
+        await asyncio.wait({waiting, joining}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if joining.done():
+            joining.result()  # raises CannotJoin
+        log.info("%s is stopping", settings.node_id)
+    finally:
+        joining.cancel()
+        await runner.cleanup()
+        await node.stop()
+
+
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is None:
+            continue
+        try:
+            loop.add_signal_handler(number, stopping.set)
+        except NotImplementedError:  # Windows: its event loop has no signal handlers
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopping.set))
+
+
+__all__ = ["CannotJoin", "serve"]

@@ -1,0 +1,86 @@
+"""Configuration of a node: command line over environment (``COORDINATOR_…``) over defaults."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from coordinator.core.series import Strategy
+
+Names = Annotated[tuple[str, ...], NoDecode]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class Profile(StrEnum):
+    """What the installation is for."""
+
+    DEMONSTRATION = "demonstration"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; each field says what it means, with its unit."""
+
+    model_config = SettingsConfigDict(env_prefix="COORDINATOR_", frozen=True, extra="ignore")
+
+    node_id: str = Field("node-1", pattern=NAME, description="name of this node, unique")
+    site: str = Field("", description="site that this node serves, for display")
+    partition: str = Field("", description="partition that this node serves, for display")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on")
+    advertise_url: str = Field("", description="address that others reach this node at")
+    etcd_endpoints: Names = Field(("http://127.0.0.1:2379",), description="etcd members' URLs")
+    etcd_attempt_s: float = Field(1.0, gt=0, description="seconds for one member to answer")
+    etcd_operations_max: int = Field(128, ge=16, description="the members' --max-txn-ops")
+    root: str = Field("/sequence/", pattern=r"^/.*/$", description="prefix of all keys in etcd")
+    profile: Profile = Field(Profile.PRODUCTION, description="demonstration allows a reset")
+
+    series: str = Field("invoice", pattern=NAME, description="name of the default series")
+    strategy: Strategy = Field(Strategy.GLOBAL, description="one sequence, or one per site, ...")
+    sites: Names = ("site-1", "site-2")
+    partitions: Names = ("partition-a", "partition-b")
+    invoice_types: Names = ("on-cycle", "off-cycle", "simulated", "suppressed")
+    first_number: int = Field(1, ge=1, description="the first number ever issued")
+    max_value: int = Field(2**53 - 1, ge=1, description="the last number; then NB002")
+    simulated_enabled: bool = Field(True, description="whether simulated invoices get numbers")
+    release_suppressed: bool = Field(False, description="release suppressed ones by itself")
+
+    queue_max: int = Field(20_000, ge=1, description="requests that may wait for one counter")
+    deadline_s: float = Field(10.0, gt=0, description="seconds until a request is given up")
+    node_ttl_s: int = Field(5, ge=2, description="seconds until a silent node counts as gone")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("etcd_endpoints", "sites", "partitions", "invoice_types", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("etcd_endpoints", "sites", "partitions", "invoice_types")
+    @classmethod
+    def _some_and_different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("give at least one name, and each once")
+        return value
+
+    @model_validator(mode="after")
+    def _last_is_not_before_first(self) -> "Settings":
+        if self.max_value < self.first_number:
+            raise ValueError("max_value lies below first_number")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Return the address at which others reach this node."""
+        return self.advertise_url.rstrip("/") or f"http://{self.host}:{self.port}"
+
+    def shared(self) -> dict[str, object]:
+        """Return what all nodes of an installation must agree on."""
+        return {
+            "format": 1,
+            "series": self.series,
+            "strategy": self.strategy.value,
+            "first_number": self.first_number,
+        }

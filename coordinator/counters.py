@@ -1,0 +1,74 @@
+"""The counters that this node serves: a sequencer and a reader for each, made on first use."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from coordinator.core.keys import Keys
+from coordinator.core.plan import Rules
+from coordinator.core.requests import Instant
+from coordinator.history import History
+from coordinator.sequencer import Bounds, Node, Sequencer, Watcher
+from coordinator.store import Store
+
+
+def now() -> Instant:
+    """Return this moment by this machine's clocks."""
+    return Instant(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000)
+
+
+class Terms(NamedTuple):
+    """What holds for every counter of this node."""
+
+    rules: Rules
+    bounds: Bounds
+
+
+class Counters:
+    """Sequencers and histories by counter name."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        node: Node,
+        terms: Terms,
+        watcher: Callable[[str], Watcher],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._node = node
+        self._terms = terms
+        self._watcher = watcher
+        self._sequencers: dict[str, Sequencer] = {}
+
+    def sequencer(self, counter: str) -> Sequencer:
+        """Return the counter's sequencer, started."""
+        found = self._sequencers.get(counter)
+        if found is None:
+            found = Sequencer(
+                self._store,
+                self._keys.counter(counter),
+                self._node,
+                self._terms.rules,
+                self._terms.bounds,
+                now,
+                self._watcher(counter),
+            )
+            found.start()
+            self._sequencers[counter] = found
+        return found
+
+    def history(self, counter: str) -> History:
+        """Return the reader of a counter's ledger."""
+        return History(self._store, self._keys.counter(counter))
+
+    @property
+    def trouble(self) -> str:
+        """Return why some counter cannot commit just now; empty when all can."""
+        return next((s.trouble for s in self._sequencers.values() if s.trouble), "")
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop all sequencers, each within the grace."""
+        await asyncio.gather(*(s.stop(grace_s) for s in self._sequencers.values()))

@@ -1,0 +1,87 @@
+"""One snapshot of what statistics show: heads, lowest gaps and nodes, at one revision."""
+
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import orjson
+
+from coordinator.core import head as heads
+from coordinator.core.head import Head
+from coordinator.core.keys import Keys, number_in
+from coordinator.core.transaction import KeyValue, Range
+from coordinator.store import Store
+
+COUNTERS_PER_READ = 50
+GAPS_SEEN = 1_000
+"""Lowest gaps of a counter that are looked at for their age."""
+
+
+class NodeSeen(NamedTuple):
+    """A node that has served once, and whether it lives now."""
+
+    node: str
+    instance: str
+    url: str
+    site: str
+    partition: str
+    started_ms: int
+    active: bool
+
+
+class CounterSeen(NamedTuple):
+    """A counter; ``head`` is None before its first number. Gaps are the lowest ones."""
+
+    name: str
+    head: Head | None
+    gaps: tuple[int, ...]
+    oldest_gap_ms: int | None
+
+
+class Overview(NamedTuple):
+    """All counters of the default series, and all nodes."""
+
+    counters: tuple[CounterSeen, ...]
+    nodes: tuple[NodeSeen, ...]
+
+
+async def overview(store: Store, keys: Keys, names: tuple[str, ...]) -> Overview:
+    """Read everything at one revision. Raises StoreError."""
+    nodes: tuple[NodeSeen, ...] = ()
+    counters: list[CounterSeen] = []
+    revision = 0
+    for at in range(0, len(names), COUNTERS_PER_READ):
+        some = names[at : at + COUNTERS_PER_READ]
+        ranges = [keys.nodes]
+        for name in some:
+            counter = keys.counter(name)
+            ranges += [Range(counter.head), counter.gaps(limit=GAPS_SEEN)]
+        snapshot = await store.read(*ranges, revision=revision)
+        revision = revision or snapshot.revision
+        nodes = nodes_of(keys, snapshot.found[0])
+        for position, name in enumerate(some):
+            head, gaps = snapshot.found[2 * position + 1 : 2 * position + 3]
+            counters.append(_counter(name, head, gaps))
+    return Overview(tuple(counters), nodes)
+
+
+def _counter(name: str, head: tuple[KeyValue, ...], gaps: tuple[KeyValue, ...]) -> CounterSeen:
+    return CounterSeen(
+        name,
+        heads.decode(head[0].value) if head else None,
+        tuple(number_in(kv.key) for kv in gaps),
+        min((orjson.loads(kv.value)["t"] for kv in gaps), default=None),
+    )
+
+
+def nodes_of(keys: Keys, found: tuple[KeyValue, ...]) -> tuple[NodeSeen, ...]:
+    """Return the nodes behind these keys, by name."""
+    known: dict[str, dict[str, object]] = {}
+    live: dict[str, dict[str, object]] = {}
+    for kv in found:
+        name = unquote(kv.key.rsplit(b"/", 1)[1].decode())
+        group = live if kv.key.startswith(keys.node("")) else known
+        group[name] = orjson.loads(kv.value)
+    return tuple(
+        NodeSeen(**{**known.get(name, {}), **live.get(name, {})}, active=name in live)  # type: ignore[arg-type]
+        for name in sorted({*known, *live})
+    )

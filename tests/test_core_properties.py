@@ -1,0 +1,261 @@
+"""Invariants 1 to 4, for any history, against a deliberately simple model of a gapless count.
+
+Plans are committed to the in-memory store, which refuses what etcd refuses. After every batch the
+store's own content is proven, and a replica loaded from it must equal the one that was advanced.
+"""
+
+import asyncio
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coordinator.core.keys import Keys
+from coordinator.core.ledger import Issued, Origin
+from coordinator.core.plan import Author, Limits, Rules, plan
+from coordinator.core.requests import (
+    Ask,
+    Call,
+    Done,
+    Instant,
+    Issue,
+    NeedsHolder,
+    Refused,
+    Release,
+    Request,
+    Reset,
+    Why,
+)
+from coordinator.history import History
+from coordinator.replica import Replica
+from coordinator.store import Committed
+from coordinator.store.memory import MemoryStore
+
+KEYS = Keys().counter("invoice")
+SITES = [Origin("site-1", "partition-a", "on-cycle"), Origin("site-2", "partition-b", "simulated")]
+
+
+class Model:
+    """What the law wants, in the fewest words: owners of numbers, and a set of free ones."""
+
+    def __init__(self) -> None:
+        self.owner: dict[int, str] = {}
+        self.free: set[int] = set()
+
+    def issue(self, quantity: int, site: str) -> list[int]:
+        got = []
+        for _ in range(quantity):
+            number = min(self.free) if self.free else len(self.owner) + 1
+            self.free.discard(number)
+            self.owner[number] = site
+            got.append(number)
+        return got
+
+    def release(self, number: int, site: str) -> Why | None:
+        if number not in self.owner:
+            return Why.NEVER_ISSUED
+        if number in self.free:
+            return Why.ALREADY_FREE
+        if self.owner[number] != site:
+            return Why.OTHER_OWNER
+        self.free.add(number)
+        return None
+
+
+issues = st.tuples(st.just("issue"), st.integers(1, 12), st.integers(0, 1))
+automatic = st.tuples(st.just("automatic"), st.integers(1, 3), st.integers(0, 1))
+releases = st.tuples(st.just("release"), st.integers(0, 60), st.integers(0, 1))
+batches = st.lists(st.lists(st.one_of(issues, automatic, releases), min_size=1, max_size=8), max_size=12)
+
+
+def request_of(kind: str, value: int, site: int) -> Request:
+    call = Call(SITES[site], "correlation", 0)
+    match kind:
+        case "issue":
+            return Issue(call, value)
+        case "automatic":
+            return Issue(call, value, release_at_once=True)
+        case _:
+            return Release(call, value, "wrong customer")
+
+
+async def commit_batch(
+    store: MemoryStore, replica: Replica, requests: list[Request], rules: Rules = Rules()
+) -> list[Any]:
+    """Plan and commit until every request of the batch is answered; return the answers."""
+    history = History(store, KEYS)
+    asks = [
+        Ask(r, holder=await history.holder(r.number)) if isinstance(r, Release) else Ask(r)
+        for r in requests
+    ]
+    answers: list[Any] = []
+    while asks:
+        state = await replica.state()
+        author = Author("node-1", "run", f"batch-{state.head.index}")
+        now = Instant(1_000_000 + 100 * state.head.index, 500)
+        planned = plan(state, KEYS, replica.revision, asks, now, author, rules)
+        outcome = await store.commit(planned.transaction)
+        assert isinstance(outcome, Committed)
+        if planned.entry:
+            replica.advance(planned.entry, planned.tip, outcome.revision)
+        answers += planned.replies
+        asks = asks[len(planned.replies) :]
+    return answers
+
+
+def check_against_model(model: Model, batch: list[Any], answers: list[Any]) -> None:
+    order = {"release": 0, "automatic": 1, "issue": 2}
+    in_order = sorted(zip(batch, answers, strict=True), key=lambda pair: order[pair[0][0]])
+    for (kind, value, site), answer in in_order:
+        owner = SITES[site].site
+        if kind == "release":
+            expected = model.release(value, owner)
+            assert (answer.why if isinstance(answer, Refused) else None) == expected, answer
+        else:
+            numbers = model.issue(value, owner)
+            assert isinstance(answer, Done)
+            assert isinstance(answer.record, Issued)
+            assert answer.record.numbers() == numbers
+            if kind == "automatic":
+                model.free.update(numbers)
+
+
+@settings(max_examples=150, deadline=None)
+@given(batches)
+def test_any_history_is_gapless_unique_and_lowest_first(history: list[Any]) -> None:
+    async def run() -> None:
+        store, model = MemoryStore(), Model()
+        replica = Replica(store, KEYS, start=1)
+        for batch in history:
+            answers = await commit_batch(store, replica, [request_of(*r) for r in batch])
+            check_against_model(model, batch, answers)
+
+            state = await replica.state()
+            assert list(state.gaps.numbers) == sorted(model.free)
+            assert state.head.next == len(model.owner) + 1
+            verdict = await History(store, KEYS).prove(start=1)
+            assert verdict.valid, verdict.findings
+            assert verdict.issued_now == len(model.owner) - len(model.free)
+
+            reloaded = await Replica(store, KEYS, start=1).state()
+            assert reloaded.head == state.head
+            assert [reloaded.gaps[i] for i in range(len(reloaded.gaps))] == [
+                state.gaps[i] for i in range(len(state.gaps))
+            ]
+
+    asyncio.run(run())
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches)
+def test_the_life_of_every_number_tells_its_owners(history: list[Any]) -> None:
+    async def run() -> None:
+        store, model = MemoryStore(), Model()
+        replica = Replica(store, KEYS, start=1)
+        for batch in history:
+            answers = await commit_batch(store, replica, [request_of(*r) for r in batch])
+            check_against_model(model, batch, answers)
+        reading = History(store, KEYS)
+        for number, owner in model.owner.items():
+            events = await reading.life(number)
+            kinds = [type(event.record).__name__ for event in events]
+            assert kinds == (["Issued", "Released"] * len(kinds))[: len(kinds)]
+            assert (kinds[-1] == "Released") == (number in model.free)
+            holder = await reading.holder(number)
+            if number in model.free:
+                assert holder.origin is None
+            else:
+                assert holder.origin is not None
+                assert holder.origin.site == owner
+
+    asyncio.run(run())
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches, st.integers(12, 30), st.integers(2_000, 8_000))
+def test_batches_are_split_to_fit_the_stores_limits(
+    history: list[Any], operations: int, entry_bytes: int
+) -> None:
+    async def run() -> None:
+        store = MemoryStore()
+        replica = Replica(store, KEYS, start=1)
+        rules = Rules(limits=Limits(operations, entry_bytes, 4))
+        for batch in history:
+            before = (await replica.state()).head.index
+            answers = await commit_batch(store, replica, [request_of(*r) for r in batch], rules)
+            assert len(answers) == len(batch)
+            assert (await replica.state()).head.index - before <= len(batch)
+        assert (await History(store, KEYS).prove(start=1)).valid
+
+    asyncio.run(run())
+
+
+async def test_a_reset_starts_the_count_anew_and_stays_in_the_ledger() -> None:
+    store = MemoryStore()
+    replica = Replica(store, KEYS, start=1)
+    site = SITES[0]
+    await commit_batch(store, replica, [Issue(Call(site, "c", 0), 5)])
+    await commit_batch(store, replica, [Release(Call(site, "c", 0), 3, "mistake")])
+    await commit_batch(store, replica, [Reset(Call(site, "c", 0))])
+    (answer,) = await commit_batch(store, replica, [Issue(Call(site, "c", 0), 2)])
+
+    assert answer.record.numbers() == [1, 2]
+    verdict = await History(store, KEYS).prove(start=1)
+    assert verdict.valid, verdict.findings
+    assert (verdict.entries, verdict.highest, verdict.gaps) == (4, 2, ())
+    assert [len(await History(store, KEYS).life(n)) for n in (1, 2, 3)] == [1, 1, 0]
+
+
+async def test_a_count_beyond_the_series_end_is_refused_and_nothing_is_taken() -> None:
+    store = MemoryStore()
+    replica = Replica(store, KEYS, start=1)
+    rules = Rules(max_value=5)
+    call = Call(SITES[0], "c", 0)
+    answers = await commit_batch(store, replica, [Issue(call, 4), Issue(call, 2), Issue(call)], rules)
+    assert [a.record.numbers() for a in (answers[0], answers[2])] == [[1, 2, 3, 4], [5]]
+    assert answers[1] == Refused(Why.EXHAUSTED, "5")
+
+
+async def test_a_release_waits_for_evidence_no_older_than_the_last_release() -> None:
+    store = MemoryStore()
+    replica = Replica(store, KEYS, start=1)
+    mine, theirs = (Call(site, "c", 0) for site in SITES)
+    await commit_batch(store, replica, [Issue(mine, 1)])
+    old_evidence = await History(store, KEYS).holder(1)
+    await commit_batch(store, replica, [Release(mine, 1, "mistake")])
+    await commit_batch(store, replica, [Issue(theirs, 1)])
+
+    ask = Ask(Release(mine, 1, "mistake"), holder=old_evidence)
+    state = await replica.state()
+    planned = plan(
+        state, KEYS, replica.revision, [ask], Instant(0, 0), Author("n", "i", "b"), Rules()
+    )
+    assert planned.replies == (NeedsHolder(1),)
+    assert planned.entry is None
+
+
+async def test_the_same_key_gets_the_same_number_and_another_payload_is_refused() -> None:
+    store = MemoryStore()
+    replica = Replica(store, KEYS, start=1)
+    keyed = Call(SITES[0], "c", 0, key="order 7", payload="aa")
+    other = keyed._replace(payload="bb")
+    first, twin, wrong = await commit_batch(
+        store, replica, [Issue(keyed), Issue(keyed), Issue(other)]
+    )
+    assert first.record.numbers() == twin.record.numbers() == [1]
+    assert (first.replayed, twin.replayed) == (False, True)
+    assert wrong == Refused(Why.KEY_REUSED, "order 7")
+
+    (needs,) = await commit_batch(store, replica, [Issue(keyed)])
+    earlier = await History(store, KEYS).entries(needs.indexes)
+    state = await Replica(store, KEYS, start=1).state()  # another node, fresh from the store
+    asks = [Ask(Issue(call), earlier=earlier) for call in (keyed, other)]
+    planned = plan(
+        state, KEYS, replica.revision, asks, Instant(0, 0), Author("n", "i", "b"), Rules()
+    )
+    replay, refused = planned.replies
+    assert isinstance(replay, Done)
+    assert replay.replayed
+    assert replay.record == first.record
+    assert refused == Refused(Why.KEY_REUSED, "order 7")
+    assert planned.entry is None

@@ -1,6 +1,7 @@
 """Audit records of single numbers: a view of ledger entries, made when asked for."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import orjson
@@ -59,7 +60,7 @@ def rows_of(entry: Entry, tip: str) -> Iterator[Row]:
 def rows_of_life(events: list[Event], number: int) -> list[dict[str, Any]]:
     """Return a number's whole life as audit records, oldest first."""
     records = []
-    for event, after in zip(events, [*events[1:], None], strict=True):
+    for event, after in zip_longest(events, events[1:]):
         row = next(
             row
             for row in rows_of(event.entry, event.tip)

@@ -21,6 +21,8 @@ REQUEST_ID = "X-Request-Id"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 USER = "X-User"
 USER_AGENT_MAX = 200
+NAME = web.RequestKey("name", str)
+"""Where a request carries its id."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,128}")
 _USER = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
@@ -67,7 +69,7 @@ class Caller:
             given = f"{self._instance}-{next(self._serial):x}"
         elif not _TOKEN.fullmatch(given):
             raise _bad_header(REQUEST_ID, "1 to 128 visible ASCII characters")
-        request["id"] = given
+        request[NAME] = given
         return given
 
     def check_names(self, site: str, partition: str, invoice_type: str | None = None) -> None:
@@ -113,7 +115,7 @@ class Caller:
         else:
             key = request_id
         digest = None if key is None else _digest(request.path, origin[:3], payload, metadata)
-        return Call(origin, request["id"], now().monotonic_us, key, digest, metadata)
+        return Call(origin, request[NAME], now().monotonic_us, key, digest, metadata)
 
 
 @lru_cache(maxsize=4096)

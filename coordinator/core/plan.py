@@ -7,6 +7,7 @@ batch are thus taken by the same batch, and the gaps that it closes are a prefix
 """
 
 from bisect import insort
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -19,6 +20,7 @@ from coordinator.core.ledger import (
     Entry,
     Issued,
     Latency,
+    Origin,
     Record,
     Released,
     Restarted,
@@ -104,9 +106,11 @@ def plan(
 
     ``revision`` is the head's revision in the store at which ``state`` is. Nothing is changed.
     """
-    chosen = asks[: _how_many_fit(asks, state, rules.limits)]
-    batch = _Batch(state, now, rules)
-    outcomes = batch.decide(chosen)
+    fitting = _how_many_fit(asks, state, rules.limits)
+    batch = _Batch(state, now, rules.max_value)
+    outcomes: list[_Outcome] = [_too_large(asks[0].request)]
+    if fitting:
+        outcomes = batch.decide(asks[:fitting])
     entry, tip = None, state.head.tip
     writes: tuple[Put | Delete, ...] = ()
     if batch.records:
@@ -163,6 +167,7 @@ def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]
 
 
 def _how_many_fit(asks: list[Ask], state: CounterState, limits: Limits) -> int:
+    """Return how many requests one transaction takes; 0 when not even the first one fits."""
     operations, size = FIXED_OPERATIONS, 0
     gaps = len(state.gaps)
     for position, ask in enumerate(asks[: limits.requests]):
@@ -170,9 +175,13 @@ def _how_many_fit(asks: list[Ask], state: CounterState, limits: Limits) -> int:
             return max(position, 1)
         more_operations, more_size = _cost(ask.request, gaps + position)
         operations, size = operations + more_operations, size + more_size
-        if position and (operations > limits.operations or size > limits.entry_bytes):
+        if operations > limits.operations or size > limits.entry_bytes:
             return position
     return min(len(asks), limits.requests)
+
+
+def _too_large(request: Request) -> Refused:
+    return Refused(Why.TOO_LARGE, str(request.quantity if isinstance(request, Issue) else 1))
 
 
 def _cost(request: Request, gaps: int) -> tuple[int, int]:
@@ -181,8 +190,9 @@ def _cost(request: Request, gaps: int) -> tuple[int, int]:
     A character of the caller's takes up to six bytes in JSON, a reused number up to 60.
     """
     call = request.call
-    origin = call.origin
-    text = sum(map(len, filter(None, (*call[1:2], *call[3:], *origin))))
+    text = len(call.correlation) + _text_length(call.origin)
+    if call.key is not None or call.metadata is not None:
+        text += len(call.key or "") + len(call.metadata or "") + 16
     operations, size = 0, 200 + 6 * text
     match request:
         case Issue(_, quantity, False):
@@ -196,15 +206,20 @@ def _cost(request: Request, gaps: int) -> tuple[int, int]:
     return operations, size
 
 
+@lru_cache(maxsize=1_024)
+def _text_length(origin: Origin) -> int:
+    return sum(len(text) for text in origin if text is not None)
+
+
 class _Batch:
     """The decisions of one batch: a small sheet of working, thrown away with the plan."""
 
-    def __init__(self, state: CounterState, now: Instant, rules: Rules) -> None:
+    def __init__(self, state: CounterState, now: Instant, max_value: int) -> None:
         self.index = state.head.index + 1
         self.records: list[Record] = []
         self._state = state
         self._now = now
-        self._rules = rules
+        self._max_value = max_value
         self._next = state.head.next
         self._taken = 0
         """How many of the state's gaps, lowest first, have been taken."""
@@ -303,14 +318,10 @@ class _Batch:
 
     def _allocate(self, request: Issue) -> Issued | Refused:
         """Take the lowest gaps first, then fresh numbers; all of them or none."""
-        limits = self._rules.limits
-        operations, size = _cost(request, len(self._state.gaps) + len(self._returned))
-        if operations + FIXED_OPERATIONS > limits.operations or size > limits.entry_bytes:
-            return Refused(Why.TOO_LARGE, str(request.quantity))
         free = len(self._state.gaps) - self._taken + len(self._returned)
         fresh = max(0, request.quantity - free)
-        if self._next + fresh - 1 > self._rules.max_value:
-            return Refused(Why.EXHAUSTED, str(self._rules.max_value))
+        if self._next + fresh - 1 > self._max_value:
+            return Refused(Why.EXHAUSTED, str(self._max_value))
         reused = tuple(self._take_lowest() for _ in range(request.quantity - fresh))
         record = Issued(self._cause(request.call), self._next, fresh, reused)
         self._next += fresh

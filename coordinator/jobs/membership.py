@@ -49,10 +49,10 @@ class Membership:
 
     async def run(self) -> None:
         """Join, then stay seen until cancelled. Raises CannotJoin."""
-        await self._join()
+        await self.join()
         while True:
             try:
-                await self._be_seen()
+                await self.be_seen()
             except StoreError as down:
                 log.warning("this node cannot be seen by the others just now: %s", down)
             await asyncio.sleep(self._settings.node_ttl_s / 3)
@@ -65,7 +65,8 @@ class Membership:
             except StoreError as down:
                 log.info("the lease of this node will expire by itself: %s", down)
 
-    async def _join(self) -> None:
+    async def join(self) -> None:
+        """Wait for etcd, and agree with it on what all must share. Raises CannotJoin."""
         while True:
             try:
                 await self._look_at_members()
@@ -108,7 +109,8 @@ class Membership:
                         "another --root for a new installation."
                     )
 
-    async def _be_seen(self) -> None:
+    async def be_seen(self) -> None:
+        """Renew the lease, or take a new one. Raises StoreError."""
         if self._lease and await self._store.keep_alive(self._lease):
             return
         settings, keys = self._settings, self._keys

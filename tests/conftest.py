@@ -1,0 +1,127 @@
+"""Fixtures: a real etcd, stores, nodes in this process, and a whole cluster as a user starts it."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from support import free_port, running_etcd, wait_for
+
+from coordinator.app import NodeApp
+from coordinator.config import Settings
+from coordinator.store import Store
+from coordinator.store.etcd import EtcdStore
+from coordinator.store.memory import MemoryStore
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The client URL of one real etcd member."""
+    with running_etcd(tmp_path_factory.mktemp("etcd")) as url:
+        yield url
+
+
+@pytest.fixture(params=["memory", "etcd"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """Each store in turn."""
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    real = EtcdStore((request.getfixturevalue("etcd"),))
+    yield real
+    await real.close()
+
+
+@pytest.fixture
+async def start_node(etcd: str) -> AsyncIterator[Callable[..., object]]:
+    """Start nodes in this process, on a real etcd, all under a prefix of this test's own."""
+    root = f"/test-{uuid.uuid4().hex[:8]}/"
+    async with AsyncExitStack() as stack:
+
+        async def start(**settings: object) -> TestClient[web.Request, web.Application]:
+            port = free_port()
+            given = {"etcd_endpoints": etcd, "root": root, "profile": "demonstration", "port": port}
+            chosen = Settings(**(given | settings))
+            node = NodeApp(chosen, EtcdStore(chosen.etcd_endpoints))
+            stack.push_async_callback(node.stop)
+            await node.membership.join()
+            await node.membership.be_seen()
+            client = TestClient(TestServer(node.web, port=port))
+            await stack.enter_async_context(client)
+            return client
+
+        yield start
+
+
+class Cluster(NamedTuple):
+    """A cluster that the start command has brought up."""
+
+    urls: list[str]
+    data: Path
+    process: subprocess.Popen[str]
+
+
+def start_cluster(data: Path, port: int, *more: str) -> Cluster:
+    """Start a cluster as the start script does; return when it says READY."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cluster", "up", "--no-browser", "--port", str(port)]
+        + ["--data-dir", str(data), *more],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if re.match(r"READY ", line):
+            return Cluster([f"http://127.0.0.1:{port + i}" for i in range(4)], data, process)
+    raise AssertionError("the cluster did not become ready:\n" + "".join(lines))
+
+
+def stop_cluster(cluster: Cluster) -> None:
+    """Stop it as Ctrl+C does."""
+    cluster.process.send_signal(signal.SIGTERM)
+    assert cluster.process.wait(timeout=15) is not None
+
+
+@pytest.fixture(scope="session")
+def cluster4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three etcd members and four nodes."""
+    cluster = start_cluster(tmp_path_factory.mktemp("cluster with space"), free_block(4))
+    yield cluster
+    stop_cluster(cluster)
+
+
+def free_block(size: int) -> int:
+    """Return the first of so many free ports in a row."""
+
+    def look() -> int:
+        first = free_port()
+        sockets = []
+        try:
+            for port in range(first, first + size):
+                probe = socket.socket()
+                sockets.append(probe)
+                probe.bind(("127.0.0.1", port))
+        finally:
+            for probe in sockets:
+                probe.close()
+        return first
+
+    return int(wait_for(look, 10, f"{size} free ports in a row"))

@@ -1,0 +1,104 @@
+"""What tests need of the real world: free ports, a real etcd, nodes, faults at a store's edge."""
+
+import asyncio
+import contextlib
+import random
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from coordinator.core.transaction import Transaction
+from coordinator.store import Conflict, NotCommitted, Outcome, Store, Unknown
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Any, seconds: float, what: str) -> Any:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        with contextlib.suppress(OSError):
+            found = condition()
+            if found:
+                return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def answers(url: str) -> bool:
+    with urllib.request.urlopen(url, timeout=2) as answer:
+        return bool(answer.status == 200)
+
+
+@contextlib.contextmanager
+def running_etcd(folder: Path, *flags: str) -> Iterator[str]:
+    """Run one real etcd member on loopback; yield its client URL."""
+    binary = shutil.which("etcd")
+    assert binary, "no etcd on PATH: scripts/test.sh installs etcd-server"
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    with (folder / "etcd.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                binary,
+                *("--name", "test", "--data-dir", str(folder / "etcd")),
+                *("--listen-client-urls", client, "--advertise-client-urls", client),
+                *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+                *("--initial-cluster", f"test={peer}"),
+                *flags,
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(lambda: answers(f"{client}/health"), 20, "etcd answers")
+        yield client
+    finally:
+        process.kill()
+        process.wait()
+
+
+class LossyStore:
+    """A store whose network loses, delays and repeats, from a seed.
+
+    A transaction may be refused before it is sent, lost on its way, or applied with its reply
+    lost; a lost one may also arrive late, after others.
+    """
+
+    def __init__(self, store: Store, seed: int, trouble: float) -> None:
+        self._store = store
+        self._random = random.Random(seed)
+        self._trouble = trouble
+        self._late: list[Transaction] = []
+        self.replies_lost = 0
+        self.arrived_late = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def commit(self, transaction: Transaction) -> Outcome:
+        await asyncio.sleep(0)
+        if self._late and self._random.random() < 0.3:
+            outcome = await self._store.commit(self._late.pop(0))
+            self.arrived_late += not isinstance(outcome, Conflict)
+        if self._random.random() >= self._trouble:
+            return await self._store.commit(transaction)
+        match self._random.randrange(4):
+            case 0:
+                raise NotCommitted("connection refused")
+            case 1:
+                return Unknown("lost on its way")
+            case 2:
+                self._late.append(transaction)
+                return Unknown("delayed on its way")
+            case _:
+                await self._store.commit(transaction)
+                self.replies_lost += 1
+                return Unknown("reply lost")

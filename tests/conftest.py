@@ -78,8 +78,10 @@ class Cluster(NamedTuple):
 def start_cluster(data: Path, port: int, *more: str) -> Cluster:
     """Start a cluster as the start script does; return when it says READY."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "cluster", "up", "--no-browser", "--port", str(port)]
-        + ["--data-dir", str(data), *more],
+        [
+            *(sys.executable, "-m", "cluster", "up", "--no-browser"),
+            *("--port", str(port), "--data-dir", str(data), *more),
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

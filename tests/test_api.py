@@ -17,27 +17,25 @@ from coordinator.store.etcd import EtcdStore
 async def test_next_answers_with_every_field_of_the_contract(start_node: Start) -> None:
     node = await start_node()
     answer = await issue(node)
-    assert set(answer) == set(
-        [
-            "sequenceNumbers",
-            "success",
-            "error",
-            "gapFilled",
-            "globalCounter",
-            "timestamp",
-            "nodeId",
-            "instanceId",
-            "siteId",
-            "partitionId",
-            "invoiceType",
-            "requestId",
-            "processingTimeMs",
-            "strategy",
-            "metadata",
-            "firstSequenceNumber",
-            "sequenceCount",
-        ]
-    )
+    assert set(answer) == {
+        "sequenceNumbers",
+        "success",
+        "error",
+        "gapFilled",
+        "globalCounter",
+        "timestamp",
+        "nodeId",
+        "instanceId",
+        "siteId",
+        "partitionId",
+        "invoiceType",
+        "requestId",
+        "processingTimeMs",
+        "strategy",
+        "metadata",
+        "firstSequenceNumber",
+        "sequenceCount",
+    }
     assert answer["sequenceNumbers"] == [1]
     assert (answer["success"], answer["error"], answer["gapFilled"]) == (True, None, False)
     assert (answer["globalCounter"], answer["sequenceCount"]) == (1, 1)

@@ -59,8 +59,10 @@ async def test_names_that_are_not_configured_are_unknown(start_node: Start, fiel
         (b'{"sequenceNumber":0,"siteId":"site-1","partitionId":"partition-a","reason":"x"}', 400),
         (b'{"sequenceNumber":NaN,"siteId":"site-1","partitionId":"partition-a","reason":"x"}', 400),
         (
-            b'{"sequenceNumber":9223372036854775808,"siteId":"site-1",'
-            b'"partitionId":"partition-a","reason":"x"}',
+            (
+                b'{"sequenceNumber":9223372036854775808,"siteId":"site-1",'
+                b'"partitionId":"partition-a","reason":"x"}'
+            ),
             400,
         ),
         (b'{"sequenceNumber":1,"siteId":"site-1","partitionId":"partition-a","reason":" "}', 400),
@@ -121,7 +123,7 @@ async def test_bad_headers_addresses_and_methods_get_a_problem(start_node: Start
             assert answer.status == status, path
             assert answer.content_type == "application/problem+json"
     async with node.post(next_, data="siteId=site-1") as answer:
-        assert answer.status == 415 or answer.status == 400
+        assert answer.status == 415
     query = "&".join(f"{name}={value}" for name, value in PLACE.items())
     async with node.get(f"{next_}?{query}&count=1&count=2") as answer:
         assert answer.status == 400

@@ -32,6 +32,7 @@ from coordinator.store import Committed
 from coordinator.store.memory import MemoryStore
 
 KEYS = Keys().counter("invoice")
+PLAIN = Rules()
 SITES = [Origin("site-1", "partition-a", "on-cycle"), Origin("site-2", "partition-b", "simulated")]
 
 
@@ -65,7 +66,9 @@ class Model:
 issues = st.tuples(st.just("issue"), st.integers(1, 12), st.integers(0, 1))
 automatic = st.tuples(st.just("automatic"), st.integers(1, 3), st.integers(0, 1))
 releases = st.tuples(st.just("release"), st.integers(0, 60), st.integers(0, 1))
-batches = st.lists(st.lists(st.one_of(issues, automatic, releases), min_size=1, max_size=8), max_size=12)
+batches = st.lists(
+    st.lists(st.one_of(issues, automatic, releases), min_size=1, max_size=8), max_size=12
+)
 
 
 def request_of(kind: str, value: int, site: int) -> Request:
@@ -80,7 +83,7 @@ def request_of(kind: str, value: int, site: int) -> Request:
 
 
 async def commit_batch(
-    store: MemoryStore, replica: Replica, requests: list[Request], rules: Rules = Rules()
+    store: MemoryStore, replica: Replica, requests: list[Request], rules: Rules = PLAIN
 ) -> list[Any]:
     """Plan and commit until every request of the batch is answered; return the answers."""
     history = History(store, KEYS)
@@ -211,7 +214,9 @@ async def test_a_count_beyond_the_series_end_is_refused_and_nothing_is_taken() -
     replica = Replica(store, KEYS, start=1)
     rules = Rules(max_value=5)
     call = Call(SITES[0], "c", 0)
-    answers = await commit_batch(store, replica, [Issue(call, 4), Issue(call, 2), Issue(call)], rules)
+    answers = await commit_batch(
+        store, replica, [Issue(call, 4), Issue(call, 2), Issue(call)], rules
+    )
     assert [a.record.numbers() for a in (answers[0], answers[2])] == [[1, 2, 3, 4], [5]]
     assert answers[1] == Refused(Why.EXHAUSTED, "5")
 

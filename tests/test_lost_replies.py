@@ -1,4 +1,4 @@
-"""Sequencers of several nodes on a store whose network loses replies, refuses, and delivers late."""
+"""Several sequencers on a store whose network loses replies, refuses, and delivers late."""
 
 import asyncio
 import random

@@ -48,7 +48,9 @@ fi
 
 bin=.venv/bin
 if [ $# -eq 0 ]; then
-    echo "ruff";  "$bin/ruff" check . && "$bin/ruff" format --check .
-    echo "mypy";  "$bin/mypy"
+    echo "ruff and mypy"
+    "$bin/ruff" check .
+    "$bin/ruff" format --check .
+    "$bin/mypy"
 fi
 exec "$bin/python" -m pytest "$@"

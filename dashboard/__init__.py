@@ -1,0 +1,1 @@
+"""The page at `/dashboard`: it speaks the public HTTP API only."""

@@ -1,0 +1,87 @@
+// The public HTTP API, and what can go wrong with it.
+
+const READ_MS_MAX = 5_000;
+const CHANGE_MS_MAX = 35_000;
+const DEMONSTRATION_MS_MAX = 600_000;
+
+/** An answer that is not the one asked for, or no answer at all. */
+export class Problem extends Error {
+  constructor({ title, detail, status, code, requestId, retryable, errors }) {
+    super(detail || title);
+    Object.assign(this, { title, detail, status, code, requestId, retryable });
+    this.errors = Array.isArray(errors) ? errors : [];
+  }
+}
+
+/** Names one change, so that sending it again cannot do it twice. */
+export function newKey() {
+  // randomUUID exists on secure origins only; a node on a private network is plain HTTP.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export const read = (path, milliseconds = READ_MS_MAX) =>
+  send(path, {}, milliseconds, noReplyToRead);
+
+/** A change with its key: an outcome that stayed unknown is settled by the same call once more. */
+export function change(path, body, key) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+  const options = { method: "POST", headers, body: JSON.stringify(body) };
+  return send(path, options, CHANGE_MS_MAX, noReplyToChange);
+}
+
+export const demonstrate = (path) =>
+  send(path, { method: "POST" }, DEMONSTRATION_MS_MAX, noReplyToRead);
+
+async function send(path, options, milliseconds, noReply) {
+  let response;
+  let text;
+  try {
+    const signal = AbortSignal.timeout(milliseconds);
+    const headers = { Accept: "application/json", ...options.headers };
+    response = await fetch(path, { ...options, headers, signal, cache: "no-store" });
+    text = await response.text();
+  } catch (error) {
+    throw noReply(error.name === "TimeoutError" ? milliseconds : null);
+  }
+  const body = parse(text);
+  if (!response.ok) throw asProblem(response, body);
+  if (body === undefined) throw asProblem(response, { title: "The answer is not JSON" });
+  return body;
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function asProblem(response, body = {}) {
+  return new Problem({
+    title: body.title || response.statusText || "The request failed",
+    detail: body.detail || body.error,
+    status: response.status,
+    code: body.code,
+    requestId: body.request_id || response.headers.get("X-Request-Id"),
+    retryable: body.retryable === true,
+    errors: body.errors,
+  });
+}
+
+function noReplyToRead(milliseconds) {
+  const detail = milliseconds
+    ? `The node did not answer within ${milliseconds / 1000} s.`
+    : "The node cannot be reached.";
+  return new Problem({ title: "No answer", detail });
+}
+
+function noReplyToChange(milliseconds) {
+  const { detail } = noReplyToRead(milliseconds);
+  return new Problem({
+    title: "No answer: the outcome is unknown",
+    detail: `${detail} Trying again sends the same request key, so nothing happens twice.`,
+    retryable: true,
+  });
+}

@@ -1,0 +1,78 @@
+// The newest records. The table stands still while a person reads or aims at it.
+
+import { byId, element, keyed, setAttribute, setText } from "./dom.js";
+import * as format from "./format.js";
+
+const OPERATIONS = new Map([
+  ["GENERATE", "issued"], ["RECOVER", "reissued"], ["RELEASE", "released"],
+  ["RESERVE", "reserved"], ["CONFIRM", "confirmed"], ["CANCEL", "cancelled"],
+  ["EXPIRE", "expired"], ["VOID", "void"], ["MANUAL_OVERRIDE", "set by hand"],
+  ["IMPORT", "imported"], ["ADJUST", "adjusted"], ["RESET", "reset"],
+]);
+const ISSUING = new Set(["GENERATE", "RECOVER"]);
+
+export function mountEntries(feed, release) {
+  const scroll = byId("entries-scroll");
+  const body = byId("entries");
+  let followOnce = false;
+  const releaseHere = (number, site, partition) =>
+    release(number, site, partition, "", () => {
+      followOnce = true; // its row goes, and the person wants to see the release arrive
+      scroll.focus({ preventScroll: true });
+    });
+  feed.on("audit", (answer) => {
+    const records = Array.isArray(answer) ? answer : (answer.records ?? []);
+    const held = isHeld(scroll, body) && body.children.length > 0 && !followOnce;
+    followOnce = false;
+    const state = byId("entries-state");
+    setAttribute(state, "data-state", held ? "held" : "live");
+    setText(state, held ? `held · ${newer(body, records)}` : "following");
+    if (!held) show(body, records, releaseHere);
+  });
+}
+
+/** Somebody points at the rows, has the focus in them, or has scrolled down. */
+function isHeld(scroll, body) {
+  // A touch leaves :hover behind where it ended; only a real pointer counts.
+  const pointed = matchMedia("(hover: hover)").matches && body.matches(":hover");
+  return pointed || body.contains(document.activeElement) || scroll.scrollTop > 0;
+}
+
+function newer(body, records) {
+  const top = records.findIndex((record) => keyOf(record) === body.firstElementChild.dataset.key);
+  if (top === 0) return "nothing newer";
+  return `${top < 0 ? `over ${format.count(records.length)}` : format.count(top)} newer`;
+}
+
+function show(body, records, release) {
+  const first = body.children.length === 0;
+  keyed(body, records, keyOf, (record) => build(record, release, !first), (row, record) => {
+    const inUse = ISSUING.has(record.operationType) && record.status === "ACTIVE";
+    row.querySelector("button").hidden = !inUse;
+  });
+  byId("entries-empty").hidden = records.length > 0;
+}
+
+/** An entry's number is unique in its counter, and a site or partition may have one of its own. */
+const keyOf = ({ auditId, siteId, partitionId }) => `${siteId} ${partitionId} ${auditId}`;
+
+function build(record, release, arrived) {
+  const { siteId: site, partitionId: partition, sequenceNumber: number } = record;
+  const button = element("button", {
+    type: "button", class: "quiet", hidden: true, "aria-label": `Release ${format.count(number)}`,
+  }, "Release…");
+  button.addEventListener("click", () => release(number, site, partition));
+  const operation = OPERATIONS.get(record.operationType) ?? record.operationType;
+  const tag = { class: "tag", "data-operation": record.operationType };
+  const reason = record.reason || "";
+  return element("tr", { class: arrived ? "arrived" : "" },
+    element("td", { title: format.full(record.timestamp) }, format.clock(record.timestamp)),
+    element("td", { class: "num" }, format.count(number)),
+    element("td", {}, element("span", tag, operation)),
+    element("td", {}, site ? `${site} / ${partition}` : format.NONE),
+    element("td", {}, record.invoiceType || format.NONE),
+    element("td", {}, record.nodeId || format.NONE),
+    element("td", { class: "reason", title: reason }, reason || format.NONE),
+    element("td", { class: "action" }, button),
+  );
+}

@@ -1,0 +1,34 @@
+// Puts the page together: one feed, and the panels that read from it.
+
+import { mountCharts } from "./charts.js";
+import { mountCluster } from "./cluster.js";
+import { mountDemonstrations } from "./demonstrations.js";
+import { mountEntries } from "./entries.js";
+import { Feed } from "./feed.js";
+import { mountGaps } from "./gaps.js";
+import { History } from "./history.js";
+import { mountMatrix } from "./matrix.js";
+import { mountRelease } from "./release.js";
+import { mountRibbon } from "./ribbon.js";
+import { mountStrip } from "./strip.js";
+
+const feed = new Feed({
+  stats: "/api/v1/sequence/stats",
+  gaps: "/api/v1/sequence/gaps",
+  audit: "/api/v1/sequence/audit?limit=25",
+  cluster: "/api/v1/cluster",
+});
+
+const history = new History();
+feed.on("stats", (stats) => history.push(stats)); // before the panels that show its result
+
+const release = mountRelease(feed);
+mountStrip(feed, history);
+mountRibbon(feed);
+mountMatrix(feed, release);
+mountEntries(feed, release);
+mountGaps(feed);
+mountCharts(feed, history);
+mountDemonstrations(feed);
+mountCluster(feed);
+feed.start();

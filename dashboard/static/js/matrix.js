@@ -1,0 +1,98 @@
+// Sites × partitions × types: counts, and one click to issue.
+
+import { change, newKey } from "./api.js";
+import { announce, byId, element, setAttribute, setText } from "./dom.js";
+import * as format from "./format.js";
+import { showProblem } from "./problems.js";
+
+const ISSUED_SHOWN_MAX = 4;
+
+/** `release(number, site, partition)` asks for the release of a number that was issued here. */
+export function mountMatrix(feed, release) {
+  const matrix = byId("matrix");
+  const count = byId("count");
+  feed.on("stats", (stats) => showCounts(matrix, stats));
+  count.addEventListener("input", () => {
+    if (!count.validity.valid) return;
+    for (const step of matrix.querySelectorAll(".cell-step")) setText(step, count.value);
+  });
+  matrix.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-generate]");
+    if (!button || !count.reportValidity()) return;
+    const cell = button.closest(".cell");
+    void issue({ cell, count: count.valueAsNumber, key: newKey(), feed, release });
+  });
+}
+
+function showCounts(matrix, stats) {
+  const perCell = stats.sequencesBySitePartitionType;
+  const perLane = stats.sequencesBySitePartition;
+  for (const lane of matrix.querySelectorAll(".lane")) {
+    const name = `${lane.dataset.site}:${lane.dataset.partition}`;
+    setText(lane.querySelector(".lane-total"), format.count(total(perLane, name)));
+    for (const cell of lane.querySelectorAll(".cell")) {
+      const value = total(perCell, `${name}:${cell.dataset.type}`);
+      setText(cell.querySelector(".cell-count"), format.count(value));
+      setAttribute(cell, "data-value", value ?? "");
+    }
+  }
+}
+
+/** Totals leave out what never happened; totals that are missing altogether are unknown, not 0. */
+const total = (totals, name) => (totals ? (totals[name] ?? 0) : undefined);
+
+async function issue(request) {
+  const { cell, count, key, feed, release } = request;
+  const { site, partition, type } = cell.dataset;
+  const waiting = Number(cell.dataset.waiting ?? 0);
+  cell.dataset.waiting = waiting + 1;
+  try {
+    const body = { siteId: site, partitionId: partition, invoiceType: type, count };
+    const began = performance.now();
+    const answer = await change("/api/v1/sequence/next", body, key);
+    const milliseconds = performance.now() - began; // as a caller sees it, with the commit
+    showResult(cell, answer);
+    addIssued(cell.dataset, answer, milliseconds, release);
+  } catch (problem) {
+    showProblem(byId("matrix-problems"), problem, () => void issue(request));
+  } finally {
+    cell.dataset.waiting -= 1;
+    feed.poke();
+  }
+}
+
+function showResult(cell, answer) {
+  const numbers = answer.sequenceNumbers;
+  const result = cell.querySelector(".cell-result");
+  setText(result, format.ranges(numbers, 3));
+  setAttribute(result, "title", format.ranges(numbers, 50));
+  setAttribute(result, "data-numbers", numbers.join(" "));
+  result.classList.toggle("reused", answer.gapFilled === true);
+  const { site, partition, type } = cell.dataset;
+  const how = answer.gapFilled ? "reused" : "issued";
+  announce(`${how} ${format.ranges(numbers)} for ${site}, ${partition}, ${type}`);
+}
+
+function addIssued({ site, partition, type }, answer, milliseconds, release) {
+  const numbers = answer.sequenceNumbers;
+  const took = `by ${answer.nodeId} in ${format.measure(milliseconds)} ms`;
+  const origin = [`${site} / ${partition}`, type, took].join(" · ");
+  const row = element("li", {},
+    element("span", { class: "issued-number" }, format.ranges(numbers, 6)),
+    element("span", { class: "hint" }, origin),
+  );
+  if (answer.gapFilled) {
+    const reused = numbers.length === 1 ? "gap reused" : "with reused gaps";
+    row.children[0].after(element("span", { class: "tag gap" }, reused));
+  }
+  if (numbers.length === 1) {
+    const button = element("button", { type: "button", class: "quiet" }, "Release…");
+    const done = () => button.replaceWith(element("span", { class: "tag" }, "released"));
+    button.addEventListener("click", () => release(numbers[0], site, partition, "", done));
+    row.append(button);
+  }
+  const list = byId("issued");
+  list.prepend(row);
+  while (list.children.length > ISSUED_SHOWN_MAX) list.lastElementChild.remove();
+  byId("issued-empty").hidden = true;
+}

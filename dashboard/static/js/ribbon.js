@@ -1,0 +1,49 @@
+// The newest numbers as a row of squares: a hole in the sequence cannot hide in it.
+
+import { byId, element, setAttribute, setText } from "./dom.js";
+import * as format from "./format.js";
+
+const SQUARES = 120;
+
+export function mountRibbon(feed) {
+  const ribbon = byId("ribbon");
+  let stats;
+  let highestBefore;
+  feed.on("stats", (value) => (stats = value));
+  feed.on("gaps", (answer) => {
+    // One row of squares is one sequence; a sequence for each site would need a row for each.
+    byId("ribbon-panel").hidden = stats?.currentStrategy !== "GLOBAL_SEQUENTIAL";
+    if (byId("ribbon-panel").hidden) return;
+    const highest = stats.currentCounter;
+    draw(ribbon, highest, highestBefore ?? highest, answer);
+    const other = (stats.openReservations ?? 0) + (stats.voided ?? 0) > 0;
+    setText(byId("ribbon-issued"), other ? "issued, reserved or void" : "issued");
+    highestBefore = highest;
+  });
+}
+
+function draw(ribbon, highest, highestBefore, answer) {
+  const first = Math.max(1, highest - SQUARES + 1);
+  const length = Math.max(0, highest - first + 1);
+  while (ribbon.children.length < SQUARES) ribbon.append(element("span", { class: "square" }));
+  const gaps = new Set(answer.gaps);
+  // A paged answer holds the lowest gaps only: beyond its end the ribbon knows nothing.
+  const known = answer.gaps.length < answer.count ? answer.gaps.at(-1) : Infinity;
+  [...ribbon.children].forEach((square, index) => {
+    const number = first + index;
+    const kind = kindOf(number, { highest, highestBefore, gaps, known });
+    setAttribute(square, "class", `square ${kind}`);
+    setAttribute(square, "title", kind === "empty" ? "" : `${format.count(number)}: ${kind}`);
+  });
+  const shown = answer.gaps.filter((gap) => gap >= first && gap <= highest).length;
+  const range = length ? `${format.count(first)}–${format.count(highest)}` : "none issued yet";
+  setText(byId("ribbon-range"), range);
+  setAttribute(ribbon, "aria-label", `Numbers ${range}, of which ${shown} are open gaps`);
+}
+
+function kindOf(number, { highest, highestBefore, gaps, known }) {
+  if (number > highest) return "empty";
+  if (gaps.has(number)) return "gap";
+  if (number > known) return "unknown";
+  return number > highestBefore ? "fresh" : "issued";
+}

@@ -1,0 +1,68 @@
+"""Serves the page and its static files.
+
+The page is rendered once: nothing in it changes while a node runs. All that moves is fetched by the
+browser from the public HTTP API, so this module knows neither the coordinator nor its store.
+"""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_HERE: Final = Path(__file__).parent
+
+# No inline script, no inline style, no other host: the templates and modules are written for this.
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        "object-src 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Always ask, mostly answered with 304 by the ETag: a page never mixes modules of two versions.
+    "Cache-Control": "no-cache",
+}
+
+
+class PageFacts(NamedTuple):
+    """What the page need not ask for: fixed from the start of a node to its end."""
+
+    sites: tuple[str, ...]
+    partitions: tuple[str, ...]
+    invoice_types: tuple[str, ...]
+    node_id: str
+    instance_id: str
+    version: str
+    profile: str
+
+
+def add_routes(app: web.Application, page: PageFacts) -> None:
+    """Add `GET /dashboard` and `/dashboard/static/…` to `app`, with their security headers."""
+    html = _render(page)
+
+    async def show(_request: web.Request) -> web.Response:
+        return web.Response(text=html, content_type="text/html")
+
+    # An application of its own, so that its headers reach every answer below it and none beside it.
+    dashboard = web.Application()
+    dashboard.router.add_get("", show)
+    dashboard.router.add_get("/", show)
+    dashboard.router.add_static("/static", _HERE / "static")
+    dashboard.on_response_prepare.append(_harden)
+    app.add_subapp("/dashboard", dashboard)
+
+
+def _render(page: PageFacts) -> str:
+    templates = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("dashboard.html").render(page=page)
+
+
+async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)

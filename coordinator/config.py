@@ -1,5 +1,6 @@
 """Configuration of a node: command line over environment (``COORDINATOR_…``) over defaults."""
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -63,6 +64,14 @@ class Settings(BaseSettings):
     def _some_and_different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) != len(value):
             raise ValueError("give at least one name, and each once")
+        return value
+
+    @field_validator("sites", "partitions", "invoice_types")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [name for name in value if not re.fullmatch(NAME, name)]
+        if wrong:  # a colon, for one, separates the names in the totals
+            raise ValueError(f"{wrong[0]!r} must match {NAME}")
         return value
 
     @model_validator(mode="after")

@@ -149,7 +149,7 @@ async def test_the_audit_tells_a_numbers_whole_life(start_node: Start) -> None:
         "globalCounter requestId correlationId processingTimeMs metadata user ipAddress userAgent "
         "entryIndex entryHash"
     )
-    assert set(last) == set(wanted.split())
+    assert set(wanted.split()) <= set(last)
     assert (await get(node, "audit/4", status=404))["code"] == "NB010"
 
 
@@ -354,7 +354,7 @@ async def test_each_demonstration_checks_what_it_claims(start_node: Start) -> No
         async with node.post(f"/api/v1/demo/{path}") as answer:
             assert answer.status == 200
             shown = await answer.json()
-        assert set(shown) == {"name", "steps", "sequences", "success", "summary", "timestamp"}
+        assert {"name", "steps", "sequences", "success", "summary", "timestamp"} <= set(shown)
         assert shown["success"], shown["steps"]
         assert len(shown["sequences"]) == numbers
         assert all(step["ok"] for step in shown["steps"])

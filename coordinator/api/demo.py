@@ -11,6 +11,8 @@ from coordinator.api.sequence import iso, json_answer
 from coordinator.config import Profile, Settings
 from coordinator.jobs.demonstrations import Demonstrations, Outcome
 
+SEQUENCES_SHOWN = 10_000
+
 
 class DemoApi:
     """Handlers of the demonstrations."""
@@ -68,7 +70,8 @@ def _answer(outcome: Outcome) -> web.Response:
         {
             "name": outcome.name,
             "steps": [step._asdict() for step in outcome.steps],
-            "sequences": outcome.sequences,
+            "sequences": outcome.sequences[:SEQUENCES_SHOWN],
+            "sequencesTotal": len(outcome.sequences),
             "success": outcome.success,
             "summary": outcome.summary,
             "timestamp": iso(time.time_ns() // 1_000_000),

@@ -43,6 +43,7 @@ SWITCHED_OFF = Kind("NB020", 409, "Invoice type is switched off")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 _BY_STATUS = {
+    403: NO_SUCH_ROUTE,  # aiohttp forbids to list a folder; nothing else here is forbidden by it
     404: NO_SUCH_ROUTE,
     405: WRONG_METHOD,
     413: TOO_LARGE,
@@ -139,7 +140,7 @@ def _from_aiohttp(request: web.Request, refused: web.HTTPException) -> Problem:
     if isinstance(refused, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(refused.allowed_methods))
         return Problem(kind, f"{request.path} takes {allowed}, not {request.method}.")
-    if refused.status == HTTPStatus.NOT_FOUND:
+    if kind is NO_SUCH_ROUTE:
         return Problem(kind, f"There is nothing at {request.path}.")
     if refused.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return Problem(kind, f"The body is larger than {request.client_max_size} bytes.")

@@ -74,6 +74,10 @@ class Views:
             "count": sum(page.total for page in pages),
             "nextGap": min((p.lowest for p in pages if p.lowest is not None), default=-1),
             "nextStart": numbers[asked.limit] if len(numbers) > asked.limit else None,
+            "byCounter": {
+                name: page.numbers[: asked.limit]
+                for name, page in zip(self._names, pages, strict=True)
+            },
             "timestamp": iso(_now_ms()),
         }
         return json_answer(body)
@@ -92,8 +96,7 @@ class Views:
                 else await read(listing(history, cursor, asked.limit, wanted))
             )
         records, following = _merge(lists, asked.limit)
-        strategy = {"strategy": self._settings.strategy.value}
-        response = json_answer([record | strategy for record in records])
+        response = json_answer([self._shown(self._names[at], r) for at, r in records])
         if any(cursor is not None for cursor in following):
             texts = (FINISHED if cursor is None else str(cursor) for cursor in following)
             response.headers[NEXT_CURSOR] = ".".join(texts)
@@ -120,13 +123,19 @@ class Views:
         records: list[dict[str, Any]] = []
         for name in self._names:
             events = await read(self._counters.history(name).life(number))
-            records += rows_of_life(events, number)
+            records += [self._shown(name, r) for r in rows_of_life(events, number)]
         if not records:
             detail = f"Number {number} was never issued, so it has no history."
             raise Problem(problems.NEVER_ISSUED, detail)
         records.sort(key=lambda record: str(record["timestamp"]))
-        strategy = {"strategy": self._settings.strategy.value}
-        return json_answer([record | strategy for record in records])
+        return json_answer(records)
+
+    def _shown(self, counter: str, record: dict[str, Any]) -> dict[str, Any]:
+        return record | {
+            "auditId": f"{counter}-{record['auditId']}",
+            "counter": counter,
+            "strategy": self._settings.strategy.value,
+        }
 
     async def health(self, request: web.Request) -> web.Response:
         """Return whether numbers can be issued."""
@@ -206,8 +215,10 @@ async def read(reading: Awaitable[Read]) -> Read:
         raise Problem(problems.STORE_UNAVAILABLE, detail) from None
 
 
-def _merge(lists: list[Listing], limit: int) -> tuple[list[dict[str, Any]], list[Cursor | None]]:
-    """Return the newest records of several counters, and where each counter goes on."""
+def _merge(
+    lists: list[Listing], limit: int
+) -> tuple[list[tuple[int, dict[str, Any]]], list[Cursor | None]]:
+    """Return the newest records, each with its counter's position, and where each goes on."""
     tagged = (
         [(record["timestamp"], at, cursor, record) for cursor, record in one.records]
         for at, one in enumerate(lists)
@@ -216,7 +227,7 @@ def _merge(lists: list[Listing], limit: int) -> tuple[list[dict[str, Any]], list
     following = [one.following for one in lists]
     for _, at, cursor, _ in reversed(merged[limit:]):
         following[at] = cursor
-    return [record for *_, record in merged[:limit]], following
+    return [(at, record) for _, at, _, record in merged[:limit]], following
 
 
 def statistics(seen: Overview, settings: Settings, now_ms: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import NamedTuple
 
 from coordinator.commit import Overtaken, commit
@@ -76,13 +77,14 @@ class OutcomeUnknown(Exception):
 class _Pending:
     """A request that waits, with its caller's future and the evidence gathered for it."""
 
-    __slots__ = ("ask", "deadline", "reply", "sent")
+    __slots__ = ("ask", "deadline", "reply", "sent", "trouble")
 
     def __init__(self, ask: Ask, reply: asyncio.Future[Answer], deadline: float) -> None:
         self.ask = ask
         self.reply = reply
         self.deadline = deadline
         self.sent = False
+        self.trouble = ""
 
 
 class Watcher(NamedTuple):
@@ -116,7 +118,7 @@ class Sequencer:
         self._replica = Replica(store, keys, rules.start)
         self._history = History(store, keys)
         self._queue: deque[_Pending] = deque()
-        self._open: deque[_Pending] = deque()  # by deadline; holds answered ones until a sweep
+        self._open: dict[_Pending, None] = {}  # everyone without an answer, by deadline
         self._work = asyncio.Event()
         self._latency = Latency()
         self._helpers: set[asyncio.Task[None]] = set()
@@ -137,12 +139,12 @@ class Sequencer:
         """
         if self._stopping:
             raise StoreDown("this node is stopping; ask another one")
-        if len(self._queue) >= self._bounds.queue_max:
+        if len(self._open) >= self._bounds.queue_max:
             raise Overloaded(f"{self._bounds.queue_max} requests wait already")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._bounds.deadline_s
         pending = _Pending(Ask(request), loop.create_future(), deadline)
-        self._open.append(pending)
+        self._open[pending] = None
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_S, self._sweep)
         if isinstance(request, Release):  # it cannot be decided without knowing who holds it
@@ -156,7 +158,7 @@ class Sequencer:
         self._stopping = True
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace_s
-        while any(not p.reply.done() for p in self._open) and loop.time() < ends:
+        while self._open and loop.time() < ends:
             await asyncio.sleep(SWEEP_S)
         tasks = [task for task in (self._task, *self._helpers) if task is not None]
         for task in tasks:
@@ -197,13 +199,17 @@ class Sequencer:
         batch: list[_Pending] = []
         while queue and len(batch) < limit:
             pending = queue.popleft()
-            if not pending.reply.done():
+            if pending in self._open:
                 batch.append(pending)
         return batch
 
     async def _serve(self, batch: list[_Pending]) -> None:
         """Plan and commit once; whoever has no answer yet is left in ``batch``."""
         state = await self._replica.state()
+        # Whoever was given up while the state was loading has been told that nothing is allocated.
+        batch[:] = [pending for pending in batch if pending in self._open]
+        if not batch:
+            return
         author = Author(*self._node, secrets.token_hex(6), self._latency)
         asks = [pending.ask for pending in batch]
         revision = self._replica.revision
@@ -232,6 +238,7 @@ class Sequencer:
             if isinstance(reply, NeedsHolder | NeedsEntries):
                 self._gather(pending, reply)
                 continue
+            self._open.pop(pending, None)
             if not pending.reply.done():
                 pending.reply.set_result(reply)
             waits.append(now_us - pending.ask.request.call.arrived_us)
@@ -260,6 +267,7 @@ class Sequencer:
 
     def _fail(self, batch: list[_Pending], error: Exception) -> None:
         for pending in batch:
+            self._open.pop(pending, None)
             if not pending.reply.done():
                 pending.reply.set_exception(error)
 
@@ -278,10 +286,12 @@ class Sequencer:
                 case NeedsEntries(indexes):
                     earlier = await self._history.entries(indexes)
                     pending.ask = pending.ask._replace(earlier=earlier)
+            pending.trouble = ""
         except StoreError as down:  # the plan will ask for it again; the deadline bounds that
             log.warning("ledger cannot be read: %s", down)
+            pending.trouble = f"the ledger cannot be read: {down}"
             await asyncio.sleep(PAUSE_LONGEST_S)
-        if not pending.reply.done():
+        if pending in self._open:
             self._enqueue(pending)
 
     def _set_trouble(self, trouble: str) -> None:
@@ -297,15 +307,14 @@ class Sequencer:
         self._sweeper = loop.call_later(SWEEP_S, self._sweep) if self._open else None
 
     def _expire(self, before: float) -> None:
-        """Tell the callers whose deadline has passed; forget those that have their answer."""
-        while self._open and (self._open[0].reply.done() or self._open[0].deadline <= before):
-            pending = self._open.popleft()
-            if pending.reply.done():
-                continue
+        """Tell the callers whose deadline has passed what is certain about their request."""
+        late = list(takewhile(lambda pending: pending.deadline <= before, self._open))
+        for pending in late:
+            trouble = pending.trouble or self.trouble
             if pending.sent:
                 error: Exception = OutcomeUnknown("the commit was still in doubt at the deadline")
-            elif self.trouble:
-                error = StoreDown(self.trouble)
+            elif trouble:
+                error = StoreDown(trouble)
             else:
                 error = TooLate("other requests took the time")
-            pending.reply.set_exception(error)
+            self._fail([pending], error)

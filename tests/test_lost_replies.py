@@ -13,8 +13,10 @@ from coordinator.core.keys import Keys
 from coordinator.core.ledger import Issued, Origin
 from coordinator.core.plan import Rules
 from coordinator.core.requests import Call, Instant, Issue, Refused, Release
+from coordinator.core.transaction import Range
 from coordinator.history import History
 from coordinator.sequencer import Bounds, Node, OutcomeUnknown, Sequencer, TooLate, Watcher
+from coordinator.store import Snapshot
 from coordinator.store.memory import MemoryStore
 
 KEYS = Keys().counter("invoice")
@@ -111,8 +113,28 @@ async def test_a_commit_in_doubt_at_the_deadline_is_called_unknown_and_the_queue
     await serving.stop(grace_s=0)
 
 
+class SlowToLoad(MemoryStore):
+    """Answers reads late."""
+
+    async def read(self, *ranges: Range, revision: int = 0) -> Snapshot:
+        await asyncio.sleep(0.3)
+        return await super().read(*ranges, revision=revision)
+
+
+async def test_who_was_told_that_nothing_is_allocated_gets_nothing_later() -> None:
+    store = SlowToLoad()
+    serving = node(store, "node-1", count(1), deadline_s=0.1)  # type: ignore[arg-type]
+    with pytest.raises(TooLate):
+        await serving.submit(Issue(Call(HERE, "c", 0)))
+    await asyncio.sleep(0.5)
+    answer = await serving.submit(Issue(Call(HERE, "c", 0)))
+    assert not isinstance(answer, Refused)
+    assert answer.record.numbers() == [1]
+    await serving.stop(grace_s=0)
+
+
 async def test_a_full_queue_refuses_at_once() -> None:
-    serving = node(SilentStore(), "node-1", count(1), queue_max=2)  # type: ignore[arg-type]
+    serving = node(SilentStore(), "node-1", count(1), queue_max=3)  # type: ignore[arg-type]
     waiting = [serving.submit(Issue(Call(HERE, "c", 0)))]
     await asyncio.sleep(0)
     await asyncio.sleep(0.01)

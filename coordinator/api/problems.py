@@ -109,7 +109,8 @@ def middleware(
                 raise
             problem = _from_aiohttp(request, refused)
         except Exception:
-            log.exception("%s %s failed, request id %s", request.method, request.path, request_id)
+            path = request.rel_url.raw_path
+            log.exception("%s %s failed, request id %s", request.method, path, request_id)
             detail = f"An error in the program. Report it with the request id {request_id}."
             problem = Problem(INTERNAL, detail)
         else:
@@ -123,7 +124,7 @@ def middleware(
             problem.kind.status,
             problem.kind.code,
             request.method,
-            request.path,
+            request.rel_url.raw_path,
             request_id,
             problem.detail,
         )
@@ -136,12 +137,12 @@ def middleware(
 
 
 def _from_aiohttp(request: web.Request, refused: web.HTTPException) -> Problem:
-    kind = _BY_STATUS.get(refused.status, MALFORMED)
+    kind, path = _BY_STATUS.get(refused.status, MALFORMED), request.rel_url.raw_path
     if isinstance(refused, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(refused.allowed_methods))
-        return Problem(kind, f"{request.path} takes {allowed}, not {request.method}.")
+        return Problem(kind, f"{path} takes {allowed}, not {request.method}.")
     if kind is NO_SUCH_ROUTE:
-        return Problem(kind, f"There is nothing at {request.path}.")
+        return Problem(kind, f"There is nothing at {path}.")
     if refused.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return Problem(kind, f"The body is larger than {request.client_max_size} bytes.")
     return Problem(kind, refused.reason)

@@ -117,16 +117,16 @@ class SlowToLoad(MemoryStore):
     """Answers reads late."""
 
     async def read(self, *ranges: Range, revision: int = 0) -> Snapshot:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.4)
         return await super().read(*ranges, revision=revision)
 
 
 async def test_who_was_told_that_nothing_is_allocated_gets_nothing_later() -> None:
     store = SlowToLoad()
-    serving = node(store, "node-1", count(1), deadline_s=0.1)  # type: ignore[arg-type]
+    serving = node(store, "node-1", count(1), deadline_s=0.5)  # type: ignore[arg-type]
     with pytest.raises(TooLate):
         await serving.submit(Issue(Call(HERE, "c", 0)))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(2)  # by now the counter is loaded
     answer = await serving.submit(Issue(Call(HERE, "c", 0)))
     assert not isinstance(answer, Refused)
     assert answer.record.numbers() == [1]

@@ -2,7 +2,6 @@
 rem Starts the cluster: finds Python 3.11 or later and hands over to cluster\bootstrap.py.
 rem All words go there; START-POC.bat --help explains them.
 setlocal
-cd /D "%~dp0"
 set "CHECK=import sys; sys.exit(sys.version_info < (3, 11))"
 
 rem Each candidate is run: Windows has a "python" that only opens its Store.

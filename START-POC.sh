@@ -14,7 +14,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$script")" && pwd) || exit 1
 
 # A Python that can make environments is best; one that cannot gets told what to install.
 for modules in "sys, venv, ensurepip" "sys"; do
-    for python in python3.13 python3.12 python3.11 python3 python; do
+    for python in python3.14 python3.13 python3.12 python3.11 python3 python; do
         if "$python" -c "import $modules; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1; then
             exec "$python" "$root/cluster/bootstrap.py" "$@"
         fi

@@ -162,7 +162,9 @@ def tell_addresses(members: Members) -> None:
     Raises StartError when the cluster does not take it.
     """
     today = {member.name: member.peer_url for member in members.members}
-    healthy = next(member for member in members.members if is_healthy(member.client_url))
+    healthy = next((m for m in members.members if is_healthy(m.client_url)), None)
+    if healthy is None:
+        raise StartError("no etcd member is healthy any more; start again")
     client = Etcd3Client(HOST, healthy.client_port, timeout=5, api_path="/v3/")
     client.session.trust_env = False  # no proxy between the launcher and its own processes
     try:

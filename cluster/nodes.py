@@ -26,6 +26,7 @@ def node_specs(host: str, ports: Sequence[int], etcd_endpoints: Sequence[str]) -
                 *(sys.executable, "-m", "coordinator", "serve"),
                 *("--node-id", name, "--site", site, "--partition", partition),
                 *("--host", host, "--port", str(port)),
+                *("--advertise-url", f"http://{shown_host(host)}:{port}"),
                 *("--etcd-endpoints", ",".join(etcd_endpoints)),
                 *("--profile", "demonstration"),
             ),

@@ -82,7 +82,7 @@ class Supervisor:
         self._logs.mkdir(parents=True, exist_ok=True)
         for spec in specs:
             log = self._logs / f"{spec.name}.log"
-            if log.exists():
+            with contextlib.suppress(OSError):  # Windows: a leftover may still hold it
                 log.replace(log.with_suffix(".log.1"))
             child = Child(spec, log)
             self.children[spec.name] = child

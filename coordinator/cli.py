@@ -76,7 +76,8 @@ def _serve(given: dict[str, Any]) -> int:
     except ValidationError as invalid:
         for error in invalid.errors():
             name = "-".join(str(part) for part in error["loc"]).replace("_", "-")
-            print(f"coordinator: --{name}: {error['msg']}", file=sys.stderr)
+            where = f"--{name}: " if name else ""
+            print(f"coordinator: {where}{error['msg']}", file=sys.stderr)
         return UNUSABLE
     logging.basicConfig(
         level=settings.log_level.upper(),
@@ -88,7 +89,7 @@ def _serve(given: dict[str, Any]) -> int:
         print(f"coordinator: {refused}", file=sys.stderr)
         return UNUSABLE
     except OSError as failed:
-        print(f"coordinator: cannot listen on {settings.url}: {failed}", file=sys.stderr)
+        print(f"coordinator: cannot serve on {settings.url}: {failed}", file=sys.stderr)
         return UNUSABLE
     return OK
 

@@ -14,11 +14,13 @@ A plain read would prove nothing: a sending still under way could commit right a
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 from coordinator.core import ledger
 from coordinator.core.plan import Plan
 from coordinator.core.transaction import KeyValue
+from coordinator.faults import EntryMissing
 from coordinator.store import Committed, Conflict, NotCommitted, Rejected, Store, Unknown
 
 log = logging.getLogger(__name__)
@@ -38,10 +40,14 @@ class Overtaken(NamedTuple):
     ours: bool
 
 
-async def commit(store: Store, plan: Plan) -> Committed | Overtaken:
+async def commit(
+    store: Store, plan: Plan, tell_doubt: Callable[[str], None]
+) -> Committed | Overtaken:
     """Send a plan's transaction until its fate is certain, however long that takes.
 
-    Raises NotCommitted or Rejected while no sending is in doubt: then nothing was written.
+    ``tell_doubt`` hears why it is not certain yet. Raises NotCommitted or Rejected while no
+    sending is in doubt: then nothing was written. Raises EntryMissing when the fate of a sending
+    in doubt can never be known: then the batch must not be planned anew.
     """
     in_doubt = ""
     pause_s = PAUSE_FIRST_S
@@ -58,7 +64,7 @@ async def commit(store: Store, plan: Plan) -> Committed | Overtaken:
                     log.info("batch resolved: committed now, after: %s", in_doubt)
                 return outcome
             case Conflict(found):
-                ours = _is_ours(plan, found)
+                ours = bool(in_doubt) and _is_ours(plan, found)
                 if in_doubt:
                     fate = "it had committed" if ours else "it never will commit"
                     log.info("batch resolved: %s, after: %s", fate, in_doubt)
@@ -67,14 +73,20 @@ async def commit(store: Store, plan: Plan) -> Committed | Overtaken:
                 if not in_doubt:
                     log.warning("reply lost, sending the same transaction again: %s", why)
                 in_doubt = why
+                tell_doubt(f"a commit is in doubt: {why}")
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
 
 
 def _is_ours(plan: Plan, found: tuple[tuple[KeyValue, ...], ...]) -> bool:
     """Tell whether the entry that follows our state is this batch's own."""
-    _, entries = found
-    if plan.entry is None or not entries:
+    if plan.entry is None:
         return False
-    first = ledger.decode(entries[0].value)
-    return (first.index, first.batch) == (plan.entry.index, plan.entry.batch)
+    _, entries = found
+    first = ledger.decode(entries[0].value) if entries else None
+    if first is None or first.index != plan.entry.index:
+        raise EntryMissing(
+            f"ledger entry {plan.entry.index} is gone, so it cannot be known whether batch "
+            f"{plan.entry.batch} of this node was committed"
+        )
+    return first.batch == plan.entry.batch

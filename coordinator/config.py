@@ -87,9 +87,13 @@ class Settings(BaseSettings):
 
     def shared(self) -> dict[str, object]:
         """Return what all nodes of an installation must agree on."""
-        return {
+        shared: dict[str, object] = {
             "format": 1,
+            "profile": self.profile.value,
             "series": self.series,
             "strategy": self.strategy.value,
             "first_number": self.first_number,
         }
+        if self.strategy is not Strategy.GLOBAL:  # counters are named by these
+            shared |= {"sites": list(self.sites), "partitions": list(self.partitions)}
+        return shared

@@ -1,21 +1,15 @@
 """The counters that this node serves: a sequencer and a reader for each, made on first use."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from coordinator.clock import now
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
-from coordinator.core.requests import Instant
 from coordinator.history import History
 from coordinator.sequencer import Bounds, Node, Sequencer, Watcher
 from coordinator.store import Store
-
-
-def now() -> Instant:
-    """Return this moment by this machine's clocks."""
-    return Instant(time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000)
 
 
 class Terms(NamedTuple):

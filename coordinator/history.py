@@ -17,16 +17,13 @@ from coordinator.core.ledger import Entry, Issued, Record, Released, Restarted
 from coordinator.core.requests import Holder
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.core.verify import Verdict, Verifier
-from coordinator.store import Store, StoreError
+from coordinator.faults import EntryMissing
+from coordinator.store import Store
 from coordinator.store.paging import all_of
 
 ENTRIES_PAGE = 64
 RANGES_MAX = 100
 """Ranges in one read: below the members' limit of operations."""
-
-
-class EntryMissing(StoreError):
-    """The ledger lacks an entry that it should have."""
 
 
 class Event(NamedTuple):
@@ -144,7 +141,7 @@ class History:
                 return guess
         raise EntryMissing(f"no ledger entry has issued {number}")
 
-    async def newest(self, before: int = 0, limit: int = ENTRIES_PAGE) -> Page:
+    async def newest(self, before: int, limit: int) -> Page:
         """Return up to ``limit`` entries older than ``before`` (0: the newest)."""
         if not before:
             head = await self.head()

@@ -1,6 +1,6 @@
 """One snapshot of what statistics show: heads, lowest gaps and nodes, at one revision."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
@@ -75,13 +75,19 @@ def _counter(name: str, head: tuple[KeyValue, ...], gaps: tuple[KeyValue, ...]) 
 
 def nodes_of(keys: Keys, found: tuple[KeyValue, ...]) -> tuple[NodeSeen, ...]:
     """Return the nodes behind these keys, by name."""
-    known: dict[str, dict[str, object]] = {}
-    live: dict[str, dict[str, object]] = {}
+    known: dict[str, dict[str, Any]] = {}
+    live: dict[str, dict[str, Any]] = {}
     for kv in found:
         name = unquote(kv.key.rsplit(b"/", 1)[1].decode())
         group = live if kv.key.startswith(keys.node("")) else known
         group[name] = orjson.loads(kv.value)
     return tuple(
-        NodeSeen(**{**known.get(name, {}), **live.get(name, {})}, active=name in live)  # type: ignore[arg-type]
+        _node(name, known.get(name, {}) | live.get(name, {}), name in live)
         for name in sorted({*known, *live})
     )
+
+
+def _node(name: str, said: dict[str, Any], active: bool) -> NodeSeen:  # noqa: FBT001
+    """Return a node from what it says of itself; a later version may say more, or less."""
+    text = {field: str(said.get(field, "")) for field in ("instance", "url", "site", "partition")}
+    return NodeSeen(node=name, started_ms=int(said.get("started_ms", 0)), active=active, **text)

@@ -14,20 +14,19 @@ from coordinator.core.keys import CounterKeys, number_in
 from coordinator.core.ledger import NO_HASH, Entry, LedgerFormatError
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import KeyValue, Range
-from coordinator.store import Compacted, Store, StoreError, Unavailable
+from coordinator.faults import Damaged, Rewound
+from coordinator.store import Compacted, Store, Unavailable
 from coordinator.store.paging import all_of
 
 LOAD_TRIES = 5
 
+CATCH_UP_MAX = 256
+"""Entries behind the head up to which reading them is quicker than loading the counter anew."""
 
-class Rewound(StoreError):
-    """The store is older than what this node has acknowledged: restored from a backup, or another
-    cluster. Allocating from it would issue numbers twice.
-    """
+CATCH_UP_PAGE = 16
+"""Entries in one read: at most one MB each, usually some kB."""
 
-
-class Damaged(StoreError):
-    """Head, ledger and gap keys contradict each other. ``coordinator validate`` says where."""
+ADVICE = "no number is issued; `coordinator validate` says what is wrong"
 
 
 class Replica:
@@ -69,18 +68,27 @@ class Replica:
         self._state = None  # half-applied entries must not be planned on
         if head.index < state.head.index:
             raise self._rewound(head)
-        for kv in entries:
-            try:
-                state.apply(ledger.decode(kv.value), ledger.chain(state.head.tip, kv.value))
-            except (LedgerFormatError, ValueError) as broken:
-                raise self._rewound(head) from broken
-        if state.head.index != head.index:
-            return  # further behind than one conflict brings: loading anew is quicker
+        self._apply(state, head, entries)
+        behind = head.index - state.head.index
+        if behind > CATCH_UP_MAX:
+            return  # loading anew is quicker
+        if behind:
+            wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
+            async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
+                self._apply(state, head, page)
         if state.head != head or len(state.gaps) != head.gaps:
-            raise self._rewound(head)
+            raise Damaged(f"the head is not what the ledger gives at entry {head.index}; {ADVICE}")
         self._state = state
         self._seen = (head.index, head.tip)
         self.revision = head_found[0].revision
+
+    def _apply(self, state: CounterState, head: Head, found: tuple[KeyValue, ...]) -> None:
+        for kv in found:
+            tip = ledger.chain(state.head.tip, kv.value)
+            try:
+                state.apply(ledger.decode(kv.value), tip)
+            except (LedgerFormatError, ValueError) as broken:
+                raise self._rewound(head) from broken
 
     def forget(self) -> None:
         """Load anew before the next plan."""
@@ -100,6 +108,10 @@ class Replica:
                 return await self._load_at_one_revision()
             except Compacted:
                 continue  # a slow load lost its revision; the next one is quicker
+            except (ValueError, KeyError, TypeError) as unreadable:
+                raise Damaged(
+                    f"a key of the counter cannot be read: {unreadable!r}; {ADVICE}"
+                ) from (unreadable)
         raise Unavailable("the counter could not be loaded before its revision was compacted")
 
     async def _load_at_one_revision(self) -> CounterState:
@@ -121,10 +133,8 @@ class Replica:
                 for (digest,) in iter_unpack(">Q", kv.value):
                     state.keys.add(digest, index)
         if len(state.gaps) != head.gaps:
-            raise Damaged(
-                f"the head counts {head.gaps} gaps, the store has {len(state.gaps)} gap keys: "
-                "run `coordinator validate` to see which"
-            )
+            gaps = len(state.gaps)
+            raise Damaged(f"the head counts {head.gaps} gaps, the store has {gaps}; {ADVICE}")
         self._seen = (head.index, head.tip)
         self.revision = head_found[0].revision if head_found else 0
         return state

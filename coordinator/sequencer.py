@@ -28,12 +28,15 @@ from coordinator.core.requests import (
 )
 from coordinator.history import History
 from coordinator.replica import Replica
-from coordinator.store import Committed, Rejected, Store, StoreError
+from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreError
 
 log = logging.getLogger(__name__)
 
 PAUSE_FIRST_S = 0.02
 PAUSE_LONGEST_S = 0.5
+READERS_MAX = 32
+"""How many requests of a counter read the ledger at once."""
+
 SWEEP_S = 0.05
 """How exact deadlines are."""
 
@@ -87,6 +90,11 @@ class _Pending:
         self.trouble = ""
 
 
+def _not_sent(served: list[_Pending]) -> None:
+    for pending in served:
+        pending.sent = False
+
+
 class Watcher(NamedTuple):
     """What a sequencer tells its surroundings: for metrics, never for decisions."""
 
@@ -122,6 +130,7 @@ class Sequencer:
         self._work = asyncio.Event()
         self._latency = Latency()
         self._helpers: set[asyncio.Task[None]] = set()
+        self._readers = asyncio.Semaphore(READERS_MAX)
         self._sweeper: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -158,7 +167,7 @@ class Sequencer:
         self._stopping = True
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace_s
-        while self._open and loop.time() < ends:
+        while any(not p.reply.done() for p in self._open) and loop.time() < ends:
             await asyncio.sleep(SWEEP_S)
         tasks = [task for task in (self._task, *self._helpers) if task is not None]
         for task in tasks:
@@ -175,53 +184,67 @@ class Sequencer:
             self._work.clear()
             batch = self._take()
             try:
-                if batch:
+                if batch or self.trouble:  # in trouble, an empty batch probes whether it is over
                     await self._serve(batch)
                     self._set_trouble("")
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
                 self._set_trouble(f"etcd will never take this transaction: {refusal}")
-                self._fail([p for p in batch if p.sent], StoreDown(self.trouble))
+                self._fail(batch, StoreDown(self.trouble))
             except StoreError as down:
                 self._set_trouble(str(down))
+                self._give_up_what_is_in_doubt(batch)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
             except Exception as bug:
                 log.exception("a batch failed on an error in this program; loading anew")
                 self._replica.forget()
-                self._fail([p for p in batch if p.sent], OutcomeUnknown("an error in this program"))
+                self._give_up_what_is_in_doubt(batch)
                 self._fail(batch, bug)
             self._put_back(batch)
 
     def _take(self) -> list[_Pending]:
-        """Return the requests of the next batch, without those whose caller has been told."""
-        queue, limit = self._queue, self._rules.limits.requests
+        """Return the requests of the next batch."""
+        limit = self._rules.limits.requests
         batch: list[_Pending] = []
-        while queue and len(batch) < limit:
-            pending = queue.popleft()
-            if pending in self._open:
-                batch.append(pending)
+        while self._queue and len(batch) < limit:
+            batch.append(self._queue.popleft())
+        self._drop_who_left(batch)
         return batch
 
+    def _drop_who_left(self, batch: list[_Pending]) -> None:
+        """Drop those who have been answered already, or whose caller has gone away."""
+        gone = [pending for pending in batch if pending.reply.done()]
+        for pending in gone:
+            self._open.pop(pending, None)
+        if gone:
+            batch[:] = [pending for pending in batch if not pending.reply.done()]
+
     async def _serve(self, batch: list[_Pending]) -> None:
-        """Plan and commit once; whoever has no answer yet is left in ``batch``."""
+        """Plan and commit once; whoever has no answer yet is left in ``batch``.
+
+        When it raises, those whose commit is in doubt are still marked as ``sent``.
+        """
         state = await self._replica.state()
         # Whoever was given up while the state was loading has been told that nothing is allocated.
-        batch[:] = [pending for pending in batch if pending in self._open]
-        if not batch:
-            return
+        self._drop_who_left(batch)
         author = Author(*self._node, secrets.token_hex(6), self._latency)
         asks = [pending.ask for pending in batch]
         revision = self._replica.revision
         planned = plan(state, self._keys, revision, asks, self._now(), author, self._rules)
         served = batch[: len(planned.replies)]
-        for pending in served:
-            pending.sent = True
-        fate = await commit(self._store, planned)
+        for pending, reply in zip(served, planned.replies, strict=True):
+            pending.sent = isinstance(reply, Done) and reply.entry is planned.entry
+        try:
+            fate = await commit(self._store, planned, self._set_trouble)
+        except (NotCommitted, Rejected):
+            _not_sent(served)
+            raise
         # What is committed is answered first: no later trouble may put it into the queue again.
         if isinstance(fate, Committed) or fate.ours:
             del batch[: len(served)]
             self._answer(served, planned)
+        _not_sent(served)
         match fate:
             case Committed(revision):
                 if planned.entry is not None:
@@ -234,7 +257,6 @@ class Sequencer:
         now_us = self._now().monotonic_us
         waits: list[int] = []
         for pending, reply in zip(served, planned.replies, strict=True):
-            pending.sent = False
             if isinstance(reply, NeedsHolder | NeedsEntries):
                 self._gather(pending, reply)
                 continue
@@ -259,11 +281,15 @@ class Sequencer:
         self._work.set()
 
     def _put_back(self, batch: list[_Pending]) -> None:
-        for pending in batch:
-            pending.sent = False
         self._queue.extendleft(reversed(batch))
-        if self._queue:
+        if self._queue or self.trouble:
             self._work.set()
+
+    def _give_up_what_is_in_doubt(self, batch: list[_Pending]) -> None:
+        """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
+        in_doubt = [pending for pending in batch if pending.sent]
+        self._fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {self.trouble}"))
+        batch[:] = [pending for pending in batch if not pending.sent]
 
     def _fail(self, batch: list[_Pending], error: Exception) -> None:
         for pending in batch:
@@ -279,18 +305,22 @@ class Sequencer:
     async def _read_first(self, pending: _Pending, needs: NeedsHolder | NeedsEntries) -> None:
         """Read what the plan needs to know of the ledger, then hand the request in again."""
         try:
-            match needs:
-                case NeedsHolder(number):
-                    holder = await self._history.holder(number)
-                    pending.ask = pending.ask._replace(holder=holder)
-                case NeedsEntries(indexes):
-                    earlier = await self._history.entries(indexes)
-                    pending.ask = pending.ask._replace(earlier=earlier)
+            async with self._readers:
+                match needs:
+                    case NeedsHolder(number):
+                        holder = await self._history.holder(number)
+                        pending.ask = pending.ask._replace(holder=holder)
+                    case NeedsEntries(indexes):
+                        earlier = await self._history.entries(indexes)
+                        pending.ask = pending.ask._replace(earlier=earlier)
             pending.trouble = ""
         except StoreError as down:  # the plan will ask for it again; the deadline bounds that
             log.warning("ledger cannot be read: %s", down)
             pending.trouble = f"the ledger cannot be read: {down}"
             await asyncio.sleep(PAUSE_LONGEST_S)
+        except Exception as bug:
+            log.exception("a reading of the ledger failed on an error in this program")
+            self._fail([pending], bug)
         if pending in self._open:
             self._enqueue(pending)
 

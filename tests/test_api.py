@@ -288,17 +288,24 @@ async def test_the_series_end_is_told_and_nothing_is_lost(start_node: Start) -> 
 
 
 async def test_a_reset_is_for_demonstrations_only(start_node: Start) -> None:
-    demonstration = await start_node()
-    await issue(demonstration, count=5)
-    production = await start_node(profile="production", node_id="node-2")
+    production = await start_node(profile="production", root="/production/")
+    await issue(production, count=5)
     problem, _ = await post(production, "reset", None, 403)
     assert problem["code"] == "NB015"
-    assert (await issue(production))["sequenceNumbers"] == [6]
-    await post(demonstration, "reset", None)
-    assert (await get(production, "stats"))["currentCounter"] == 0
-    assert (await issue(production))["sequenceNumbers"] == [1]
     async with production.post("/api/v1/demo/basic") as answer:
         assert answer.status == 403
+    assert (await issue(production))["sequenceNumbers"] == [6]
+    with pytest.raises(CannotJoin, match="demonstration"):
+        await start_node(root="/production/")
+
+    one, two = await start_node(), await start_node(node_id="node-2")
+    await issue(one, count=5)
+    first, _ = await post(two, "reset", None, Idempotency_Key="anew")
+    assert (await get(one, "stats"))["currentCounter"] == 0
+    assert (await issue(one))["sequenceNumbers"] == [1]
+    again, headers = await post(one, "reset", None, Idempotency_Key="anew")
+    assert (again, headers["Idempotent-Replayed"]) == (first, "true")
+    assert (await issue(two))["sequenceNumbers"] == [2]
 
 
 async def test_nodes_with_other_settings_may_not_join(start_node: Start) -> None:

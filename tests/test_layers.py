@@ -11,7 +11,8 @@ PACKAGE = ROOT / "coordinator"
 # From the bottom up: a module imports only from its own layer's parts listed here, and below.
 LAYERS = [
     {"core"},
-    {"store"},
+    {"store", "clock"},
+    {"faults"},
     {"commit", "history", "replica", "overview"},
     {"sequencer"},
     {"config", "counters", "metrics"},

@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from coordinator.api.sequence import iso
+from coordinator.api.answers import iso
 from coordinator.core.ledger import Entry, Issued, Record, Released
 from coordinator.history import Event, Freed, History
+
+ENTRIES_READ_FIRST, ENTRIES_READ_AT_ONCE = 4, 64
+"""A short listing of busy entries needs few of them; a filtered one many."""
 
 ENTRIES_READ_MAX = 2_000
 """Entries that one call looks at; with filters it may then answer fewer records and a cursor."""
@@ -84,12 +87,15 @@ class Filter(NamedTuple):
     partition: str | None = None
     invoice_type: str | None = None
     operation: str | None = None
+    request_id: str | None = None
 
     def takes(self, row: Row) -> bool:
         """Tell whether a row is wanted."""
-        origin = row.record.cause.origin
-        pairs = zip(self, (*origin[:3], operation_of(row)), strict=True)
-        return all(wanted is None or wanted == found for wanted, found in pairs)
+        cause = row.record.cause
+        found = (*cause.origin[:3], operation_of(row))
+        if any(w is not None and w != f for w, f in zip(self[:4], found, strict=True)):
+            return False
+        return self.request_id is None or self.request_id in {cause.key, cause.correlation}
 
 
 class Listing(NamedTuple):
@@ -104,8 +110,10 @@ async def listing(history: History, cursor: Cursor, limit: int, wanted: Filter) 
     rows: list[tuple[Cursor, Row]] = []
     skip, looked_at = cursor.skip, 0
     before = cursor.entry + 1 if cursor.entry else 0
+    entries = ENTRIES_READ_FIRST
     while True:
-        page = await history.newest(before)
+        page = await history.newest(before, entries)
+        entries = min(2 * entries, ENTRIES_READ_AT_ONCE)
         looked_at += len(page.entries)
         for entry, tip in page.entries:
             for place, row in enumerate(rows_of(entry, tip)):

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Awaitable
 from functools import lru_cache
 
 import orjson
@@ -11,11 +10,11 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.problems import FieldError, Problem
+from coordinator.clock import now
 from coordinator.config import Settings
 from coordinator.core.ledger import Origin
-from coordinator.core.requests import Call, Done, Refused, Why
-from coordinator.counters import now
-from coordinator.sequencer import Answer, NotServed, OutcomeUnknown, Overloaded, StoreDown, TooLate
+from coordinator.core.requests import Call, Done, Refused, Request, Why
+from coordinator.sequencer import OutcomeUnknown, Overloaded, Sequencer, StoreDown, TooLate
 
 REQUEST_ID = "X-Request-Id"
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -142,10 +141,10 @@ def _bad_header(name: str, wanted: str) -> Problem:
     )
 
 
-async def done(answer: Awaitable[Answer]) -> Done:
-    """Wait for the outcome of a request. Raises Problem for everything but success."""
+async def serve(sequencer: Sequencer, request: Request) -> Done:
+    """Have a request served. Raises Problem for everything but success."""
     try:
-        outcome = await answer
+        outcome = await sequencer.submit(request)
     except (Overloaded, TooLate) as busy:
         detail = f"Nothing was allocated: {busy}. Try again, best with an idempotency key."
         raise Problem(problems.BUSY, detail) from None
@@ -155,13 +154,11 @@ async def done(answer: Awaitable[Answer]) -> Done:
     except OutcomeUnknown as unknown:
         detail = (
             f"It is not known whether this was done: {unknown}. Repeat with the same idempotency "
-            "key to get the one answer; without a key, look the request id up in the audit."
+            "key to get the one answer; without a key, look in /api/v1/sequence/audit for "
+            f"requestId={request.call.correlation}."
         )
         raise Problem(problems.OUTCOME_UNKNOWN, detail) from None
     if isinstance(outcome, Refused):
         kind, sentence = _REFUSALS[outcome.why]
         raise Problem(kind, sentence.format(outcome.subject))
     return outcome
-
-
-__all__ = ["Caller", "NotServed", "done"]

@@ -1,13 +1,12 @@
 """The demonstrations over HTTP. They issue numbers, so only the demonstration profile has them."""
 
-import time
-
 from aiohttp import web
 
 from coordinator.api import problems
+from coordinator.api.answers import iso, json_answer
 from coordinator.api.inputs import ConcurrentQuery, LoadTestQuery, NothingQuery
 from coordinator.api.problems import Problem
-from coordinator.api.sequence import iso, json_answer
+from coordinator.clock import now_ms
 from coordinator.config import Profile, Settings
 from coordinator.jobs.demonstrations import Demonstrations, Outcome
 
@@ -74,6 +73,6 @@ def _answer(outcome: Outcome) -> web.Response:
             "sequencesTotal": len(outcome.sequences),
             "success": outcome.success,
             "summary": outcome.summary,
-            "timestamp": iso(time.time_ns() // 1_000_000),
+            "timestamp": iso(now_ms()),
         }
     )

@@ -1,7 +1,7 @@
 """What callers may send: models at the edge, strict, with an error that names the field."""
 
 import json
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import orjson
 from aiohttp import web
@@ -21,6 +21,7 @@ Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE),
 ]
+Operation = Literal["GENERATE", "RELEASE", "RECOVER", "RESET"]
 Model = TypeVar("Model", bound="Input")
 
 
@@ -85,7 +86,8 @@ class AuditQuery(Query):
     siteId: Name | None = None
     partitionId: Name | None = None
     invoiceType: Name | None = None
-    operationType: Name | None = None
+    operationType: Operation | None = None
+    requestId: Token | None = None
 
 
 class GapsQuery(Query):
@@ -124,7 +126,10 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
     if request.content_type not in {"application/json", "application/octet-stream"}:
         detail = f"Send the body as application/json, not {request.content_type}."
         raise Problem(UNSUPPORTED, detail)
-    content = await request.read()
+    try:
+        content = await request.read()
+    except web.RequestPayloadError as broken:
+        raise Problem(MALFORMED, f"The body cannot be read: {broken}.") from None
     try:
         fields = json.loads(content, object_pairs_hook=_each_once, parse_constant=_no_constant)
         orjson.dumps(fields)  # refuses what no other JSON reader could take: lone surrogates
@@ -142,10 +147,11 @@ class FieldRepeated(ValueError):
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise FieldRepeated(next(name for name in names if names.count(name) > 1))
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise FieldRepeated(name)
+        fields[name] = value
     return fields
 
 

@@ -1,13 +1,12 @@
 """For operators and their tools: liveness, readiness, metrics, the cluster."""
 
 import asyncio
-import time
 
 from aiohttp import web
 
+from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.inputs import NothingQuery
-from coordinator.api.sequence import iso, json_answer
-from coordinator.api.views import read
+from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.keys import Keys
 from coordinator.counters import Counters
@@ -112,6 +111,6 @@ class Operations:
             },
             "warnings": list(self._membership.facts.warnings),
             "profile": self._settings.profile.value,
-            "timestamp": iso(time.time_ns() // 1_000_000),
+            "timestamp": iso(now_ms()),
         }
         return json_answer(body)

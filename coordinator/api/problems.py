@@ -114,6 +114,9 @@ def middleware(
             detail = f"An error in the program. Report it with the request id {request_id}."
             problem = Problem(INTERNAL, detail)
         else:
+            if log.isEnabledFor(logging.DEBUG):
+                path = request.rel_url.raw_path
+                log.debug("served %s %s, request id %s", request.method, path, request_id)
             if not response.prepared:
                 response.headers["X-Request-Id"] = request_id
                 response.headers.setdefault("Cache-Control", "no-store")

@@ -1,6 +1,5 @@
 """The calls that change a counter: next, release, reset."""
 
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +8,8 @@ from aiohttp import web
 from yarl import URL
 
 from coordinator.api import problems
-from coordinator.api.calls import Caller, done
+from coordinator.api.answers import iso, json_answer
+from coordinator.api.calls import Caller, serve
 from coordinator.api.inputs import (
     NextBody,
     NextQuery,
@@ -25,27 +25,13 @@ from coordinator.core.requests import Done, Issue, Release, Request, Reset
 from coordinator.core.series import counter_name, counter_names
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
-from coordinator.sequencer import Overloaded
 
-JSON = "application/json"
 REPLAYED = "Idempotent-Replayed"
-
-
-@lru_cache(maxsize=256)
-def iso(time_ms: int) -> str:
-    """Return a moment as RFC 3339 text in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @lru_cache(maxsize=1024)
 def _next_query(raw_query: str) -> NextQuery:
     return NextQuery.parse(URL.build(query_string=raw_query, encoded=True))
-
-
-def json_answer(body: dict[str, Any] | list[Any], status: int = 200) -> web.Response:
-    """Return a JSON answer."""
-    return web.Response(body=orjson.dumps(body), status=status, content_type=JSON)
 
 
 class SequenceApi:
@@ -148,18 +134,11 @@ class SequenceApi:
         if self._membership.trouble:
             detail = f"Nothing was allocated: {self._membership.trouble}. Ask another node."
             raise Problem(problems.STORE_UNAVAILABLE, detail)
-        try:
-            waiting = self._counters.sequencer(name).submit(request)
-        except Overloaded as full:
-            detail = f"Nothing was allocated: {full}. Try again in a moment."
-            raise Problem(problems.BUSY, detail) from None
-        return await done(waiting)
+        return await serve(self._counters.sequencer(name), request)
 
     def _issued(self, answer: Done) -> dict[str, Any]:
         entry, record = answer.entry, answer.record
-        if not isinstance(record, Issued):
-            # The key was used for another kind of call with the same payload digest.
-            raise Problem(problems.KEY_REUSED, "The key was used for another kind of request.")
+        assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
         cause, numbers = record.cause, record.numbers()
         origin = cause.origin
         return {

@@ -2,25 +2,25 @@
 
 import asyncio
 import heapq
-import time
 from collections import Counter
-from collections.abc import Awaitable
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 
 from coordinator.api import problems
+from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.audit import Cursor, Filter, Listing, listing, rows_of_life
-from coordinator.api.inputs import AuditQuery, GapsQuery, NothingQuery, NumberPath
+from coordinator.api.inputs import NUMBER_MAX, AuditQuery, GapsQuery, NothingQuery, NumberPath
 from coordinator.api.problems import FieldError, Problem
-from coordinator.api.sequence import iso, json_answer
+from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
 from coordinator.core.series import counter_names
 from coordinator.core.verify import Break, Verdict
 from coordinator.counters import Counters
+from coordinator.jobs.membership import Membership
 from coordinator.overview import CounterSeen, NodeSeen, Overview, overview
 from coordinator.store import Compacted, Store, StoreError
 
@@ -29,17 +29,23 @@ PROOF_TRIES = 3
 FINISHED = "end"
 GAPS_SHOWN = 1_000
 
-Read = TypeVar("Read")
-
 
 class Views:
     """Handlers of the calls that change nothing."""
 
-    def __init__(self, settings: Settings, store: Store, keys: Keys, counters: Counters) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        keys: Keys,
+        counters: Counters,
+        membership: Membership,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._keys = keys
         self._counters = counters
+        self._membership = membership
         self._names = counter_names(
             settings.series, settings.strategy, settings.sites, settings.partitions
         )
@@ -61,7 +67,7 @@ class Views:
         """Return totals, rates and the state of the cluster."""
         NothingQuery.parse(request.rel_url)
         seen = await read(overview(self._store, self._keys, self._names))
-        return json_answer(statistics(seen, self._settings, _now_ms()))
+        return json_answer(statistics(seen, self._settings, now_ms()))
 
     async def gaps(self, request: web.Request) -> web.Response:
         """Return the gaps in ascending order, a page at a time."""
@@ -69,16 +75,18 @@ class Views:
         histories = [self._counters.history(name) for name in self._names]
         pages = [await read(h.gaps(asked.start, asked.limit + 1)) for h in histories]
         numbers = sorted(number for page in pages for number in page.numbers)
+        more = len(numbers) > asked.limit
+        last = numbers[asked.limit - 1] if more else NUMBER_MAX
         body = {
-            "gaps": numbers[: asked.limit],
+            "gaps": [number for number in numbers if number <= last],
             "count": sum(page.total for page in pages),
             "nextGap": min((p.lowest for p in pages if p.lowest is not None), default=-1),
-            "nextStart": numbers[asked.limit] if len(numbers) > asked.limit else None,
+            "nextStart": last + 1 if more else None,
             "byCounter": {
-                name: page.numbers[: asked.limit]
+                name: [number for number in page.numbers if number <= last]
                 for name, page in zip(self._names, pages, strict=True)
             },
-            "timestamp": iso(_now_ms()),
+            "timestamp": iso(now_ms()),
         }
         return json_answer(body)
 
@@ -86,7 +94,13 @@ class Views:
         """Return audit records, newest first; a header has the cursor of the next page."""
         asked = AuditQuery.parse(request.rel_url)
         cursors = self._cursors(asked.cursor)
-        wanted = Filter(asked.siteId, asked.partitionId, asked.invoiceType, asked.operationType)
+        wanted = Filter(
+            asked.siteId,
+            asked.partitionId,
+            asked.invoiceType,
+            asked.operationType,
+            asked.requestId,
+        )
         lists: list[Listing] = []
         for name, cursor in zip(self._names, cursors, strict=True):
             history = self._counters.history(name)
@@ -127,7 +141,6 @@ class Views:
         if not records:
             detail = f"Number {number} was never issued, so it has no history."
             raise Problem(problems.NEVER_ISSUED, detail)
-        records.sort(key=lambda record: str(record["timestamp"]))
         return json_answer(records)
 
     def _shown(self, counter: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -140,24 +153,23 @@ class Views:
     async def health(self, request: web.Request) -> web.Response:
         """Return whether numbers can be issued."""
         NothingQuery.parse(request.rel_url)
-        body: dict[str, Any] = {"status": "DOWN", "healthy": False, "systemHealthy": False}
+        numbers: dict[str, Any] = {"clusterHealthy": False}
+        trouble = self._membership.trouble or self._counters.trouble
         try:
             seen = await overview(self._store, self._keys, self._names)
+            numbers = statistics(seen, self._settings, now_ms())
         except StoreError as down:
-            body |= {"clusterHealthy": False, "error": str(down)}
-        else:
-            numbers = statistics(seen, self._settings, _now_ms())
-            healthy = not self._counters.trouble
-            names = ("currentCounter", "totalGenerated", "availableGaps", "clusterHealthy")
-            body |= {name: numbers[name] for name in names}
-            body |= {
-                "status": "UP" if healthy else "DOWN",
-                "healthy": healthy,
-                "systemHealthy": healthy,
-                "error": self._counters.trouble or None,
-            }
-        body["timestamp"] = iso(_now_ms())
-        return json_answer(body, 200 if body["healthy"] else 503)
+            trouble = str(down)
+        names = ("currentCounter", "totalGenerated", "availableGaps", "clusterHealthy")
+        body = {
+            "status": "DOWN" if trouble else "UP",
+            "healthy": not trouble,
+            **{name: numbers.get(name) for name in names},
+            "systemHealthy": not trouble,
+            "error": trouble or None,
+            "timestamp": iso(now_ms()),
+        }
+        return json_answer(body, 503 if trouble else 200)
 
     async def validate(self, request: web.Request) -> web.Response:
         """Prove the ledger; callers who ask while a proof runs get the outcome of that one."""
@@ -184,7 +196,7 @@ class Views:
             "findings": findings,
             "entries": entries,
             "tips": {n: v.tip for n, v in zip(self._names, verdicts, strict=True)},
-            "timestamp": iso(_now_ms()),
+            "timestamp": iso(now_ms()),
         }
         return json_answer(body)
 
@@ -200,19 +212,6 @@ class Views:
                     if not remaining:
                         raise
         return verdicts
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-async def read(reading: Awaitable[Read]) -> Read:
-    """Wait for a read. Raises Problem when the store does not answer."""
-    try:
-        return await reading
-    except StoreError as down:
-        detail = f"The ledger cannot be read just now: {down}."
-        raise Problem(problems.STORE_UNAVAILABLE, detail) from None
 
 
 def _merge(

@@ -67,10 +67,11 @@ class CounterKeys(NamedTuple):
         """Return the range of digests from entry ``first`` on."""
         return Range(self.request_keys(first), prefix_end(self.prefix + b"keys/"), limit)
 
-    def everything_but_the_ledger(self) -> tuple[Delete, ...]:
-        """Return the deletions of a reset: all that is derived; head and entries stay."""
-        folders = (b"freed/", b"gap/", b"keys/", b"reuse/")
-        return tuple(Delete(self.prefix + f, prefix_end(self.prefix + f)) for f in folders)
+    def all_before_restart(self, index: int) -> tuple[Delete, ...]:
+        """Return the deletions of a reset by entry ``index``: what is derived; the ledger stays."""
+        folders = (b"freed/", b"gap/", b"reuse/")
+        derived = tuple(Delete(self.prefix + f, prefix_end(self.prefix + f)) for f in folders)
+        return (*derived, Delete(self.request_keys(0), self.request_keys(index)))
 
 
 def number_in(key: bytes) -> int:

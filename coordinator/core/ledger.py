@@ -182,12 +182,12 @@ def _encode_record(record: Record, origin: int) -> dict[str, Any]:
 def decode(content: bytes) -> Entry:
     """Return the entry that these bytes hold.
 
-    Raises LedgerFormatError when they are not the canonical form of an entry of this version.
+    Raises LedgerFormatError when they hold none that this version knows.
     """
     try:
         fields = orjson.loads(content)
         if fields["v"] != FORMAT_VERSION:
-            raise LedgerFormatError(f"ledger format {fields['v']}, this program reads 1")
+            raise LedgerFormatError(f"ledger format {fields['v']}; known is {FORMAT_VERSION}")
         origins = [Origin(*origin) for origin in fields["c"]]
         return Entry(
             index=fields["i"],
@@ -200,6 +200,8 @@ def decode(content: bytes) -> Entry:
             latency=Latency(*fields["l"]),
             records=tuple(_decode_record(r, origins) for r in fields["r"]),
         )
+    except LedgerFormatError:
+        raise
     except (KeyError, TypeError, IndexError, ValueError) as broken:
         raise LedgerFormatError(f"not a ledger entry: {broken}") from broken
 

@@ -50,8 +50,8 @@ FIXED_OPERATIONS = 5
 OPERATIONS_PER_RELEASE = 2
 """The gap and the start of its history."""
 
-CATCH_UP_ENTRIES = 64
-"""How many entries a lost compare brings back; a node further behind loads the counter anew."""
+CATCH_UP_ENTRIES = 8
+"""How many entries a lost compare brings back; a node further behind reads on from there."""
 
 
 class Limits(NamedTuple):
@@ -104,11 +104,12 @@ def plan(
 ) -> Plan:
     """Decide as many of these requests as fit into one transaction, at least the first.
 
-    ``revision`` is the head's revision in the store at which ``state`` is. Nothing is changed.
+    With none at all, the transaction only proves that ``state`` is the newest. ``revision`` is
+    the head's revision in the store at which ``state`` is. Nothing is changed.
     """
     fitting = _how_many_fit(asks, state, rules.limits)
     batch = _Batch(state, now, rules.max_value)
-    outcomes: list[_Outcome] = [_too_large(asks[0].request)]
+    outcomes: list[_Outcome] = [_too_large(ask.request) for ask in asks[:1]]
     if fitting:
         outcomes = batch.decide(asks[:fitting])
     entry, tip = None, state.head.tip
@@ -345,9 +346,9 @@ class _Batch:
 
     def other_writes(self, keys: CounterKeys) -> list[Put | Delete]:
         """Return what the records change beside head and entry."""
-        if isinstance(self.records[0], Restarted):
-            return list(keys.everything_but_the_ledger())
         writes: list[Put | Delete] = []
+        if isinstance(self.records[0], Restarted):
+            writes += keys.all_before_restart(self.index)
         still_free = {gap.number for gap in self._returned}
         closed = [n for n in self._state.gaps.numbers[: self._taken] if n not in still_free]
         if closed:  # what is still free lies above all that is closed: the ranges never overlap

@@ -3,7 +3,8 @@
 import hashlib
 from array import array
 from bisect import bisect_left
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 
 from coordinator.core.head import Head, advance
 from coordinator.core.ledger import Entry, Issued, Released, Restarted, Reused
@@ -11,8 +12,10 @@ from coordinator.core.ledger import Entry, Issued, Released, Restarted, Reused
 FREED_REMEMBERED_MAX = 65_536
 """How many released numbers are remembered to judge the age of evidence."""
 
-KEYS_PER_GENERATION = 1_000_000
+KEYS_REMEMBERED = 1_000_000
 """A counter recognises at least this many of its latest keyed requests."""
+
+KEYS_PER_TABLE = 65_536
 
 
 class Gaps:
@@ -49,70 +52,73 @@ class Gaps:
         del self._entries[:count]
         del self._released_ms[:count]
 
-    def oldest_ms(self) -> int | None:
-        """Return when the gap that has been open for longest was released."""
-        return min(self._released_ms, default=None)
-
 
 def digest(key: str) -> int:
     """Return the 8-byte digest under which an idempotency key is remembered."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
 
 
-class _Generation:
-    """An open-addressed table of digest -> entry index; 0 in ``indexes`` marks a free slot."""
+class _Table:
+    """An open-addressed table of digest -> entry index; index 0 marks a free slot."""
 
     def __init__(self, slots: int) -> None:
-        self.digests = array("Q", bytes(8 * slots))
-        self.indexes = array("Q", bytes(8 * slots))
+        self._digests = array("Q", bytes(8 * slots))
+        self._indexes = array("Q", bytes(8 * slots))
+        self._mask = slots - 1
         self.used = 0
 
+    @property
+    def is_half_full(self) -> bool:
+        return self.used * 2 > self._mask
+
     def add(self, digest: int, index: int) -> None:
-        mask = len(self.digests) - 1
-        at = digest & mask
-        while self.indexes[at]:
-            at = (at + 1) & mask
-        self.digests[at], self.indexes[at] = digest, index
+        at = digest & self._mask
+        while self._indexes[at]:
+            at = (at + 1) & self._mask
+        self._digests[at], self._indexes[at] = digest, index
         self.used += 1
 
-    def find(self, digest: int) -> list[int]:
-        mask = len(self.digests) - 1
-        at = digest & mask
-        found = []
-        while self.indexes[at]:
-            if self.digests[at] == digest:
-                found.append(self.indexes[at])
-            at = (at + 1) & mask
-        return found
+    def find(self, digest: int) -> Iterator[int]:
+        at = digest & self._mask
+        while index := self._indexes[at]:
+            if self._digests[at] == digest:
+                yield index
+            at = (at + 1) & self._mask
+
+    def grown(self) -> "_Table":
+        larger = _Table(4 * len(self._digests))
+        for digest, index in zip(self._digests, self._indexes, strict=True):
+            if index:
+                larger.add(digest, index)
+        return larger
 
 
 class RequestKeys:
     """In which entry an idempotency key may have been used: a superset, confirmed by reading it.
 
-    Two generations: when the newer one is full, the older one is forgotten. At least the latest
-    ``per_generation`` keys are known, at 16 bytes a slot.
+    A row of tables of bounded size, so that neither growing nor forgetting ever takes long; the
+    oldest is forgotten as a whole. At least the latest ``remembered`` keys are known, at 32 bytes
+    each in full tables.
     """
 
-    def __init__(self, per_generation: int = KEYS_PER_GENERATION) -> None:
-        self._per_generation = per_generation
-        self._older = _Generation(16)
-        self._newer = _Generation(16)
+    def __init__(self, remembered: int = KEYS_REMEMBERED, per_table: int = KEYS_PER_TABLE) -> None:
+        self._per_table = per_table
+        self._tables = deque([_Table(16)], maxlen=-(-remembered // per_table) + 1)
 
     def add(self, digest: int, index: int) -> None:
         """Remember that this key was used in this entry."""
-        if self._newer.used >= self._per_generation:
-            self._older, self._newer = self._newer, _Generation(16)
-        elif self._newer.used * 2 >= len(self._newer.digests):
-            grown = _Generation(len(self._newer.digests) * 4)
-            for known, at in zip(self._newer.digests, self._newer.indexes, strict=True):
-                if at:
-                    grown.add(known, at)
-            self._newer = grown
-        self._newer.add(digest, index)
+        newest = self._tables[-1]
+        if newest.used >= self._per_table:
+            newest = _Table(16)
+            self._tables.append(newest)
+        elif newest.is_half_full:
+            newest = newest.grown()
+            self._tables[-1] = newest
+        newest.add(digest, index)
 
     def find(self, digest: int) -> tuple[int, ...]:
         """Return the entries that may hold this key; none means that it is new."""
-        return (*self._newer.find(digest), *self._older.find(digest))
+        return tuple(index for table in self._tables for index in table.find(digest))
 
 
 class CounterState:
@@ -151,7 +157,6 @@ class CounterState:
                     self.keys = RequestKeys()
                     self.freed.clear()
                     self.freed_known_from = entry.index
-                    continue
             if record.cause.key is not None:
                 self.keys.add(digest(record.cause.key), entry.index)
 

@@ -1,6 +1,7 @@
 """Prove a ledger: replay it with a deliberately simple model, compare with what is stored.
 
-It shares no decision with ``plan`` or ``apply``: it knows only what a gapless count is.
+What it says of numbers shares nothing with ``plan`` or ``apply``: it knows only what a gapless
+count is. Only the totals in the head are recomputed by the same ``advance`` that wrote them.
 """
 
 from collections import Counter
@@ -87,8 +88,12 @@ class Verifier:
             self._found(Break.CHAIN, None, f"expected the entry after {self._head.tip[:16]}")
         if ledger.encode(entry) != content:
             self._found(Break.NOT_CANONICAL, None, "its bytes are not what the program writes")
+        if entry.next_before != self._next:
+            said = f"says that {entry.next_before} is next, the ledger gives {self._next}"
+            self._found(Break.CHAIN, entry.next_before, said)
         self._replay(entry)
-        self._head = advance(self._head, entry, ledger.chain(self._head.tip, content))
+        # From what it names as its previous: one altered entry must not break all after it.
+        self._head = advance(self._head, entry, ledger.chain(entry.previous, content))
 
     def _replay(self, entry: Entry) -> None:
         for record in entry.records:
@@ -140,6 +145,9 @@ class Verifier:
             expected, found = getattr(self._head, name), getattr(stored, name)
             if found != expected:
                 self._found(Break.HEAD, None, f"{name} is {found}, the ledger gives {expected}")
+        for name, expected in (("next", self._next), ("gaps", len(self._free))):
+            if getattr(stored, name) != expected:
+                self._found(Break.HEAD, None, f"{name} should be {expected}, by the simple model")
         keys = set(gap_keys)
         for number in sorted(keys - self._free):
             self._found(Break.GAP_WITHOUT_RELEASE, number, "a gap key nobody's release explains")

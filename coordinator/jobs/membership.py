@@ -5,21 +5,22 @@ A node is seen through a key under a lease. Nothing but the display depends on i
 
 import asyncio
 import logging
-import time
 from typing import NamedTuple
 
 import orjson
 
+from coordinator.clock import now_ms
 from coordinator.config import Profile, Settings
 from coordinator.core.keys import Keys
 from coordinator.core.transaction import Put, Range, Transaction
 from coordinator.sequencer import Node
-from coordinator.store import Committed, Conflict, NotCommitted, Store, StoreError, Unknown
+from coordinator.store import Committed, Conflict, Store, StoreError, Unavailable, Unknown
 from coordinator.store.versions import warning_for
 
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.5
+LEAVE_WITHIN_S = 1.0
 
 
 class CannotJoin(Exception):
@@ -41,7 +42,7 @@ class Membership:
         self._keys = keys
         self._settings = settings
         self._node = node
-        self._started_ms = time.time_ns() // 1_000_000
+        self._started_ms = now_ms()
         self._lease = 0
         self.facts = StoreFacts({}, ())
         self.trouble = "this node has not joined its installation yet"
@@ -61,8 +62,9 @@ class Membership:
         """Be gone for the others at once."""
         if self._lease:
             try:
-                await self._store.revoke(self._lease)
-            except StoreError as down:
+                async with asyncio.timeout(LEAVE_WITHIN_S):
+                    await self._store.revoke(self._lease)
+            except (StoreError, TimeoutError) as down:
                 log.info("the lease of this node will expire by itself: %s", down)
 
     async def join(self) -> None:
@@ -99,9 +101,9 @@ class Membership:
             case Committed():
                 return
             case Unknown(why):
-                raise NotCommitted(why)  # asked again by the caller; the guard makes that safe
-            case Conflict(((found,),)):
-                theirs = orjson.loads(found.value)
+                raise Unavailable(why)  # asked again by the caller; the guard makes that safe
+            case Conflict(found):
+                theirs = orjson.loads(found[0][0].value)
                 if theirs != self._settings.shared():
                     raise CannotJoin(
                         f"The installation in etcd was made with {theirs}, this node is configured "

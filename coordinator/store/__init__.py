@@ -37,7 +37,7 @@ Outcome = Committed | Conflict | Unknown
 
 
 class Snapshot(NamedTuple):
-    """Several ranges, all as they were at ``revision``."""
+    """Several ranges at one revision. ``revision`` is the store's newest at that moment."""
 
     revision: int
     found: tuple[tuple[KeyValue, ...], ...]

@@ -24,7 +24,7 @@ from coordinator.store import (
     Unknown,
 )
 from coordinator.store import gateway as codec
-from coordinator.store.outcomes import OUT_OF_RANGE, error_of, outcome_of
+from coordinator.store.outcomes import FINAL, Code, error_of, outcome_of
 
 _OK = 200
 _JSON = {"Content-Type": "application/json"}
@@ -165,10 +165,10 @@ class EtcdStore:
                     fields: dict[str, Any] = orjson.loads(answer)
                     return fields
                 error = error_of(status, answer)
-                if error["code"] == OUT_OF_RANGE:
+                if error["code"] == Code.OUT_OF_RANGE:
                     raise Compacted(error["message"])
                 why = error["message"]
-                if error["code"] in {3, 5, 7, 16}:
+                if error["code"] in FINAL:
                     raise StoreError(why)
             except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as lost:
                 why = f"{self._endpoints[member]}: {lost or type(lost).__name__}"

@@ -5,19 +5,30 @@ version and says nothing more. Whatever is not known to mean *not committed* mea
 Sources: etcd ``api/v3rpc/rpctypes/error.go``, ``server/etcdserver/v3_server.go``.
 """
 
+from enum import IntEnum
 from typing import Any
 
 import orjson
 
 from coordinator.store import NotCommitted, Rejected, Unknown
 
-INVALID_ARGUMENT = 3
-NOT_FOUND = 5
-PERMISSION_DENIED = 7
-OUT_OF_RANGE = 11
-UNAUTHENTICATED = 16
 
-_HTTP_SERVER_ERROR = 500
+class Code(IntEnum):
+    """gRPC's codes that mean something here."""
+
+    INVALID_ARGUMENT = 3
+    NOT_FOUND = 5
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    OUT_OF_RANGE = 11
+    UNAUTHENTICATED = 16
+
+
+FINAL = {Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.UNAUTHENTICATED}
+"""Asking another member brings the same answer."""
+
+_NO_GATEWAY = {404, 405}
+"""What a web server that is no gateway says of our path."""
 
 
 def error_of(status: int, body: bytes) -> dict[str, Any]:
@@ -35,15 +46,19 @@ def outcome_of(status: int, body: bytes) -> Unknown:
     error = error_of(status, body)
     code, message = error["code"], error["message"]
     match code:
-        case 0 if status < _HTTP_SERVER_ERROR:
+        case 0 if status in _NO_GATEWAY:
             raise NotCommitted(f"this is no etcd gateway: {message}")
-        case 3:  # INVALID_ARGUMENT: too many operations, request too large, duplicate key
+        case Code.INVALID_ARGUMENT:  # too many operations, request too large, duplicate key
             raise Rejected(message)
-        case 5 | 7 | 16:  # NOT_FOUND, PERMISSION_DENIED, UNAUTHENTICATED: checked before proposing
+        case Code.NOT_FOUND | Code.PERMISSION_DENIED | Code.UNAUTHENTICATED:  # never proposed
             raise NotCommitted(message)
-        case 8 if "too many requests" in message:  # refused before it was proposed
+        case Code.RESOURCE_EXHAUSTED if (
+            "too many requests" in message
+        ):  # refused before it was proposed
             raise NotCommitted(message)
-        case 8 if "larger than max" in message:  # gRPC's own limit, before etcd saw it
+        case Code.RESOURCE_EXHAUSTED if (
+            "larger than max" in message
+        ):  # gRPC's own limit, before etcd saw it
             raise Rejected(message)
         case _:  # 1, 2, 4, 14, "database space exceeded" and whatever a later version invents
             return Unknown(message)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import free_block
 
 from cluster import bootstrap, etcd_binary, members, nodes
 from cluster.errors import StartError
@@ -145,7 +146,7 @@ def claims():
 @pytest.fixture
 def listener():
     with socket.socket() as server:
-        server.bind((HOST, 0))
+        server.bind((HOST, free_block(2) + 1))  # the port before it is free too
         server.listen()
         yield server.getsockname()[1]
 

@@ -16,11 +16,16 @@ Fields are short because they are written with every number:
             m metadata; then  issue: f first fresh number  n how many (left out: 1)
             g reused [[number, released in entry, released at ms], ...]
             release: u number  e issued in entry  y reason
+
+Single fresh numbers to one origin, one after the other, are most of all records. They share one,
+``"o": "issues"``: f the first number, q and w lists with an element for each. A correlation that
+this run of the node made up is written without the instance's name, after a space instead.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
@@ -133,9 +138,22 @@ def chain(previous: str, content: bytes) -> str:
 def encode(entry: Entry) -> bytes:
     """Return the canonical bytes of an entry: compact JSON in UTF-8, fields in fixed order."""
     origins: dict[Origin, int] = {}
-    records = [
-        _encode_record(r, origins.setdefault(r.cause.origin, len(origins))) for r in entry.records
-    ]
+    blocks: list[dict[str, Any]] = []
+    own = f"{entry.instance}-"
+    for record in entry.records:
+        cause = record.cause
+        correlation = cause.correlation
+        if correlation.startswith(own):
+            correlation = f" {correlation[len(own) :]}"
+        origin = origins.setdefault(cause.origin, len(origins))
+        if not _is_single(record):
+            blocks.append(_encode_record(record, origin, correlation))
+        elif blocks and _continues(blocks[-1], origin, record.first):
+            blocks[-1]["q"].append(correlation)
+            blocks[-1]["w"].append(cause.waited_us)
+        else:
+            many = {"q": [correlation], "w": [cause.waited_us]}
+            blocks.append({"o": "issues", "c": origin, "f": record.first, **many})
     return orjson.dumps(
         {
             "v": FORMAT_VERSION,
@@ -148,14 +166,26 @@ def encode(entry: Entry) -> bytes:
             "b": entry.batch,
             "l": list(entry.latency),
             "c": [list(origin) for origin in origins],
-            "r": records,
+            "r": blocks,
         }
     )
 
 
-def _encode_record(record: Record, origin: int) -> dict[str, Any]:
+def _is_single(record: Record) -> TypeGuard[Issued]:
+    """Tell whether a record says no more than: this caller got the next fresh number."""
+    if not isinstance(record, Issued) or record.fresh != 1 or record.reused:
+        return False
+    return record.cause.key is None and record.cause.metadata is None
+
+
+def _continues(block: dict[str, Any], origin: int, first: int) -> bool:
+    is_shared = block["o"] == "issues" and block["c"] == origin
+    return is_shared and bool(block["f"] + len(block["q"]) == first)
+
+
+def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, Any]:
     cause = record.cause
-    fields: dict[str, Any] = {"o": "", "c": origin, "q": cause.correlation, "w": cause.waited_us}
+    fields: dict[str, Any] = {"o": "", "c": origin, "q": correlation, "w": cause.waited_us}
     if cause.key is not None:
         fields["k"] = cause.key
         fields["d"] = cause.payload
@@ -198,7 +228,7 @@ def decode(content: bytes) -> Entry:
             instance=fields["a"],
             batch=fields["b"],
             latency=Latency(*fields["l"]),
-            records=tuple(_decode_record(r, origins) for r in fields["r"]),
+            records=tuple(_decode_blocks(fields["r"], origins, fields["a"])),
         )
     except LedgerFormatError:
         raise
@@ -206,9 +236,25 @@ def decode(content: bytes) -> Entry:
         raise LedgerFormatError(f"not a ledger entry: {broken}") from broken
 
 
-def _decode_record(fields: dict[str, Any], origins: list[Origin]) -> Record:
+def _decode_blocks(
+    blocks: list[dict[str, Any]], origins: list[Origin], instance: str
+) -> Iterator[Record]:
+    def correlation(written: str) -> str:
+        return instance + "-" + written[1:] if written.startswith(" ") else written
+
+    for block in blocks:
+        origin = origins[block["c"]]
+        if block["o"] == "issues":
+            pairs = zip(block["q"], block["w"], strict=True)
+            for number, (written, waited_us) in enumerate(pairs, block["f"]):
+                yield Issued(Cause(origin, correlation(written), waited_us), number, 1)
+        else:
+            yield _decode_record(block, origin, correlation(block["q"]))
+
+
+def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str) -> Record:
     get = fields.get
-    cause = Cause(origins[fields["c"]], fields["q"], fields["w"], get("k"), get("d"), get("m"))
+    cause = Cause(origin, correlation, fields["w"], get("k"), get("d"), get("m"))
     match fields["o"]:
         case "issue":
             reused = tuple(Reused(*r) for r in get("g", ()))

@@ -1,0 +1,173 @@
+"""The ledger's bytes: what is written can be read, in one form only, and stays small."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.core import head as heads
+from coordinator.core import ledger
+from coordinator.core.head import Head, advance
+from coordinator.core.ledger import (
+    NO_HASH,
+    Cause,
+    Entry,
+    Issued,
+    Latency,
+    LedgerFormatError,
+    Origin,
+    Released,
+    Restarted,
+    Reused,
+)
+from coordinator.core.verify import Break, Verifier
+
+names = st.sampled_from(["site-1", "site-2", "Zürich"])
+texts = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=6)
+numbers = st.integers(1, 2**53)
+tokens = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=8)
+origins = st.builds(Origin, names, names, st.none() | names, st.none() | texts, st.none() | texts)
+correlations = st.one_of(tokens, tokens.map("run-".__add__), st.just("run-"))
+causes = st.builds(
+    Cause,
+    origins,
+    correlations,
+    st.integers(0, 10**7),
+    st.none() | tokens,
+    st.none() | tokens,
+    st.none() | texts,
+).map(lambda cause: cause if cause.key else cause._replace(payload=None))
+plain = correlations.map(lambda c: Cause(Origin("site-1", "partition-a"), c, 7))
+
+
+KINDS = ["single", "single", "issue", "release", "restart"]
+
+
+@st.composite
+def records(draw: Any) -> tuple[Any, ...]:
+    """Return records whose fresh numbers follow each other, as a plan makes them."""
+    made: list[Any] = []
+    number = draw(numbers)
+    for kind in draw(st.lists(st.sampled_from(KINDS), max_size=6)):
+        if kind == "single":
+            made.append(Issued(draw(plain), number, 1))
+            number += 1
+        elif kind == "issue":
+            fresh = draw(st.integers(0, 3))
+            reused = draw(st.lists(st.builds(Reused, numbers, numbers, numbers), max_size=3))
+            made.append(Issued(draw(causes), number, fresh, tuple(reused)))
+            number += fresh
+        elif kind == "release":
+            made.append(Released(draw(causes), draw(numbers), draw(numbers), draw(texts)))
+        else:
+            made.append(Restarted(draw(causes)))
+    return tuple(made)
+
+
+def entry_of(index: int, previous: str, first: int, some: tuple[Any, ...]) -> Entry:
+    return Entry(index, previous, 5, first, "node", "run", "batch", Latency(1, 2, 3), some)
+
+
+@given(records())
+def test_what_is_written_is_read_again_and_has_one_form(some: tuple[Any, ...]) -> None:
+    entry = entry_of(3, NO_HASH, 1, some)
+    content = ledger.encode(entry)
+    assert ledger.decode(content) == entry
+    assert ledger.encode(ledger.decode(content)) == content
+
+
+def test_a_number_in_a_busy_entry_costs_few_bytes() -> None:
+    origin = Origin("site-1", "partition-a", "on-cycle", None, "10.1.2.3", "billing/1.0")
+    some = tuple(Issued(Cause(origin, f"run-{i:x}", 4_000 + i), i, 1) for i in range(1, 65))
+    content = ledger.encode(entry_of(1, NO_HASH, 1, some))
+    assert len(content) / 64 < 20
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[1]", b'"x"', b'{"v":2}', b'{"v":1,"i":1}', b"\xff"]
+)
+def test_what_is_no_entry_is_refused(content: bytes) -> None:
+    with pytest.raises(LedgerFormatError):
+        ledger.decode(content)
+
+
+def test_the_head_is_read_as_it_was_written() -> None:
+    cause = Cause(Origin("site-1", "partition-a", "on-cycle"), "c")
+    entry = entry_of(1, NO_HASH, 1, (Issued(cause, 1, 3), Released(cause, 2, 1, "x")))
+    head = advance(Head(start=1, next=1), entry, "ab" * 32)
+    assert heads.decode(heads.encode(head)) == head
+    assert (head.next, head.gaps, head.issued, head.released) == (4, 1, 3, 1)
+    assert head.counts == {"site-1:partition-a:on-cycle": 3}
+
+
+HERE = Cause(Origin("site-1", "partition-a", "on-cycle"), "c")
+
+
+def whole_ledger() -> list[bytes]:
+    some: list[tuple[int, tuple[Any, ...]]] = [
+        (1, (Issued(HERE, 1, 5),)),
+        (6, (Released(HERE, 2, 1, "x"), Released(HERE, 4, 1, "x"))),
+        (6, (Issued(HERE, 6, 0, (Reused(2, 2, 5),)),)),
+        (6, (Issued(HERE, 6, 1, (Reused(4, 2, 5),)),)),
+        (7, (Released(HERE, 6, 4, "x"),)),
+    ]
+    tip, contents = NO_HASH, []
+    for index, (first, records_) in enumerate(some, 1):
+        contents.append(ledger.encode(entry_of(index, tip, first, records_)))
+        tip = ledger.chain(tip, contents[-1])
+    return contents
+
+
+def findings(contents: list[bytes | None], **more: Any) -> set[Break]:
+    """Prove a ledger as it stands in a store; ``more`` changes what stands beside it."""
+    head = Head(start=1, next=1)
+    for content in whole_ledger():
+        entry = ledger.decode(content)
+        head = advance(head, entry, ledger.chain(entry.previous, content))
+    verifier = Verifier(1)
+    for index, found in enumerate(contents, 1):
+        if found is not None:
+            verifier.feed(index, found)
+    verdict = verifier.finish(more.get("head", head), more.get("gap_keys", [6]))
+    assert verdict.valid == (not verdict.findings)
+    return {finding.kind for finding in verdict.findings}
+
+
+def forged(content: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in content
+    return content.replace(old, new)
+
+
+def test_each_kind_of_damage_is_found_by_its_name() -> None:
+    good = whole_ledger()
+    assert findings([*good]) == set()
+    missing: list[bytes | None] = [*good]
+    missing[1] = None
+    assert Break.MISSING_ENTRY in findings(missing)
+    assert Break.UNREADABLE in findings([good[0], b"{", *good[2:]])
+    assert Break.NOT_CANONICAL in findings([good[0], good[1] + b" ", *good[2:]])
+    renamed = forged(good[1], b'"y":"x"', b'"y":"z"')
+    assert findings([good[0], renamed, *good[2:]]) == {Break.CHAIN}
+    skipped = forged(good[0], b'"f":1', b'"f":2')
+    assert Break.SKIPPED in findings([skipped, *good[1:]])
+    twice = forged(good[3], b'"f":6', b'"f":5')
+    assert Break.DUPLICATE in findings([*good[:3], twice, good[4]])
+    order = forged(good[2], b"[[2,", b"[[4,")
+    assert Break.NOT_LOWEST in findings([*good[:2], order, *good[3:]])
+    false = forged(good[4], b'"u":6', b'"u":9')
+    assert Break.FALSE_RELEASE in findings([*good[:4], false])
+    assert findings([*good], head=Head(start=1, next=9)) == {Break.HEAD}
+    assert findings([*good], head=None) >= {Break.HEAD}
+    assert findings([*good], gap_keys=[3, 6]) == {Break.GAP_WITHOUT_RELEASE}
+    assert findings([*good], gap_keys=[]) == {Break.GAP_KEY_MISSING}
+
+
+def test_one_altered_entry_is_reported_where_it_is_and_not_on_every_entry_after() -> None:
+    good = whole_ledger()
+    renamed = forged(good[1], b'"y":"x"', b'"y":"z"')
+    verifier = Verifier(1)
+    for index, content in enumerate([good[0], renamed, *good[2:]], 1):
+        verifier.feed(index, content)
+    verdict = verifier.finish(None, [6])
+    assert verdict.counts[Break.CHAIN.value] == 1

@@ -46,12 +46,12 @@ class Replica:
             self._state = await self._load()
         return self._state
 
-    def advance(self, entry: Entry, tip: str, revision: int) -> None:
+    def advance(self, entry: Entry, after: Head, revision: int) -> None:
         """Take over an entry that this node has just committed."""
         if self._state is None:
             raise RuntimeError("an entry was planned on a replica that is not loaded")
-        self._state.apply(entry, tip)
-        self._seen = (entry.index, tip)
+        self._state.apply(entry, after)
+        self._seen = (after.index, after.tip)
         self.revision = revision
 
     async def catch_up(self, found: tuple[tuple[KeyValue, ...], ...]) -> None:
@@ -84,9 +84,10 @@ class Replica:
 
     def _apply(self, state: CounterState, head: Head, found: tuple[KeyValue, ...]) -> None:
         for kv in found:
-            tip = ledger.chain(state.head.tip, kv.value)
             try:
-                state.apply(ledger.decode(kv.value), tip)
+                entry = ledger.decode(kv.value)
+                tip = ledger.chain(state.head.tip, kv.value)
+                state.apply(entry, heads.advance(state.head, entry, tip))
             except (LedgerFormatError, ValueError) as broken:
                 raise self._rewound(head) from broken
 

@@ -248,7 +248,7 @@ class Sequencer:
         match fate:
             case Committed(revision):
                 if planned.entry is not None:
-                    self._replica.advance(planned.entry, planned.tip, revision)
+                    self._replica.advance(planned.entry, planned.after, revision)
             case Overtaken(found):
                 self._watcher.lost_compare()
                 await self._replica.catch_up(found)

@@ -100,7 +100,7 @@ async def commit_batch(
         outcome = await store.commit(planned.transaction)
         assert isinstance(outcome, Committed)
         if planned.entry:
-            replica.advance(planned.entry, planned.tip, outcome.revision)
+            replica.advance(planned.entry, planned.after, outcome.revision)
         answers += planned.replies
         asks = asks[len(planned.replies) :]
     return answers

@@ -20,18 +20,13 @@ from coordinator.api.inputs import (
 )
 from coordinator.api.problems import Problem
 from coordinator.config import Profile, Settings
-from coordinator.core.ledger import Issued
+from coordinator.core.ledger import Issued, Origin
 from coordinator.core.requests import Done, Issue, Release, Request, Reset
 from coordinator.core.series import counter_name, counter_names
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
 
 REPLAYED = "Idempotent-Replayed"
-
-
-@lru_cache(maxsize=1024)
-def _next_query(raw_query: str) -> NextQuery:
-    return NextQuery.parse(URL.build(query_string=raw_query, encoded=True))
 
 
 class SequenceApi:
@@ -44,6 +39,8 @@ class SequenceApi:
         self._caller = caller
         self._counters = counters
         self._membership = membership
+        # Billing sites ask the same few questions all day: each is parsed and checked once.
+        self._asked_before = lru_cache(maxsize=1024)(self._parse_next)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
@@ -57,19 +54,23 @@ class SequenceApi:
 
     async def next_by_query(self, request: web.Request) -> web.Response:
         """Allocate the next numbers; all is in the query."""
-        asked = _next_query(request.rel_url.raw_query_string)
+        asked = self._asked_before(request.rel_url.raw_query_string)
         return await self._next(request, asked, None)
+
+    def _parse_next(self, raw_query: str) -> NextQuery:
+        asked = NextQuery.parse(URL.build(query_string=raw_query, encoded=True))
+        self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
+        return asked
 
     async def next_by_body(self, request: web.Request) -> web.Response:
         """Allocate the next numbers; all is in the body."""
         asked = await body_of(request, NextBody)
+        self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
         return await self._next(request, asked, metadata_text(asked.metadata))
 
     async def _next(
         self, request: web.Request, asked: NextQuery | NextBody, metadata: str | None
     ) -> web.Response:
-        settings = self._settings
-        self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
         call = self._caller.call(
             request,
             asked.siteId,
@@ -79,8 +80,9 @@ class SequenceApi:
             asked.count,
             metadata,
         )
-        at_once = settings.release_suppressed and asked.invoiceType == "suppressed"
-        answer = await self._submit(Issue(call, asked.count, at_once))
+        at_once = self._settings.release_suppressed and asked.invoiceType == "suppressed"
+        counter = self._counter_of(call.origin)
+        answer = await self._submit(counter, Issue(call, asked.count, at_once))
         return self._answer(answer, self._issued(answer))
 
     async def release(self, request: web.Request) -> web.Response:
@@ -91,7 +93,8 @@ class SequenceApi:
         call = self._caller.call(
             request, asked.siteId, asked.partitionId, None, asked.requestId, payload
         )
-        answer = await self._submit(Release(call, asked.sequenceNumber, asked.reason))
+        counter = self._counter_of(call.origin)
+        answer = await self._submit(counter, Release(call, asked.sequenceNumber, asked.reason))
         return self._answer(
             answer,
             {
@@ -115,7 +118,7 @@ class SequenceApi:
         call = self._caller.call(request, settings.sites[0], settings.partitions[0], None)
         answer = None
         for name in names:
-            answer = await self._submit_to(name, Reset(call))
+            answer = await self._submit(name, Reset(call))
         if answer is None:
             raise Problem(problems.INTERNAL, "No counter is configured.")
         body = {
@@ -125,16 +128,15 @@ class SequenceApi:
         }
         return self._answer(answer, body)
 
-    async def _submit(self, request: Request) -> Done:
-        origin, settings = request.call.origin, self._settings
-        name = counter_name(settings.series, settings.strategy, origin.site, origin.partition)
-        return await self._submit_to(name, request)
+    def _counter_of(self, origin: Origin) -> str:
+        settings = self._settings
+        return counter_name(settings.series, settings.strategy, origin.site, origin.partition)
 
-    async def _submit_to(self, name: str, request: Request) -> Done:
+    async def _submit(self, counter: str, request: Request) -> Done:
         if self._membership.trouble:
             detail = f"Nothing was allocated: {self._membership.trouble}. Ask another node."
             raise Problem(problems.STORE_UNAVAILABLE, detail)
-        return await serve(self._counters.sequencer(name), request)
+        return await serve(self._counters.sequencer(counter), request)
 
     def _issued(self, answer: Done) -> dict[str, Any]:
         entry, record = answer.entry, answer.record

@@ -14,6 +14,7 @@ import orjson
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
+from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys
 from coordinator.core.ledger import (
     Cause,
@@ -82,7 +83,8 @@ class Rules(NamedTuple):
 class Plan(NamedTuple):
     """What to send and what to answer once it is committed.
 
-    ``replies`` belong to the first requests of the batch, in order; the requests after them did
+    ``after`` is the head then. ``replies`` belong to the first requests of the batch, in order;
+    the requests after them did
     not fit and wait for the next one. ``entry`` is None when there is nothing to record: the
     transaction then only proves that the refusals are about the newest state.
     """
@@ -90,7 +92,7 @@ class Plan(NamedTuple):
     transaction: Transaction
     replies: tuple[Reply, ...]
     entry: Entry | None
-    tip: str
+    after: Head
 
 
 def plan(
@@ -112,7 +114,7 @@ def plan(
     outcomes: list[_Outcome] = [_too_large(ask.request) for ask in asks[:1]]
     if fitting:
         outcomes = batch.decide(asks[:fitting])
-    entry, tip = None, state.head.tip
+    entry, after = None, state.head
     writes: tuple[Put | Delete, ...] = ()
     if batch.records:
         entry = Entry(
@@ -127,10 +129,9 @@ def plan(
             records=tuple(batch.records),
         )
         content = ledger.encode(entry)
-        tip = ledger.chain(state.head.tip, content)
-        new_head = heads.encode(heads.advance(state.head, entry, tip))
+        after = heads.advance(state.head, entry, ledger.chain(state.head.tip, content))
         writes = (
-            Put(keys.head, new_head),
+            Put(keys.head, heads.encode(after)),
             Put(keys.entry(entry.index), content),
             *batch.other_writes(keys),
         )
@@ -140,7 +141,7 @@ def plan(
         writes=writes,
         otherwise=(Range(keys.head), keys.entries(batch.index, CATCH_UP_ENTRIES)),
     )
-    return Plan(transaction, _replies(outcomes, entry), entry, tip)
+    return Plan(transaction, _replies(outcomes, entry), entry, after)
 
 
 class _Same(NamedTuple):

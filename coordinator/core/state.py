@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
-from coordinator.core.head import Head, advance
+from coordinator.core.head import Head
 from coordinator.core.ledger import Entry, Issued, Released, Restarted, Reused
 
 FREED_REMEMBERED_MAX = 65_536
@@ -135,8 +135,8 @@ class CounterState:
         self.freed: OrderedDict[int, int] = OrderedDict()
         self.freed_known_from = head.index
 
-    def apply(self, entry: Entry, tip: str) -> None:
-        """Advance by the next entry; ``tip`` is its hash.
+    def apply(self, entry: Entry, after: Head) -> None:
+        """Advance by the next entry; ``after`` is the head that it leads to.
 
         Raises ValueError when it is not the next one of this chain: nothing is changed then.
         """
@@ -144,7 +144,7 @@ class CounterState:
         follows = (before.index + 1, before.tip, before.next)
         if (entry.index, entry.previous, entry.next_before) != follows:
             raise ValueError(f"entry {entry.index} does not follow entry {before.index}")
-        self.head = advance(self.head, entry, tip)
+        self.head = after
         for record in entry.records:
             match record:
                 case Issued():

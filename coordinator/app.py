@@ -27,7 +27,7 @@ from coordinator.metrics import Metrics
 from coordinator.overview import nodes_of
 from coordinator.sequencer import Bounds, Node
 from coordinator.store import Store
-from coordinator.store.etcd import EtcdStore, Timeouts
+from coordinator.store.etcd import EtcdStore
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class NodeApp:
 
 async def serve(settings: Settings) -> None:
     """Run a node until SIGINT or SIGTERM. Raises CannotJoin, or OSError for a port in use."""
-    store = EtcdStore(settings.etcd_endpoints, Timeouts(attempt_s=settings.etcd_attempt_s))
+    store = EtcdStore(settings.etcd_endpoints, commit_s=settings.etcd_attempt_s)
     node = NodeApp(settings, store)
     runner = web.AppRunner(
         node.web, access_log=None, handle_signals=False, shutdown_timeout=ANSWERS_GRACE_S

@@ -66,6 +66,14 @@ class Settings(BaseSettings):
             raise ValueError("give at least one name, and each once")
         return value
 
+    @field_validator("etcd_endpoints")
+    @classmethod
+    def _urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not re.fullmatch(r"https?://[^/\s]+/?", url):
+                raise ValueError(f"{url!r} is no address of a member, like http://127.0.0.1:2379")
+        return value
+
     @field_validator("sites", "partitions", "invoice_types")
     @classmethod
     def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from coordinator.store import (
     Unavailable,
     Unknown,
 )
-from coordinator.store.etcd import EtcdStore, Timeouts
+from coordinator.store.etcd import EtcdStore
 from coordinator.store.memory import MemoryStore
 from coordinator.store.outcomes import outcome_of
 from coordinator.store.paging import all_of
@@ -201,7 +201,7 @@ async def test_a_member_that_stays_silent_leaves_the_outcome_unknown(prefix: byt
 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    store = EtcdStore((f"http://127.0.0.1:{port}",), Timeouts(attempt_s=0.2))
+    store = EtcdStore((f"http://127.0.0.1:{port}",), commit_s=0.2)
     assert isinstance(await store.commit(guarded(prefix, 0)), Unknown)
     await store.close()
     server.close()

@@ -1,20 +1,51 @@
 """Prometheus metrics of one node, under the names of the reference system."""
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
+    Metric,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from coordinator.core.head import Head
 from coordinator.core.ledger import Entry, Issued, Reused
 from coordinator.sequencer import Watcher
 
-_WAIT_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_WAIT_BUCKETS_US = tuple(
+    step * unit for unit in (1_000, 10_000, 100_000, 1_000_000) for step in (1, 2, 5)
+)
+
+
+class _Waits(Collector):
+    """A histogram that takes a whole batch at once: it stands in the path of every request."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_WAIT_BUCKETS_US) + 1)
+        self._total_us = 0
+
+    def answered(self, waits_us: list[int]) -> None:
+        for wait_us in waits_us:
+            self._counts[bisect_left(_WAIT_BUCKETS_US, wait_us)] += 1
+        self._total_us += sum(waits_us)
+
+    def collect(self) -> Iterator[Metric]:
+        bounds = [str(bound_us / 1_000_000) for bound_us in _WAIT_BUCKETS_US] + ["+Inf"]
+        buckets = list(zip(bounds, map(float, accumulate(self._counts)), strict=True))
+        yield HistogramMetricFamily(
+            "numbering_lock_wait_seconds",
+            "Time a request waits for its commit",
+            buckets=buckets,
+            sum_value=self._total_us / 1_000_000,
+        )
 
 
 class Metrics:
@@ -46,12 +77,8 @@ class Metrics:
             ("counter",),
             registry=self._registry,
         )
-        self._wait = Histogram(
-            "numbering_lock_wait_seconds",
-            "Time a request waits for its commit",
-            buckets=_WAIT_BUCKETS_S,
-            registry=self._registry,
-        )
+        self._waits = _Waits()
+        self._registry.register(self._waits)
         self._batches = Counter(
             "numbering_batches", "Transactions committed by this node", registry=self._registry
         )
@@ -72,11 +99,6 @@ class Metrics:
         current = self._current.labels(counter)
         utilization = self._utilization.labels(counter)
 
-        def answered(waits_us: list[int]) -> None:
-            observe = self._wait.observe
-            for wait_us in waits_us:
-                observe(wait_us / 1_000_000)
-
         def committed(entry: Entry) -> None:
             self._batches.inc()
             issued: dict[tuple[str, str, str | None], int] = {}
@@ -95,7 +117,7 @@ class Metrics:
                 current.set(highest)
                 utilization.set(highest / self._max_value)
 
-        return Watcher(answered, committed, self._lost.inc)
+        return Watcher(self._waits.answered, committed, self._lost.inc)
 
     def saw(self, counter: str, head: Head | None) -> None:
         """Take over what a read of the store showed."""

@@ -6,7 +6,8 @@ import re
 from functools import lru_cache
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import istr
 
 from coordinator.api import problems
 from coordinator.api.problems import FieldError, Problem
@@ -16,9 +17,9 @@ from coordinator.core.ledger import Origin
 from coordinator.core.requests import Call, Done, Refused, Request, Why
 from coordinator.sequencer import OutcomeUnknown, Overloaded, Sequencer, StoreDown, TooLate
 
-REQUEST_ID = "X-Request-Id"
-IDEMPOTENCY_KEY = "Idempotency-Key"
-USER = "X-User"
+REQUEST_ID = istr("X-Request-Id")
+IDEMPOTENCY_KEY = istr("Idempotency-Key")
+USER = istr("X-User")
 USER_AGENT_MAX = 200
 NAME = web.RequestKey("name", str)
 """Where a request carries its id."""
@@ -103,7 +104,7 @@ class Caller:
         user = headers.get(USER)
         if user is not None and not _USER.fullmatch(user):
             raise _bad_header(USER, "1 to 100 printable characters")
-        agent = headers.get("User-Agent")
+        agent = headers.get(hdrs.USER_AGENT)
         origin = _origin(site, partition, invoice_type, user, request.remote, agent)
         key = headers.get(IDEMPOTENCY_KEY)
         if key is not None:

@@ -31,6 +31,7 @@ from coordinator.core.requests import (
     Ask,
     Call,
     Done,
+    Holder,
     Instant,
     Issue,
     NeedsEntries,
@@ -213,6 +214,13 @@ def _text_length(origin: Origin) -> int:
     return sum(len(text) for text in origin if text is not None)
 
 
+def _turn_of(request: Request) -> int:
+    """Return when in its batch a request is decided: see the head of this module."""
+    if isinstance(request, Issue):
+        return 1 if request.release_at_once else 2
+    return 0
+
+
 class _Batch:
     """The decisions of one batch: a small sheet of working, thrown away with the plan."""
 
@@ -230,16 +238,27 @@ class _Batch:
 
     def decide(self, asks: list[Ask]) -> list[_Outcome]:
         """Return the outcome of each request, in their order, and fill ``records``."""
-        outcomes: list[_Outcome | None] = self._by_key(asks)
-        for this_pass in (self._release, self._issue_and_release, self._issue, self._restart):
-            for position, ask in enumerate(asks):
-                if outcomes[position] is None:
-                    outcomes[position] = this_pass(ask)
-        return [outcome for outcome in outcomes if outcome is not None]
+        outcomes = self._by_key(asks)
+        in_order = sorted(range(len(asks)), key=lambda position: _turn_of(asks[position].request))
+        for position in in_order:
+            if position not in outcomes:
+                outcomes[position] = self._decide(asks[position])
+        return [outcomes[position] for position in range(len(asks))]
 
-    def _by_key(self, asks: list[Ask]) -> list[_Outcome | None]:
+    def _decide(self, ask: Ask) -> _Outcome:
+        match ask.request:
+            case Release():
+                return self._release(ask.request, ask.holder)
+            case Issue(_, _, True):
+                return self._issue_and_release(ask.request)
+            case Issue():
+                return self._allocate(ask.request)
+            case Reset():
+                return self._restart(ask.request)
+
+    def _by_key(self, asks: list[Ask]) -> dict[int, _Outcome]:
         """Settle the requests whose idempotency key has been used before, or is used twice."""
-        outcomes: list[_Outcome | None] = [None] * len(asks)
+        outcomes: dict[int, _Outcome] = {}
         first_with: dict[str, int] = {}
         for position, ask in enumerate(asks):
             call = ask.request.call
@@ -247,7 +266,9 @@ class _Batch:
                 continue
             first = first_with.setdefault(call.key, position)
             if first == position:
-                outcomes[position] = self._committed_before(call.key, call.payload, ask)
+                before = self._committed_before(call.key, call.payload, ask)
+                if before is not None:
+                    outcomes[position] = before
             elif call.payload == asks[first].request.call.payload:
                 outcomes[position] = _Same(first)
             else:
@@ -267,16 +288,12 @@ class _Batch:
                     return Refused(Why.KEY_REUSED, key)
         return None
 
-    def _release(self, ask: Ask) -> _Outcome | None:
-        request = ask.request
-        if not isinstance(request, Release):
-            return None
+    def _release(self, request: Release, holder: Holder | None) -> _Outcome:
         number, state = request.number, self._state
         if not state.head.start <= number < state.head.next:
             return Refused(Why.NEVER_ISSUED, str(number))
         if number in state.gaps or any(r.number == number for r in self._returned):
             return Refused(Why.ALREADY_FREE, str(number))
-        holder = ask.holder
         if (
             holder is None
             or holder.origin is None
@@ -291,10 +308,7 @@ class _Batch:
         cause = self._cause(request.call)._replace(origin=origin)
         return self._give_back(cause, number, holder.issued_in, request.reason)
 
-    def _issue_and_release(self, ask: Ask) -> _Outcome | None:
-        request = ask.request
-        if not isinstance(request, Issue) or not request.release_at_once:
-            return None
+    def _issue_and_release(self, request: Issue) -> _Outcome:
         issued = self._allocate(request)
         if isinstance(issued, Issued):
             cause = issued.cause._replace(key=None, payload=None, metadata=None)
@@ -302,13 +316,8 @@ class _Batch:
                 self._give_back(cause, number, self.index, "released automatically")
         return issued
 
-    def _issue(self, ask: Ask) -> _Outcome | None:
-        return self._allocate(ask.request) if isinstance(ask.request, Issue) else None
-
-    def _restart(self, ask: Ask) -> _Outcome | None:
-        if not isinstance(ask.request, Reset):
-            return None
-        record = Restarted(self._cause(ask.request.call))
+    def _restart(self, request: Reset) -> _Outcome:
+        record = Restarted(self._cause(request.call))
         self.records.append(record)
         return record
 

@@ -10,14 +10,13 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from coordinator.api import problems
-from coordinator.api.problems import FieldError, Problem
+from coordinator.api.problems import REQUEST_ID, FieldError, Problem
 from coordinator.clock import now
 from coordinator.config import Settings
 from coordinator.core.ledger import Origin
 from coordinator.core.requests import Call, Done, Refused, Request, Why
 from coordinator.sequencer import OutcomeUnknown, Overloaded, Sequencer, StoreDown, TooLate
 
-REQUEST_ID = istr("X-Request-Id")
 IDEMPOTENCY_KEY = istr("Idempotency-Key")
 USER = istr("X-User")
 USER_AGENT_MAX = 200

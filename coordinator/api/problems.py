@@ -9,10 +9,13 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 import orjson
-from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from multidict import istr
 
 log = logging.getLogger(__name__)
+
+REQUEST_ID = istr("X-Request-Id")
 
 
 class Kind(NamedTuple):
@@ -89,14 +92,17 @@ def answer(problem: Problem, request_id: str) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=kind.status, headers=headers)
 
 
-def middleware(
+def guard(
+    handler: Handler,
     name_request: Callable[[web.Request], str],
     count_error: Callable[[str], None],
-) -> Middleware:
-    """Return the middleware that names every request, and answers every error as a problem."""
+) -> Handler:
+    """Return a handler that names every request, and answers every error as a problem.
 
-    @web.middleware
-    async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    Wrapped around each handler, not a middleware: those cost every request twice as much.
+    """
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
         problem: Problem
         request_id = "-"
         try:
@@ -117,26 +123,30 @@ def middleware(
             if log.isEnabledFor(logging.DEBUG):
                 path = request.rel_url.raw_path
                 log.debug("served %s %s, request id %s", request.method, path, request_id)
-            if not response.prepared:
-                response.headers["X-Request-Id"] = request_id
-                response.headers.setdefault("Cache-Control", "no-store")
+            response.headers[REQUEST_ID] = request_id
+            response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
             return response
         count_error(problem.kind.code)
-        log.info(
-            "refused %s %s %s %s, request id %s: %s",
-            problem.kind.status,
-            problem.kind.code,
-            request.method,
-            request.rel_url.raw_path,
-            request_id,
-            problem.detail,
-        )
+        path, kind = request.rel_url.raw_path, problem.kind
+        said = (kind.status, kind.code, request.method, path, request_id, problem.detail)
+        log.info("refused %s %s %s %s, request id %s: %s", *said)
         refusal = answer(problem, request_id)
-        refusal.headers["X-Request-Id"] = request_id
-        refusal.headers["Cache-Control"] = "no-store"
+        refusal.headers[REQUEST_ID] = request_id
+        refusal.headers[hdrs.CACHE_CONTROL] = "no-store"
         return refusal
 
-    return problems
+    return guarded
+
+
+async def nothing_here(request: web.Request) -> web.StreamResponse:
+    """Say that an address does not exist, or which methods it takes. Raises always."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        allowed |= (await resource.resolve(request))[1]
+    methods = allowed - {hdrs.METH_ANY, request.method}
+    if methods:
+        raise web.HTTPMethodNotAllowed(request.method, methods)
+    raise web.HTTPNotFound
 
 
 def _from_aiohttp(request: web.Request, refused: web.HTTPException) -> Problem:

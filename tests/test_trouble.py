@@ -1,0 +1,218 @@
+"""Stores that refuse, go away, come back older, or lost a key: what callers are told, and when it
+is over.
+"""
+
+import asyncio
+import copy
+from itertools import count
+
+import pytest
+
+from coordinator import commit as commits
+from coordinator import sequencer as sequencers
+from coordinator.core.keys import Keys
+from coordinator.core.ledger import Issued, Origin
+from coordinator.core.plan import Rules
+from coordinator.core.requests import Call, Done, Instant, Issue, Release
+from coordinator.core.state import RequestKeys
+from coordinator.core.transaction import Transaction
+from coordinator.faults import Damaged, Rewound
+from coordinator.history import History
+from coordinator.replica import CATCH_UP_MAX, Replica
+from coordinator.sequencer import Bounds, Node, OutcomeUnknown, Sequencer, StoreDown, Watcher
+from coordinator.store import NotCommitted, Outcome, Store, Unknown
+from coordinator.store.memory import MemoryStore
+
+KEYS = Keys().counter("invoice")
+HERE = Origin("site-1", "partition-a", "on-cycle")
+CALL = Call(HERE, "c", 0)
+QUIET = Watcher(lambda _: None, lambda _: None, lambda: None)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (commits, sequencers):
+        monkeypatch.setattr(module, "PAUSE_FIRST_S", 0.001)
+        monkeypatch.setattr(module, "PAUSE_LONGEST_S", 0.01)
+
+
+class Switch:
+    """A store that can be exchanged, and told to refuse or to lose replies."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.refuses = False
+        self.loses_replies = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.store, name)
+
+    async def commit(self, transaction: Transaction) -> Outcome:
+        if self.refuses:
+            raise NotCommitted("connection refused")
+        outcome = await self.store.commit(transaction)
+        return Unknown("reply lost") if self.loses_replies else outcome
+
+
+def node(store: Store | Switch, name: str = "node-1", deadline_s: float = 5.0) -> Sequencer:
+    ticks = count(1)
+    serving = Sequencer(
+        store,  # type: ignore[arg-type]
+        KEYS,
+        Node(name, name),
+        Rules(),
+        Bounds(deadline_s=deadline_s),
+        lambda: Instant(1_000 * next(ticks), next(ticks)),
+        QUIET,
+    )
+    serving.start()
+    return serving
+
+
+async def take(serving: Sequencer, quantity: int = 1) -> list[int]:
+    answer = await serving.submit(Issue(CALL, quantity))
+    assert isinstance(answer, Done)
+    assert isinstance(answer.record, Issued)
+    return answer.record.numbers()
+
+
+async def until(condition: object, what: str) -> None:
+    for _ in range(500):
+        if condition():  # type: ignore[operator]
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not within 5 s: {what}")
+
+
+async def test_a_store_that_refuses_is_no_doubt_and_trouble_ends_by_itself() -> None:
+    switch = Switch(MemoryStore())
+    serving = node(switch, deadline_s=0.3)
+    assert await take(serving) == [1]
+    switch.refuses = True
+    with pytest.raises(StoreDown, match="connection refused"):
+        await take(serving)
+    assert serving.trouble
+    switch.refuses = False
+    await until(lambda: not serving.trouble, "the node notices without a request")
+    assert await take(serving) == [2]
+    await serving.stop(grace_s=1)
+
+
+async def test_while_a_commit_is_in_doubt_the_node_says_so_and_then_adopts_it() -> None:
+    switch = Switch(MemoryStore())
+    serving = node(switch)
+    switch.loses_replies = True
+    asked = asyncio.ensure_future(take(serving))
+    await until(lambda: "in doubt" in serving.trouble, "trouble is told")
+    switch.loses_replies = False
+    assert await asked == [1]
+    await until(lambda: not serving.trouble, "trouble is over")
+    assert await take(serving) == [2]
+    await serving.stop(grace_s=1)
+
+
+async def test_what_is_in_doubt_for_good_is_told_and_never_planned_anew() -> None:
+    switch = Switch(MemoryStore())
+    serving = node(switch, deadline_s=1.0)
+    assert await take(serving) == [1]
+    switch.loses_replies = True
+    asked = asyncio.ensure_future(take(serving))
+    await until(lambda: "in doubt" in serving.trouble, "trouble is told")
+    switch.store._set(KEYS.entry(2), None)  # somebody trimmed what would have told
+    switch.loses_replies = False
+    with pytest.raises(OutcomeUnknown, match="entry 2 is gone"):
+        await asked
+    with pytest.raises(StoreDown):
+        await take(serving)
+    head = await History(switch.store, KEYS).head()
+    assert head is not None
+    assert head.next == 3
+    await serving.stop(grace_s=0)
+
+
+@pytest.mark.parametrize("forked", [False, True])
+async def test_a_store_restored_from_a_backup_is_refused(forked: bool) -> None:  # noqa: FBT001
+    switch = Switch(MemoryStore())
+    serving = node(switch, deadline_s=0.5)
+    await take(serving, 3)
+    backup = copy.deepcopy(switch.store)
+    for _ in range(5):
+        await take(serving)
+    if forked:  # others have gone on from the backup, further than this node had come
+        other = node(backup, "node-2")
+        for _ in range(9):
+            await take(other)
+        await other.stop(grace_s=1)
+    switch.store = backup
+    before = await History(backup, KEYS).head()
+    for _ in range(2):
+        with pytest.raises(StoreDown, match="does not continue"):
+            await take(serving)
+    assert await History(backup, KEYS).head() == before
+    await serving.stop(grace_s=0)
+
+
+@pytest.mark.parametrize("behind", [1, 8, 9, 100, CATCH_UP_MAX, CATCH_UP_MAX + 10])
+async def test_a_node_that_is_behind_catches_up_and_goes_on(behind: int) -> None:
+    store = MemoryStore()
+    idle, busy = node(store, "node-1"), node(store, "node-2")
+    await take(idle, 5)
+    await idle.submit(Release(CALL, 4, "x"))
+    for expected in ([4], *([n] for n in range(6, 5 + behind))):
+        assert await take(busy) == expected
+    assert await take(idle) == [5 + behind]
+    await idle.stop(grace_s=1)
+    await busy.stop(grace_s=1)
+    assert (await History(store, KEYS).prove(start=1)).valid
+
+
+async def test_head_and_gap_keys_that_contradict_each_other_are_not_served() -> None:
+    store = MemoryStore()
+    serving = node(store)
+    await take(serving, 5)
+    await serving.submit(Release(CALL, 4, "x"))
+    await serving.stop(grace_s=1)
+    store._set(KEYS.gap(4), None)
+    with pytest.raises(Damaged, match="counts 1 gaps, the store has 0"):
+        await Replica(store, KEYS, start=1).state()
+    store._set(KEYS.gap(4), b"nonsense")
+    with pytest.raises(Damaged, match="cannot be read"):
+        await Replica(store, KEYS, start=1).state()
+
+
+async def test_an_emptied_store_is_refused() -> None:
+    switch = Switch(MemoryStore())
+    serving = node(switch, deadline_s=0.5)
+    await take(serving)
+    switch.store = MemoryStore()
+    with pytest.raises(StoreDown, match="does not continue"):
+        await take(serving)
+    assert issubclass(Rewound, Exception)
+    assert await History(switch.store, KEYS).head() is None
+    await serving.stop(grace_s=0)
+
+
+async def test_callers_who_left_while_waiting_get_no_number() -> None:
+    switch = Switch(MemoryStore())
+    serving = node(switch)
+    assert await take(serving) == [1]
+    switch.refuses = True
+    waiting = [serving.submit(Issue(CALL)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    for each in waiting:
+        each.cancel()
+    switch.refuses = False
+    assert await take(serving) == [2]
+    await serving.stop(grace_s=1)
+
+
+def test_the_latest_keys_are_known_and_the_oldest_forgotten() -> None:
+    keys = RequestKeys(remembered=100, per_table=20)
+    for digest in range(1, 301):
+        keys.add(digest, 1_000 + digest)
+        assert keys.find(digest) == (1_000 + digest,)
+        oldest = max(1, digest - 99)
+        assert keys.find(oldest) == (1_000 + oldest,)
+    assert keys.find(50) == ()
+    keys.add(300, 5)  # two keys with the same digest are both candidates
+    assert set(keys.find(300)) == {1_300, 5}

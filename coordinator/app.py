@@ -24,7 +24,7 @@ from coordinator.counters import Counters, Terms
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.metrics import Metrics
-from coordinator.overview import nodes_of
+from coordinator.overview import Installation
 from coordinator.sequencer import Bounds, Node
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
@@ -62,19 +62,18 @@ class NodeApp:
         self.web = self._web(node)
 
     def _web(self, node: Node) -> web.Application:
-        settings, store, keys, counters = self._settings, self._store, self._keys, self._counters
+        settings = self._settings
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         names = counter_names(
             settings.series, settings.strategy, settings.sites, settings.partitions
         )
-        operations = Operations(
-            settings, store, keys, counters, self.membership, self._metrics, names
-        )
-        demonstrations = Demonstrations(settings, self._live_urls)
+        installation = Installation(self._store, self._keys, names)
+        counters, membership = self._counters, self.membership
+        demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
-            *SequenceApi(settings, self._caller, counters, self.membership).routes(),
-            *Views(settings, store, keys, counters, self.membership).routes(),
-            *operations.routes(),
+            *SequenceApi(settings, self._caller, counters, membership).routes(),
+            *Views(settings, installation, counters, membership).routes(),
+            *Operations(settings, installation, counters, membership, self._metrics).routes(),
             *DemoApi(settings, demonstrations).routes(),
         ]
         named, count_error = self._caller.name_request, self._metrics.refused
@@ -93,11 +92,6 @@ class NodeApp:
         dashboard.view.add_routes(app, page)
         app.router.add_route("*", "/{anything:.*}", guard(nothing_here, named, count_error))
         return app
-
-    async def _live_urls(self) -> tuple[str, ...]:
-        snapshot = await self._store.read(self._keys.nodes)
-        nodes = nodes_of(self._keys, snapshot.found[0])
-        return tuple(node.url for node in nodes if node.active) or (self._settings.url,)
 
     async def stop(self) -> None:
         """Serve what waits, leave the installation, let go of the store."""

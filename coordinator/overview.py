@@ -44,24 +44,40 @@ class Overview(NamedTuple):
     nodes: tuple[NodeSeen, ...]
 
 
-async def overview(store: Store, keys: Keys, names: tuple[str, ...]) -> Overview:
-    """Read everything at one revision. Raises StoreError."""
-    nodes: tuple[NodeSeen, ...] = ()
-    counters: list[CounterSeen] = []
-    revision = 0
-    for at in range(0, len(names), COUNTERS_PER_READ):
-        some = names[at : at + COUNTERS_PER_READ]
-        ranges = [keys.nodes]
-        for name in some:
-            counter = keys.counter(name)
-            ranges += [Range(counter.head), counter.gaps(limit=GAPS_SEEN)]
-        snapshot = await store.read(*ranges, revision=revision)
-        revision = revision or snapshot.revision
-        nodes = nodes_of(keys, snapshot.found[0])
-        for position, name in enumerate(some):
-            head, gaps = snapshot.found[2 * position + 1 : 2 * position + 3]
-            counters.append(_counter(name, head, gaps))
-    return Overview(tuple(counters), nodes)
+class Installation:
+    """Reads all counters of the default series, and all nodes. Every read may raise StoreError."""
+
+    def __init__(self, store: Store, keys: Keys, counters: tuple[str, ...]) -> None:
+        self._store = store
+        self._keys = keys
+        self.counters = counters
+
+    async def overview(self) -> Overview:
+        """Return everything, at one revision."""
+        nodes: tuple[NodeSeen, ...] = ()
+        seen: list[CounterSeen] = []
+        revision = 0
+        for at in range(0, len(self.counters), COUNTERS_PER_READ):
+            some = self.counters[at : at + COUNTERS_PER_READ]
+            ranges = [self._keys.nodes]
+            for name in some:
+                counter = self._keys.counter(name)
+                ranges += [Range(counter.head), counter.gaps(limit=GAPS_SEEN)]
+            snapshot = await self._store.read(*ranges, revision=revision)
+            revision = revision or snapshot.revision
+            nodes = _nodes(self._keys, snapshot.found[0])
+            for position, name in enumerate(some):
+                head, gaps = snapshot.found[2 * position + 1 : 2 * position + 3]
+                seen.append(_counter(name, head, gaps))
+        return Overview(tuple(seen), nodes)
+
+    async def nodes(self) -> tuple[NodeSeen, ...]:
+        """Return all nodes, by name."""
+        return _nodes(self._keys, (await self._store.read(self._keys.nodes)).found[0])
+
+    async def live_urls(self) -> tuple[str, ...]:
+        """Return the public addresses of the nodes that live."""
+        return tuple(node.url for node in await self.nodes() if node.active)
 
 
 def _counter(name: str, head: tuple[KeyValue, ...], gaps: tuple[KeyValue, ...]) -> CounterSeen:
@@ -73,8 +89,7 @@ def _counter(name: str, head: tuple[KeyValue, ...], gaps: tuple[KeyValue, ...]) 
     )
 
 
-def nodes_of(keys: Keys, found: tuple[KeyValue, ...]) -> tuple[NodeSeen, ...]:
-    """Return the nodes behind these keys, by name."""
+def _nodes(keys: Keys, found: tuple[KeyValue, ...]) -> tuple[NodeSeen, ...]:
     known: dict[str, dict[str, Any]] = {}
     live: dict[str, dict[str, Any]] = {}
     for kv in found:

@@ -127,3 +127,18 @@ def free_block(size: int) -> int:
         return first
 
     return int(wait_for(look, 10, f"{size} free ports in a row"))
+
+
+FAST_FIRST = ("core", "ledger", "layers", "lost", "trouble", "store", "api", "cluster", "dashboard")
+"""Test modules by these words, quick ones first; what is not named comes last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quick tests first, so that most mistakes show within seconds."""
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.stem
+        ranks = (at for at, word in enumerate(FAST_FIRST) if word in name)
+        return next(ranks, len(FAST_FIRST))
+
+    items.sort(key=rank)

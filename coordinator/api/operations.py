@@ -8,12 +8,11 @@ from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.inputs import NothingQuery
 from coordinator.clock import now_ms
 from coordinator.config import Settings
-from coordinator.core.keys import Keys
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
 from coordinator.metrics import Metrics
-from coordinator.overview import nodes_of, overview
-from coordinator.store import Store, StoreError
+from coordinator.overview import Installation
+from coordinator.store import StoreError
 
 READY_WITHIN_S = 3.0
 
@@ -24,20 +23,16 @@ class Operations:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
-        keys: Keys,
+        installation: Installation,
         counters: Counters,
         membership: Membership,
         metrics: Metrics,
-        names: tuple[str, ...],
     ) -> None:
         self._settings = settings
-        self._store = store
-        self._keys = keys
+        self._installation = installation
         self._counters = counters
         self._membership = membership
         self._metrics = metrics
-        self._names = names
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
@@ -60,7 +55,7 @@ class Operations:
         checks = {"joined": self._membership.trouble, "commits": self._counters.trouble}
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                await self._store.read(self._keys.nodes)
+                await self._installation.nodes()
             checks["etcd"] = ""
         except StoreError as down:
             checks["etcd"] = str(down)
@@ -76,7 +71,7 @@ class Operations:
         """Return Prometheus metrics; the gauges are read from the store when it answers."""
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                seen = await overview(self._store, self._keys, self._names)
+                seen = await self._installation.overview()
             for counter in seen.counters:
                 self._metrics.saw(counter.name, counter.head)
         except (StoreError, TimeoutError):
@@ -89,7 +84,7 @@ class Operations:
     async def cluster(self, request: web.Request) -> web.Response:
         """Return all nodes, the store, and warnings that an operator must see."""
         NothingQuery.parse(request.rel_url)
-        snapshot = await read(self._store.read(self._keys.nodes))
+        nodes = await read(self._installation.nodes())
         versions = self._membership.facts.versions
         body = {
             "nodes": [
@@ -102,7 +97,7 @@ class Operations:
                     "active": node.active,
                     "startedAt": iso(node.started_ms),
                 }
-                for node in nodes_of(self._keys, snapshot.found[0])
+                for node in nodes
             ],
             "store": {
                 "endpoints": list(self._settings.etcd_endpoints),

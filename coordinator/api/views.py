@@ -16,13 +16,11 @@ from coordinator.api.problems import FieldError, Problem
 from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.head import Head
-from coordinator.core.keys import Keys
-from coordinator.core.series import counter_names
 from coordinator.core.verify import Break, Verdict
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
-from coordinator.overview import CounterSeen, NodeSeen, Overview, overview
-from coordinator.store import Compacted, Store, StoreError
+from coordinator.overview import CounterSeen, Installation, NodeSeen, Overview
+from coordinator.store import Compacted, StoreError
 
 NEXT_CURSOR = "X-Next-Cursor"
 PROOF_TRIES = 3
@@ -36,19 +34,15 @@ class Views:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
-        keys: Keys,
+        installation: Installation,
         counters: Counters,
         membership: Membership,
     ) -> None:
         self._settings = settings
-        self._store = store
-        self._keys = keys
+        self._installation = installation
         self._counters = counters
         self._membership = membership
-        self._names = counter_names(
-            settings.series, settings.strategy, settings.sites, settings.partitions
-        )
+        self._names = installation.counters
         self._proof: asyncio.Task[list[Verdict]] | None = None
 
     def routes(self) -> list[web.RouteDef]:
@@ -66,7 +60,7 @@ class Views:
     async def stats(self, request: web.Request) -> web.Response:
         """Return totals, rates and the state of the cluster."""
         NothingQuery.parse(request.rel_url)
-        seen = await read(overview(self._store, self._keys, self._names))
+        seen = await read(self._installation.overview())
         return json_answer(statistics(seen, self._settings, now_ms()))
 
     async def gaps(self, request: web.Request) -> web.Response:
@@ -156,7 +150,7 @@ class Views:
         numbers: dict[str, Any] = {"clusterHealthy": False}
         trouble = self._membership.trouble or self._counters.trouble
         try:
-            seen = await overview(self._store, self._keys, self._names)
+            seen = await self._installation.overview()
             numbers = statistics(seen, self._settings, now_ms())
         except StoreError as down:
             trouble = str(down)

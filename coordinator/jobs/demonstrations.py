@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from coordinator.config import Settings
+from coordinator.store import StoreError
 
 TRIES = 8
 PAUSE_S = 0.1
@@ -66,7 +67,7 @@ class Nodes:
     async def call(self, method: str, path: str, at: int = 0, **options: Any) -> Any:
         """Call the node at this position; on trouble the others, with the same key."""
         key = uuid.uuid4().hex
-        why = "no node is known"
+        why = ""
         for attempt in range(TRIES):
             url = self.urls[(at + attempt) % len(self.urls)] + path
             try:
@@ -124,8 +125,11 @@ class Demonstrations:
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             try:
-                summary = await script(Nodes(session, await self._urls()), outcome)
-            except Failed as failed:
+                urls = await self._urls()
+                if not urls:
+                    raise Failed("no node is registered; wait a moment, then try again")
+                summary = await script(Nodes(session, urls), outcome)
+            except (Failed, StoreError) as failed:
                 summary = f"Stopped: {failed}"
                 outcome.steps.append(Step("run", ok=False, detail=str(failed)))
         return outcome._replace(summary=summary)

@@ -113,7 +113,7 @@ async def serve(settings: Settings) -> None:
     joining = asyncio.create_task(node.membership.run(), name="membership")
     try:
         await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
-        log.info("%s listens on %s", settings.node_id, settings.url)
+        log.info("listening on %s", settings.url)
         gc.freeze()  # what is loaded by now stays: no collection needs to walk it again
         gc.set_threshold(*GC_THRESHOLDS)
         waiting = asyncio.create_task(stopping.wait())
@@ -121,7 +121,7 @@ async def serve(settings: Settings) -> None:
         waiting.cancel()
         if joining.done():
             joining.result()  # raises CannotJoin
-        log.info("%s is stopping", settings.node_id)
+        log.info("stopping")
     finally:
         joining.cancel()
         await runner.cleanup()

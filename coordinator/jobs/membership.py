@@ -79,6 +79,10 @@ class Membership:
                 await asyncio.sleep(PAUSE_S)
             else:
                 self.trouble = ""
+                settings, versions = self._settings, self.facts.versions
+                said = ", ".join(f"{url} {v or 'silent'}" for url, v in versions.items())
+                what = f"{settings.series} {settings.strategy.value}, {settings.profile.value}"
+                log.info("joined as run %s: %s; etcd: %s", self._node.instance, what, said)
                 return
 
     async def _look_at_members(self) -> None:

@@ -1,6 +1,10 @@
 """A store whose content cannot be right. Waiting does not help; a person must look."""
 
+from coordinator.core.unreadable import Unreadable
 from coordinator.store import StoreError
+
+CANNOT_READ = (StoreError, Unreadable)
+"""What a read may raise: nobody answered, or what was found is not what this program writes."""
 
 
 class Rewound(StoreError):

@@ -7,13 +7,12 @@ be read at leisure, from any member.
 import asyncio
 from typing import NamedTuple
 
-import orjson
-
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
 from coordinator.core.ledger import Entry, Issued, Record, Released, Restarted
+from coordinator.core.marks import decode_mark, decode_reused
 from coordinator.core.requests import Holder
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.core.verify import Verdict, Verifier
@@ -22,6 +21,9 @@ from coordinator.store import Store
 from coordinator.store.paging import all_of
 
 ENTRIES_PAGE = 64
+SPANS_MAX = 10_000
+"""Entries of which it is remembered which fresh numbers they hold: about 1 MB."""
+
 RANGES_MAX = 100
 """Ranges in one read: below the members' limit of operations."""
 
@@ -63,6 +65,7 @@ class History:
     def __init__(self, store: Store, keys: CounterKeys) -> None:
         self._store = store
         self._keys = keys
+        self._spans: dict[int, tuple[int, int]] = {}
 
     async def head(self) -> Head | None:
         """Return the newest head; None before the first entry."""
@@ -102,7 +105,7 @@ class History:
         if gap or not head.start <= number < head.next:
             return head, 0
         if freed:
-            return head, await self._reused_in(number, orjson.loads(freed[0].value)["e"])
+            return head, await self._reused_in(number, decode_mark(freed[0].value).entry)
         return head, await self._first_issued_in(number, head)
 
     async def _reused_in(self, number: int, freed_in: int) -> int:
@@ -112,7 +115,7 @@ class History:
         """
         async for page in all_of(self._store, self._keys.reuses(freed_in)):
             for kv in page:
-                if number in orjson.loads(kv.value):
+                if number in decode_reused(kv.value):
                     return number_in(kv.key)
         raise EntryMissing(f"no entry has reused {number}, and it is no gap")
 
@@ -131,15 +134,23 @@ class History:
                 share = (number - low_next) * (high - low) // max(1, high_next - low_next)
                 guess = min(high, low + share)
             halve = not halve
-            (entry,) = await self.entries((guess,))
-            after = _next_after(entry)
-            if number < entry.next_before:
-                high, high_next = guess - 1, entry.next_before
+            before, after = await self._span(guess)
+            if number < before:
+                high, high_next = guess - 1, before
             elif number >= after:
                 low, low_next = guess + 1, after
             else:
                 return guess
         raise EntryMissing(f"no ledger entry has issued {number}")
+
+    async def _span(self, index: int) -> tuple[int, int]:
+        """Return the next fresh number before and after an entry; it never changes."""
+        if index not in self._spans:
+            (entry,) = await self.entries((index,))
+            if len(self._spans) >= SPANS_MAX:
+                self._spans.clear()
+            self._spans[index] = (entry.next_before, _next_after(entry))
+        return self._spans[index]
 
     async def newest(self, before: int, limit: int) -> Page:
         """Return up to ``limit`` entries older than ``before`` (0: the newest)."""
@@ -165,8 +176,8 @@ class History:
             )
             free = {number_in(kv.key) for f in snapshot.found[len(some) :] for kv in f}
             for kv in (kv for found in snapshot.found[: len(some)] for kv in found):
-                fields, number = orjson.loads(kv.value), number_in(kv.key)
-                known[number] = Freed(fields["e"], fields["t"], number in free)
+                mark, number = decode_mark(kv.value), number_in(kv.key)
+                known[number] = Freed(*mark, number in free)
         return known
 
     async def gaps(self, first: int, limit: int) -> GapPage:
@@ -194,9 +205,9 @@ class History:
         if not head.start <= number < head.next:
             return []
         if gap:
-            entry = int(orjson.loads(gap[0].value)["e"])
+            entry = decode_mark(gap[0].value).entry
         elif freed:
-            entry = await self._reused_in(number, orjson.loads(freed[0].value)["e"])
+            entry = await self._reused_in(number, decode_mark(freed[0].value).entry)
         else:
             entry = await self._first_issued_in(number, head)
         events: list[Event] = []
@@ -217,29 +228,32 @@ class History:
         return events
 
     async def prove(self, start: int) -> Verdict:
-        """Replay the whole ledger and compare it with head and gaps of one revision.
+        """Replay the whole ledger and compare it with all that stands beside it at one revision.
 
         The replay runs in a thread, page by page, so that this node goes on serving.
+        Raises StoreError; Compacted when the store was slower than its own compaction.
         """
         snapshot = await self._store.read(Range(self._keys.head))
         (head_found,) = snapshot.found
-        head = heads.decode(head_found[0].value) if head_found else None
-        gap_keys = [
-            number_in(kv.key)
-            async for page in all_of(self._store, self._keys.gaps(), snapshot.revision)
+        revision = snapshot.revision
+        beside = [
+            kv
+            for folder in self._keys.beside_the_ledger()
+            async for page in all_of(self._store, folder, revision)
             for kv in page
         ]
-        verifier = Verifier(head.start if head else start)
-        last = head.index if head else 0
+        verifier = Verifier(self._keys, start)
+        last = verifier.head(head_found[0].value if head_found else None)
+        beyond = await self._store.read(self._keys.entries(last + 1, 1), revision=revision)
         ledger_then = Range(self._keys.entry(1), self._keys.entry(last + 1))
         async for page in all_of(self._store, ledger_then, page=ENTRIES_PAGE):
             await asyncio.to_thread(_feed, verifier, page)
-        return verifier.finish(head, gap_keys)
+        return await asyncio.to_thread(verifier.finish, (*beside, *beyond.found[0]))
 
 
 def _feed(verifier: Verifier, page: tuple[KeyValue, ...]) -> None:
     for kv in page:
-        verifier.feed(number_in(kv.key), kv.value)
+        verifier.feed(kv)
 
 
 def _decode(kv: KeyValue) -> tuple[Entry, str]:

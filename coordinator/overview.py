@@ -8,6 +8,7 @@ import orjson
 from coordinator.core import head as heads
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys, number_in
+from coordinator.core.marks import decode_mark
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.store import Store
 
@@ -85,7 +86,7 @@ def _counter(name: str, head: tuple[KeyValue, ...], gaps: tuple[KeyValue, ...]) 
         name,
         heads.decode(head[0].value) if head else None,
         tuple(number_in(kv.key) for kv in gaps),
-        min((orjson.loads(kv.value)["t"] for kv in gaps), default=None),
+        min((decode_mark(kv.value).time_ms for kv in gaps), default=None),
     )
 
 

@@ -3,17 +3,15 @@
 It also holds invariant 10: what this node has once seen committed must still be in the store.
 """
 
-from struct import iter_unpack
-
-import orjson
-
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import NO_HASH, Entry, LedgerFormatError
+from coordinator.core.ledger import NO_HASH, Entry
+from coordinator.core.marks import decode_digests, decode_mark
 from coordinator.core.state import CounterState
-from coordinator.core.transaction import KeyValue, Range
+from coordinator.core.transaction import Guard, KeyValue, Range
+from coordinator.core.unreadable import Unreadable
 from coordinator.faults import Damaged, Rewound
 from coordinator.store import Compacted, Store, Unavailable
 from coordinator.store.paging import all_of
@@ -38,7 +36,7 @@ class Replica:
         self._start = start
         self._state: CounterState | None = None
         self._seen = (0, NO_HASH)
-        self.revision = 0
+        self.guard = Guard(keys.head)
 
     async def state(self) -> CounterState:
         """Return the counter's state, loading it the first time. Raises StoreError."""
@@ -52,7 +50,7 @@ class Replica:
             raise RuntimeError("an entry was planned on a replica that is not loaded")
         self._state.apply(entry, after)
         self._seen = (after.index, after.tip)
-        self.revision = revision
+        self.guard = Guard(self._keys.head, revision, heads.encode(after))
 
     async def catch_up(self, found: tuple[tuple[KeyValue, ...], ...]) -> None:
         """Take over what a conflict returned: the head, and the entries after ours.
@@ -63,9 +61,12 @@ class Replica:
         if self._state is None or not head_found:
             self.forget()
             return  # the next load judges it
-        head = _decode_head(head_found[0].value)
         state = self._state
         self._state = None  # half-applied entries must not be planned on
+        try:
+            head = heads.decode(head_found[0].value)
+        except Unreadable as broken:
+            raise Damaged(f"the head cannot be read: {broken}; {ADVICE}") from broken
         if head.index < state.head.index:
             raise self._rewound(head)
         self._apply(state, head, entries)
@@ -80,7 +81,7 @@ class Replica:
             raise Damaged(f"the head is not what the ledger gives at entry {head.index}; {ADVICE}")
         self._state = state
         self._seen = (head.index, head.tip)
-        self.revision = head_found[0].revision
+        self.guard = _guard_of(head_found[0])
 
     def _apply(self, state: CounterState, head: Head, found: tuple[KeyValue, ...]) -> None:
         for kv in found:
@@ -88,7 +89,7 @@ class Replica:
                 entry = ledger.decode(kv.value)
                 tip = ledger.chain(state.head.tip, kv.value)
                 state.apply(entry, heads.advance(state.head, entry, tip))
-            except (LedgerFormatError, ValueError) as broken:
+            except ValueError as broken:
                 raise self._rewound(head) from broken
 
     def forget(self) -> None:
@@ -109,36 +110,51 @@ class Replica:
                 return await self._load_at_one_revision()
             except Compacted:
                 continue  # a slow load lost its revision; the next one is quicker
-            except (ValueError, KeyError, TypeError) as unreadable:
+            except Unreadable as broken:
                 raise Damaged(
-                    f"a key of the counter cannot be read: {unreadable!r}; {ADVICE}"
-                ) from (unreadable)
+                    f"a key of the counter cannot be read: {broken}; {ADVICE}"
+                ) from broken
         raise Unavailable("the counter could not be loaded before its revision was compacted")
 
     async def _load_at_one_revision(self) -> CounterState:
-        keys = self._keys
+        keys, start = self._keys, self._start
         snapshot = await self._store.read(Range(keys.head), keys.entries(self._seen[0] + 1, 1))
         head_found, next_entry = snapshot.found
-        head = Head(start=self._start, next=self._start)
-        if head_found:
-            head = _decode_head(head_found[0].value)
+        head = heads.decode(head_found[0].value) if head_found else Head(start=start, next=start)
         self._check_continues(head, next_entry)
+        await self._check_is_the_end(head, snapshot.revision)
         state = CounterState(head)
         async for page in all_of(self._store, keys.gaps(), snapshot.revision):
             for kv in page:
-                freed = orjson.loads(kv.value)
-                state.gaps.add(number_in(kv.key), freed["e"], freed["t"])
+                state.gaps.add(number_in(kv.key), *decode_mark(kv.value))
         async for page in all_of(self._store, keys.all_request_keys(), snapshot.revision):
             for kv in page:
                 index = number_in(kv.key)
-                for (digest,) in iter_unpack(">Q", kv.value):
+                for digest in decode_digests(kv.value):
                     state.keys.add(digest, index)
         if len(state.gaps) != head.gaps:
             gaps = len(state.gaps)
             raise Damaged(f"the head counts {head.gaps} gaps, the store has {gaps}; {ADVICE}")
         self._seen = (head.index, head.tip)
-        self.revision = head_found[0].revision if head_found else 0
+        self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
+
+    async def _check_is_the_end(self, head: Head, revision: int) -> None:
+        """Raise Damaged unless the ledger ends with the entry that the head names."""
+        keys = self._keys
+        snapshot = await self._store.read(
+            Range(keys.entry(head.index)), keys.entries(head.index + 1, 1), revision=revision
+        )
+        last, beyond = snapshot.found
+        if beyond:
+            raise Damaged(
+                f"the ledger goes on after entry {head.index}, where the head is; {ADVICE}"
+            )
+        if not head.index:
+            return
+        tip = ledger.chain(ledger.decode(last[0].value).previous, last[0].value) if last else None
+        if tip != head.tip:
+            raise Damaged(f"entry {head.index} is not the one that the head names; {ADVICE}")
 
     def _check_continues(self, head: Head, next_entry: tuple[KeyValue, ...]) -> None:
         index, tip = self._seen
@@ -150,8 +166,5 @@ class Replica:
                 raise self._rewound(head)
 
 
-def _decode_head(content: bytes) -> Head:
-    try:
-        return heads.decode(content)
-    except (ValueError, TypeError, KeyError) as broken:
-        raise Damaged(f"the counter's head cannot be read: {broken}") from broken
+def _guard_of(kv: KeyValue) -> Guard:
+    return Guard(kv.key, kv.revision, kv.value)

@@ -26,6 +26,7 @@ from coordinator.core.requests import (
     Release,
     Request,
 )
+from coordinator.faults import CANNOT_READ
 from coordinator.history import History
 from coordinator.replica import Replica
 from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreError
@@ -230,8 +231,8 @@ class Sequencer:
         self._drop_who_left(batch)
         author = Author(*self._node, secrets.token_hex(6), self._latency)
         asks = [pending.ask for pending in batch]
-        revision = self._replica.revision
-        planned = plan(state, self._keys, revision, asks, self._now(), author, self._rules)
+        guard = self._replica.guard
+        planned = plan(state, self._keys, guard, asks, self._now(), author, self._rules)
         served = batch[: len(planned.replies)]
         for pending, reply in zip(served, planned.replies, strict=True):
             pending.sent = isinstance(reply, Done) and reply.entry is planned.entry
@@ -314,7 +315,7 @@ class Sequencer:
                         earlier = await self._history.entries(indexes)
                         pending.ask = pending.ask._replace(earlier=earlier)
             pending.trouble = ""
-        except StoreError as down:  # the plan will ask for it again; the deadline bounds that
+        except CANNOT_READ as down:  # the plan will ask for it again; the deadline bounds that
             log.warning("ledger cannot be read: %s", down)
             pending.trouble = f"the ledger cannot be read: {down}"
             await asyncio.sleep(PAUSE_LONGEST_S)

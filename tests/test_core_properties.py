@@ -96,7 +96,7 @@ async def commit_batch(
         state = await replica.state()
         author = Author("node-1", "run", f"batch-{state.head.index}")
         now = Instant(1_000_000 + 100 * state.head.index, 500)
-        planned = plan(state, KEYS, replica.revision, asks, now, author, rules)
+        planned = plan(state, KEYS, replica.guard, asks, now, author, rules)
         outcome = await store.commit(planned.transaction)
         assert isinstance(outcome, Committed)
         if planned.entry:
@@ -232,9 +232,7 @@ async def test_a_release_waits_for_evidence_no_older_than_the_last_release() -> 
 
     ask = Ask(Release(mine, 1, "mistake"), holder=old_evidence)
     state = await replica.state()
-    planned = plan(
-        state, KEYS, replica.revision, [ask], Instant(0, 0), Author("n", "i", "b"), Rules()
-    )
+    planned = plan(state, KEYS, replica.guard, [ask], Instant(0, 0), Author("n", "i", "b"), Rules())
     assert planned.replies == (NeedsHolder(1),)
     assert planned.entry is None
 
@@ -255,9 +253,7 @@ async def test_the_same_key_gets_the_same_number_and_another_payload_is_refused(
     earlier = await History(store, KEYS).entries(needs.indexes)
     state = await Replica(store, KEYS, start=1).state()  # another node, fresh from the store
     asks = [Ask(Issue(call), earlier=earlier) for call in (keyed, other)]
-    planned = plan(
-        state, KEYS, replica.revision, asks, Instant(0, 0), Author("n", "i", "b"), Rules()
-    )
+    planned = plan(state, KEYS, replica.guard, asks, Instant(0, 0), Author("n", "i", "b"), Rules())
     replay, refused = planned.replies
     assert isinstance(replay, Done)
     assert replay.replayed

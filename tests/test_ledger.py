@@ -9,19 +9,22 @@ from hypothesis import strategies as st
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head, advance
+from coordinator.core.keys import Keys
 from coordinator.core.ledger import (
     NO_HASH,
     Cause,
     Entry,
     Issued,
     Latency,
-    LedgerFormatError,
     Origin,
     Released,
     Restarted,
     Reused,
 )
-from coordinator.core.verify import Break, Verifier
+from coordinator.core.marks import Mark, encode_mark, encode_reused
+from coordinator.core.transaction import KeyValue
+from coordinator.core.unreadable import Unreadable
+from coordinator.core.verify import Break, Verdict, Verifier
 
 names = st.sampled_from(["site-1", "site-2", "Zürich"])
 texts = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=6)
@@ -88,7 +91,7 @@ def test_a_number_in_a_busy_entry_costs_few_bytes() -> None:
     "content", [b"", b"{}", b"[1]", b'"x"', b'{"v":2}', b'{"v":1,"i":1}', b"\xff"]
 )
 def test_what_is_no_entry_is_refused(content: bytes) -> None:
-    with pytest.raises(LedgerFormatError):
+    with pytest.raises(Unreadable):
         ledger.decode(content)
 
 
@@ -119,18 +122,45 @@ def whole_ledger() -> list[bytes]:
     return contents
 
 
-def findings(contents: list[bytes | None], **more: Any) -> set[Break]:
-    """Prove a ledger as it stands in a store; ``more`` changes what stands beside it."""
+KEYS = Keys().counter("invoice")
+
+
+def head_of(contents: list[bytes]) -> Head:
     head = Head(start=1, next=1)
-    for content in whole_ledger():
+    for content in contents:
         entry = ledger.decode(content)
         head = advance(head, entry, ledger.chain(entry.previous, content))
-    verifier = Verifier(1)
+    return head
+
+
+def beside() -> dict[bytes, bytes]:
+    """What the whole ledger leaves beside itself."""
+    second, fifth = encode_mark(Mark(2, 5)), encode_mark(Mark(5, 5))
+    return {
+        KEYS.freed(2): second,
+        KEYS.freed(4): second,
+        KEYS.freed(6): fifth,
+        KEYS.gap(6): fifth,
+        KEYS.reuse(3): encode_reused({2}),
+        KEYS.reuse(4): encode_reused({4}),
+    }
+
+
+def prove(contents: list[bytes | None], stored: dict[bytes, bytes], head: bytes | None) -> Verdict:
+    """Prove a ledger as it stands in a store."""
+    verifier = Verifier(KEYS, 1)
+    verifier.head(head)
     for index, found in enumerate(contents, 1):
         if found is not None:
-            verifier.feed(index, found)
-    verdict = verifier.finish(more.get("head", head), more.get("gap_keys", [6]))
+            verifier.feed(KeyValue(KEYS.entry(index), found, 0))
+    verdict = verifier.finish(KeyValue(key, value, 0) for key, value in stored.items())
     assert verdict.valid == (not verdict.findings)
+    return verdict
+
+
+def findings(contents: list[bytes | None], **more: Any) -> set[Break]:
+    head = more.get("head", heads.encode(head_of(whole_ledger())))
+    verdict = prove(contents, more.get("stored", beside()), head)
     return {finding.kind for finding in verdict.findings}
 
 
@@ -157,17 +187,62 @@ def test_each_kind_of_damage_is_found_by_its_name() -> None:
     assert Break.NOT_LOWEST in findings([*good[:2], order, *good[3:]])
     false = forged(good[4], b'"u":6', b'"u":9')
     assert Break.FALSE_RELEASE in findings([*good[:4], false])
-    assert findings([*good], head=Head(start=1, next=9)) == {Break.HEAD}
-    assert findings([*good], head=None) >= {Break.HEAD}
-    assert findings([*good], gap_keys=[3, 6]) == {Break.GAP_WITHOUT_RELEASE}
-    assert findings([*good], gap_keys=[]) == {Break.GAP_KEY_MISSING}
+    issue = forged(good[4], b'"e":4', b'"e":1')
+    assert Break.FALSE_RELEASE in findings([*good[:4], issue])
+    other = heads.encode(head_of(good[:4]))
+    assert Break.HEAD in findings([*good], head=other)
+    assert Break.HEAD in findings([*good], head=None)
+    for nonsense in (b"", b"{", b"{}", b"[]", b"null", other.replace(b'"next":7', b'"next":"7"')):
+        assert Break.HEAD in findings([*good], head=nonsense)
+
+
+@pytest.mark.parametrize("key", sorted(beside()))
+def test_a_key_beside_the_ledger_that_is_missing_or_altered_is_found(key: bytes) -> None:
+    good = whole_ledger()
+    rest = {k: v for k, v in beside().items() if k != key}
+    missing = Break.GAP_KEY_MISSING if key == KEYS.gap(6) else Break.MISSING_KEY
+    assert findings([*good], stored=rest) == {missing}
+    assert findings([*good], stored=rest | {key: b"{}"}) == {Break.ALTERED_KEY}
+
+
+def test_keys_that_follow_from_nothing_are_found() -> None:
+    good = whole_ledger()
+    stray = {KEYS.gap(3): b"x", KEYS.prefix + b"gap/abc": b"x"}
+    assert findings([*good], stored=beside() | stray) == {Break.GAP_WITHOUT_RELEASE}
+    stray = {KEYS.freed(1): b"x", KEYS.request_keys(1): b"x", KEYS.entry(6): b"x"}
+    assert findings([*good], stored=beside() | stray) == {Break.STRAY_KEY}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"f":1', b'"f":"1"'),
+        (b'"f":1', b'"f":-1'),
+        (b'"f":1', b'"f":1.5'),
+        (b'"n":5', b'"n":1000000000000000'),
+        (b'"n":5', b'"n":true'),
+        (b'"t":5', b'"t":null'),
+        (b'"l":[1,2,3]', b'"l":[1,2]'),
+        (b'"l":[1,2,3]', b'"l":7'),
+        (b'"p":"', b'"p":"zz'),
+        (b'"c":0', b'"c":9'),
+        (b'"c":0', b'"c":-1'),
+        (b'"c":[[', b'"c":[[[],'),
+        (b'"o":"issue"', b'"o":"steal"'),
+        (b'"o":"issue"', b'"o":[]'),
+        (b'"r":[', b'"r":[7,'),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_a_finding_and_no_crash(old: bytes, new: bytes) -> None:
+    good = whole_ledger()
+    with pytest.raises(Unreadable):
+        ledger.decode(forged(good[0], old, new))
+    assert Break.UNREADABLE in findings([forged(good[0], old, new), *good[1:]])
 
 
 def test_one_altered_entry_is_reported_where_it_is_and_not_on_every_entry_after() -> None:
     good = whole_ledger()
     renamed = forged(good[1], b'"y":"x"', b'"y":"z"')
-    verifier = Verifier(1)
-    for index, content in enumerate([good[0], renamed, *good[2:]], 1):
-        verifier.feed(index, content)
-    verdict = verifier.finish(None, [6])
-    assert verdict.counts[Break.CHAIN.value] == 1
+    head = heads.encode(head_of(good))
+    verdict = prove([good[0], renamed, *good[2:]], beside(), head)
+    assert verdict.counts == {Break.CHAIN.value: 1}

@@ -7,7 +7,7 @@ import pytest
 from etcd3gw.client import Etcd3Client
 from support import free_port
 
-from coordinator.core.transaction import Delete, Put, Range, Transaction, prefix_end
+from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction, prefix_end
 from coordinator.store import (
     Committed,
     Compacted,
@@ -30,42 +30,55 @@ def prefix() -> bytes:
     return f"/{uuid.uuid4().hex}/".encode()
 
 
-def guarded(prefix: bytes, expected: int, *writes: Put | Delete) -> Transaction:
-    guard = prefix + b"head"
+NEW = Guard(b"")
+
+
+def guarded(prefix: bytes, guard: Guard, *writes: Put | Delete) -> Transaction:
+    head = prefix + b"head"
     everything = Range(prefix + b"entry/", prefix_end(prefix + b"entry/"))
-    return Transaction(guard, expected, writes, (Range(guard), everything))
+    return Transaction(guard._replace(key=head), writes, (Range(head), everything))
 
 
-async def put(store: Store, prefix: bytes, expected: int, **values: bytes) -> int:
+async def put(store: Store, prefix: bytes, guard: Guard, **values: bytes) -> Guard:
     writes = [Put(prefix + name.replace("_", "/").encode(), v) for name, v in values.items()]
-    outcome = await store.commit(guarded(prefix, expected, *writes))
+    outcome = await store.commit(guarded(prefix, guard, *writes))
     assert isinstance(outcome, Committed)
-    return outcome.revision
+    return Guard(prefix + b"head", outcome.revision, values.get("head", guard.value))
 
 
 async def test_a_guard_at_zero_means_that_the_key_does_not_exist(
     store: Store, prefix: bytes
 ) -> None:
-    first = await put(store, prefix, 0, head=b"1")
+    first = await put(store, prefix, NEW, head=b"1")
     (found,) = (await store.read(Range(prefix + b"head"))).found
-    assert (found[0].value, found[0].revision) == (b"1", first)
-    assert isinstance(await store.commit(guarded(prefix, 0, Put(prefix + b"x", b""))), Conflict)
+    assert (found[0].value, found[0].revision) == (b"1", first.revision)
+    assert isinstance(await store.commit(guarded(prefix, NEW, Put(prefix + b"x", b""))), Conflict)
 
 
 async def test_a_moved_guard_writes_nothing_and_returns_the_ranges(
     store: Store, prefix: bytes
 ) -> None:
-    first = await put(store, prefix, 0, head=b"1", entry_1=b"one")
+    first = await put(store, prefix, NEW, head=b"1", entry_1=b"one")
     second = await put(store, prefix, first, head=b"2", entry_2=b"two")
     outcome = await store.commit(guarded(prefix, first, Put(prefix + b"entry/3", b"lost")))
     assert isinstance(outcome, Conflict)
     head, entries = outcome.found
-    assert [(kv.value, kv.revision) for kv in head] == [(b"2", second)]
+    assert [(kv.value, kv.revision) for kv in head] == [(b"2", second.revision)]
     assert [kv.value for kv in entries] == [b"one", b"two"]
 
 
+async def test_the_same_revision_of_another_history_is_no_match(
+    store: Store, prefix: bytes
+) -> None:
+    first = await put(store, prefix, NEW, head=b"1")
+    elsewhere = first._replace(value=b"written elsewhere")
+    outcome = await store.commit(guarded(prefix, elsewhere, Put(prefix + b"x", b"")))
+    assert isinstance(outcome, Conflict)
+    assert isinstance(await store.commit(guarded(prefix, first)), Committed)
+
+
 async def test_the_same_transaction_sent_twice_commits_once(store: Store, prefix: bytes) -> None:
-    transaction = guarded(prefix, 0, Put(prefix + b"head", b"1"))
+    transaction = guarded(prefix, NEW, Put(prefix + b"head", b"1"))
     assert isinstance(await store.commit(transaction), Committed)
     assert isinstance(await store.commit(transaction), Conflict)
 
@@ -73,16 +86,17 @@ async def test_the_same_transaction_sent_twice_commits_once(store: Store, prefix
 async def test_a_transaction_without_writes_proves_the_guard_and_moves_nothing(
     store: Store, prefix: bytes
 ) -> None:
-    first = await put(store, prefix, 0, head=b"1")
-    assert await store.commit(guarded(prefix, first)) == Committed(first)
-    assert isinstance(await store.commit(guarded(prefix, first + 1)), Conflict)
+    first = await put(store, prefix, NEW, head=b"1")
+    assert await store.commit(guarded(prefix, first)) == Committed(first.revision)
+    later = first._replace(revision=first.revision + 1)
+    assert isinstance(await store.commit(guarded(prefix, later)), Conflict)
     assert isinstance(
         await store.commit(guarded(prefix, first, Put(prefix + b"a", b""))), Committed
     )
 
 
 async def test_a_range_delete_takes_exactly_its_keys(store: Store, prefix: bytes) -> None:
-    first = await put(store, prefix, 0, head=b"1", entry_1=b"", entry_2=b"", entry_3=b"")
+    first = await put(store, prefix, NEW, head=b"1", entry_1=b"", entry_2=b"", entry_3=b"")
     span = Delete(prefix + b"entry/1", prefix + b"entry/3")
     await store.commit(guarded(prefix, first, span))
     (left,) = (await store.read(Range(prefix + b"entry/", prefix_end(prefix + b"entry/")))).found
@@ -91,7 +105,7 @@ async def test_a_range_delete_takes_exactly_its_keys(store: Store, prefix: bytes
 
 async def test_ranges_come_in_key_order_limited_and_as_bytes(store: Store, prefix: bytes) -> None:
     value = bytes(range(256))
-    await put(store, prefix, 0, entry_2=value, entry_1=b"", entry_10=b"x")
+    await put(store, prefix, NEW, entry_2=value, entry_1=b"", entry_10=b"x")
     span = Range(prefix + b"entry/", prefix_end(prefix + b"entry/"))
     all_, some = (await store.read(span, span._replace(limit=2))).found
     names = [kv.key.rsplit(b"/", 1)[1] for kv in all_]
@@ -101,7 +115,7 @@ async def test_ranges_come_in_key_order_limited_and_as_bytes(store: Store, prefi
 
 
 async def test_a_revision_shows_the_store_as_it_was(store: Store, prefix: bytes) -> None:
-    first = await put(store, prefix, 0, head=b"1", entry_1=b"")
+    first = await put(store, prefix, NEW, head=b"1", entry_1=b"")
     snapshot = await store.read(Range(prefix + b"head"))
     await store.commit(
         guarded(prefix, first, Put(prefix + b"head", b"2"), Delete(prefix + b"e", prefix + b"f"))
@@ -115,24 +129,24 @@ async def test_a_revision_shows_the_store_as_it_was(store: Store, prefix: bytes)
 
 
 async def test_a_compacted_revision_is_refused(store: Store, prefix: bytes, etcd: str) -> None:
-    first = await put(store, prefix, 0, head=b"1")
+    first = await put(store, prefix, NEW, head=b"1")
     second = await put(store, prefix, first, head=b"2")
     if isinstance(store, MemoryStore):
         store.compact()
     else:
         port = int(etcd.rsplit(":", 1)[1])
         Etcd3Client(host="127.0.0.1", port=port, api_path="/v3/").post(
-            f"{etcd}/v3/kv/compaction", json={"revision": str(second), "physical": True}
+            f"{etcd}/v3/kv/compaction", json={"revision": str(second.revision), "physical": True}
         )
     with pytest.raises(Compacted):
-        await store.read(Range(prefix + b"head"), revision=first)
+        await store.read(Range(prefix + b"head"), revision=first.revision)
     (found,) = (await store.read(Range(prefix + b"head"))).found
     assert found[0].value == b"2"
 
 
 async def test_pages_of_a_range_lose_and_repeat_nothing(store: Store, prefix: bytes) -> None:
     values = {f"entry_{i:03}": b"" for i in range(25)}
-    await put(store, prefix, 0, **values)
+    await put(store, prefix, NEW, **values)
     span = Range(prefix + b"entry/", prefix_end(prefix + b"entry/"))
     pages = [page async for page in all_of(store, span, page=10)]
     assert [len(page) for page in pages] == [10, 10, 5]
@@ -150,8 +164,8 @@ async def test_what_the_members_never_take_is_rejected(
         "put and deleted": [Put(prefix + b"a", b"1"), Delete(prefix + b"a", prefix + b"b")],
     }
     with pytest.raises(Rejected):
-        await store.commit(guarded(prefix, 0, *writes[what]))
-    assert isinstance(await store.commit(guarded(prefix, 0)), Committed)
+        await store.commit(guarded(prefix, NEW, *writes[what]))
+    assert isinstance(await store.commit(guarded(prefix, NEW)), Committed)
 
 
 async def test_a_lease_takes_its_key_along(store: Store, prefix: bytes) -> None:
@@ -177,7 +191,7 @@ async def test_a_lease_that_is_not_renewed_runs_out_in_memory() -> None:
 async def test_where_nobody_listens_nothing_was_committed(prefix: bytes) -> None:
     store = EtcdStore((f"http://127.0.0.1:{free_port()}",))
     with pytest.raises(NotCommitted):
-        await store.commit(guarded(prefix, 0))
+        await store.commit(guarded(prefix, NEW))
     with pytest.raises(Unavailable):
         await store.read(Range(prefix))
     await store.close()
@@ -186,7 +200,7 @@ async def test_where_nobody_listens_nothing_was_committed(prefix: bytes) -> None
 async def test_a_dead_member_is_left_for_the_next(prefix: bytes, etcd: str) -> None:
     dead = f"http://127.0.0.1:{free_port()}"
     store = EtcdStore((dead, etcd))
-    assert isinstance(await store.commit(guarded(prefix, 0)), Committed)
+    assert isinstance(await store.commit(guarded(prefix, NEW)), Committed)
     assert len((await store.read(Range(prefix))).found) == 1
     assert set(await store.versions()) == {dead, etcd}
     assert (await store.versions())[dead] == ""
@@ -202,7 +216,7 @@ async def test_a_member_that_stays_silent_leaves_the_outcome_unknown(prefix: byt
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     store = EtcdStore((f"http://127.0.0.1:{port}",), commit_s=0.2)
-    assert isinstance(await store.commit(guarded(prefix, 0)), Unknown)
+    assert isinstance(await store.commit(guarded(prefix, NEW)), Unknown)
     await store.close()
     server.close()
 

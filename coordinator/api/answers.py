@@ -10,7 +10,7 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.problems import Problem
-from coordinator.store import StoreError
+from coordinator.faults import CANNOT_READ
 
 Read = TypeVar("Read")
 
@@ -32,6 +32,6 @@ async def read(reading: Awaitable[Read]) -> Read:
     """Wait for a read. Raises Problem when the store does not answer."""
     try:
         return await reading
-    except StoreError as down:
+    except CANNOT_READ as down:
         detail = f"The ledger cannot be read just now: {down}."
         raise Problem(problems.STORE_UNAVAILABLE, detail) from None

@@ -109,7 +109,10 @@ async def listing(history: History, cursor: Cursor, limit: int, wanted: Filter) 
     """Return the newest records of a counter from the cursor on."""
     rows: list[tuple[Cursor, Row]] = []
     skip, looked_at = cursor.skip, 0
-    before = cursor.entry + 1 if cursor.entry else 0
+    before = 0
+    if cursor.entry:
+        head = await history.head()
+        before = min(cursor.entry, head.index if head else 0) + 1
     entries = ENTRIES_READ_FIRST
     while True:
         page = await history.newest(before, entries)

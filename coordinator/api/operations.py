@@ -9,10 +9,10 @@ from coordinator.api.inputs import NothingQuery
 from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.counters import Counters
+from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
 from coordinator.metrics import Metrics
 from coordinator.overview import Installation
-from coordinator.store import StoreError
 
 READY_WITHIN_S = 3.0
 
@@ -57,7 +57,7 @@ class Operations:
             async with asyncio.timeout(READY_WITHIN_S):
                 await self._installation.nodes()
             checks["etcd"] = ""
-        except StoreError as down:
+        except CANNOT_READ as down:
             checks["etcd"] = str(down)
         except TimeoutError:
             checks["etcd"] = f"no answer within {READY_WITHIN_S:g} s"
@@ -74,7 +74,7 @@ class Operations:
                 seen = await self._installation.overview()
             for counter in seen.counters:
                 self._metrics.saw(counter.name, counter.head)
-        except (StoreError, TimeoutError):
+        except (*CANNOT_READ, TimeoutError):
             pass  # metrics must be readable above all when etcd is down
         return web.Response(
             body=self._metrics.text(),

@@ -18,9 +18,10 @@ from coordinator.config import Settings
 from coordinator.core.head import Head
 from coordinator.core.verify import Break, Verdict
 from coordinator.counters import Counters
+from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
 from coordinator.overview import CounterSeen, Installation, NodeSeen, Overview
-from coordinator.store import Compacted, StoreError
+from coordinator.store import Compacted
 
 NEXT_CURSOR = "X-Next-Cursor"
 PROOF_TRIES = 3
@@ -152,7 +153,7 @@ class Views:
         try:
             seen = await self._installation.overview()
             numbers = statistics(seen, self._settings, now_ms())
-        except StoreError as down:
+        except CANNOT_READ as down:
             trouble = str(down)
         names = ("currentCounter", "totalGenerated", "availableGaps", "clusterHealthy")
         body = {

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import orjson
 
 from coordinator.core.ledger import NO_HASH, Entry, Issued, Latency, Released, Restarted
+from coordinator.core.unreadable import Unreadable, digest_of_entry, text, whole
 
 
 class Rate(NamedTuple):
@@ -70,11 +71,17 @@ def encode(head: Head) -> bytes:
 
 
 def decode(content: bytes) -> Head:
-    """Return the head that these bytes hold. Raises ValueError, TypeError or KeyError if none."""
-    fields = orjson.loads(content)
-    fields["latency"] = Latency(*fields["latency"])
-    fields["rate"] = Rate(*fields["rate"])
-    return Head(**fields)
+    """Return the head that these bytes hold. Raises Unreadable when they hold none."""
+    try:
+        fields = orjson.loads(content)
+        counts = {text(name): whole(issued) for name, issued in fields.pop("counts").items()}
+        tip = digest_of_entry(fields.pop("tip"))
+        latency = Latency(*map(whole, fields.pop("latency")))
+        rate = Rate(*map(whole, fields.pop("rate")))
+        numbers = {name: whole(number) for name, number in fields.items()}
+        return Head(tip=tip, counts=counts, latency=latency, rate=rate, **numbers)
+    except (ValueError, TypeError, KeyError, AttributeError) as broken:
+        raise Unreadable(f"the head: {broken}") from broken
 
 
 def advance(head: Head, entry: Entry, tip: str) -> Head:

@@ -7,6 +7,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from coordinator.core.transaction import Delete, Range, prefix_end
+from coordinator.core.unreadable import Unreadable
+
+DIGITS = 20
 
 
 def _digits(number: int) -> bytes:
@@ -67,6 +70,11 @@ class CounterKeys(NamedTuple):
         """Return the range of digests from entry ``first`` on."""
         return Range(self.request_keys(first), prefix_end(self.prefix + b"keys/"), limit)
 
+    def beside_the_ledger(self) -> tuple[Range, ...]:
+        """Return the ranges of all keys that follow from the ledger."""
+        folders = (b"freed/", b"gap/", b"keys/", b"reuse/")
+        return tuple(Range(self.prefix + f, prefix_end(self.prefix + f)) for f in folders)
+
     def all_before_restart(self, index: int) -> tuple[Delete, ...]:
         """Return the deletions of a reset by entry ``index``: what is derived; the ledger stays."""
         folders = (b"freed/", b"gap/", b"reuse/")
@@ -75,8 +83,11 @@ class CounterKeys(NamedTuple):
 
 
 def number_in(key: bytes) -> int:
-    """Return the number or index at the end of a key."""
-    return int(key[-20:])
+    """Return the number or index at the end of a key. Raises Unreadable."""
+    digits = key.rpartition(b"/")[2]
+    if len(digits) != DIGITS or not digits.isdigit():
+        raise Unreadable(f"{key!r} does not end with a number")
+    return int(digits)
 
 
 class Keys(NamedTuple):

@@ -29,13 +29,15 @@ from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
+from coordinator.core.unreadable import Unreadable, digest_of_entry, text, text_or_none, whole
+
 FORMAT_VERSION = 1
 NO_HASH = "0" * 64
 """The hash before the first entry."""
 
 
-class LedgerFormatError(ValueError):
-    """The bytes are no entry that this version can read; the ledger needs a person."""
+QUANTITY_MAX = 1_000_000
+"""More numbers than any one record holds; an entry that says more is not ours."""
 
 
 class Origin(NamedTuple):
@@ -210,58 +212,64 @@ def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, A
 
 
 def decode(content: bytes) -> Entry:
-    """Return the entry that these bytes hold.
-
-    Raises LedgerFormatError when they hold none that this version knows.
-    """
+    """Return the entry that these bytes hold. Raises Unreadable when they hold none."""
     try:
         fields = orjson.loads(content)
         if fields["v"] != FORMAT_VERSION:
-            raise LedgerFormatError(f"ledger format {fields['v']}; known is {FORMAT_VERSION}")
-        origins = [Origin(*origin) for origin in fields["c"]]
+            raise Unreadable(f"ledger format {fields['v']}; known is {FORMAT_VERSION}")
+        origins = [_decode_origin(origin) for origin in fields["c"]]
+        instance = text(fields["a"])
         return Entry(
-            index=fields["i"],
-            previous=fields["p"],
-            time_ms=fields["t"],
-            next_before=fields["s"],
-            node=fields["n"],
-            instance=fields["a"],
-            batch=fields["b"],
-            latency=Latency(*fields["l"]),
-            records=tuple(_decode_blocks(fields["r"], origins, fields["a"])),
+            index=whole(fields["i"]),
+            previous=digest_of_entry(fields["p"]),
+            time_ms=whole(fields["t"]),
+            next_before=whole(fields["s"]),
+            node=text(fields["n"]),
+            instance=instance,
+            batch=text(fields["b"]),
+            latency=Latency(*map(whole, fields["l"])),
+            records=tuple(_decode_blocks(fields["r"], origins, instance)),
         )
-    except LedgerFormatError:
-        raise
-    except (KeyError, TypeError, IndexError, ValueError) as broken:
-        raise LedgerFormatError(f"not a ledger entry: {broken}") from broken
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as broken:
+        raise Unreadable(f"a ledger entry: {broken}") from broken
+
+
+def _decode_origin(fields: list[Any]) -> Origin:
+    site, partition, *others = fields
+    return Origin(text(site), text(partition), *map(text_or_none, others))
 
 
 def _decode_blocks(
     blocks: list[dict[str, Any]], origins: list[Origin], instance: str
 ) -> Iterator[Record]:
     def correlation(written: str) -> str:
-        return instance + "-" + written[1:] if written.startswith(" ") else written
+        return instance + "-" + written[1:] if text(written).startswith(" ") else written
 
     for block in blocks:
-        origin = origins[block["c"]]
+        origin = origins[whole(block["c"])]
         if block["o"] == "issues":
+            first = whole(block["f"])
             pairs = zip(block["q"], block["w"], strict=True)
-            for number, (written, waited_us) in enumerate(pairs, block["f"]):
-                yield Issued(Cause(origin, correlation(written), waited_us), number, 1)
+            for number, (written, waited_us) in enumerate(pairs, first):
+                yield Issued(Cause(origin, correlation(written), whole(waited_us)), number, 1)
         else:
             yield _decode_record(block, origin, correlation(block["q"]))
 
 
 def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str) -> Record:
-    get = fields.get
-    cause = Cause(origin, correlation, fields["w"], get("k"), get("d"), get("m"))
+    key, payload, metadata = (text_or_none(fields.get(name)) for name in "kdm")
+    cause = Cause(origin, correlation, whole(fields["w"]), key, payload, metadata)
     match fields["o"]:
         case "issue":
-            reused = tuple(Reused(*r) for r in get("g", ()))
-            return Issued(cause, fields["f"], get("n", 1), reused)
+            reused = tuple(Reused(*map(whole, gap)) for gap in fields.get("g", ()))
+            fresh = whole(fields.get("n", 1))
+            if fresh > QUANTITY_MAX:
+                raise Unreadable(f"{fresh} numbers in one record")
+            return Issued(cause, whole(fields["f"]), fresh, reused)
         case "release":
-            return Released(cause, fields["u"], fields["e"], fields["y"])
+            number, issued_in = whole(fields["u"]), whole(fields["e"])
+            return Released(cause, number, issued_in, text(fields["y"]))
         case "restart":
             return Restarted(cause)
         case other:
-            raise LedgerFormatError(f"unknown operation {other!r}")
+            raise Unreadable(f"unknown operation {other!r}")

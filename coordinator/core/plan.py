@@ -10,8 +10,6 @@ from bisect import insort
 from functools import lru_cache
 from typing import NamedTuple
 
-import orjson
-
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
@@ -27,6 +25,7 @@ from coordinator.core.ledger import (
     Restarted,
     Reused,
 )
+from coordinator.core.marks import Mark, encode_digests, encode_mark, encode_reused
 from coordinator.core.requests import (
     Ask,
     Call,
@@ -44,7 +43,7 @@ from coordinator.core.requests import (
     Why,
 )
 from coordinator.core.state import CounterState, digest
-from coordinator.core.transaction import Delete, Put, Range, Transaction
+from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
 
 FIXED_OPERATIONS = 5
 """Head, entry, reuse list, request keys, deletion of the gaps taken."""
@@ -99,7 +98,7 @@ class Plan(NamedTuple):
 def plan(
     state: CounterState,
     keys: CounterKeys,
-    revision: int,
+    guard: Guard,
     asks: list[Ask],
     now: Instant,
     author: Author,
@@ -107,8 +106,8 @@ def plan(
 ) -> Plan:
     """Decide as many of these requests as fit into one transaction, at least the first.
 
-    With none at all, the transaction only proves that ``state`` is the newest. ``revision`` is
-    the head's revision in the store at which ``state`` is. Nothing is changed.
+    With none at all, the transaction only proves that ``state`` is the newest. ``guard`` is the
+    head in the store at which ``state`` is. Nothing is changed.
     """
     fitting = _how_many_fit(asks, state, rules.limits)
     batch = _Batch(state, now, rules.max_value)
@@ -137,8 +136,7 @@ def plan(
             *batch.other_writes(keys),
         )
     transaction = Transaction(
-        guard=keys.head,
-        expected=revision,
+        guard=guard,
         writes=writes,
         otherwise=(Range(keys.head), keys.entries(batch.index, CATCH_UP_ENTRIES)),
     )
@@ -151,7 +149,14 @@ class _Same(NamedTuple):
     position: int
 
 
-_Outcome = Record | _Same | Refused | NeedsHolder | NeedsEntries | Done
+class _Other(NamedTuple):
+    """This request has the key of the one at ``position``, and asks something else."""
+
+    position: int
+    key: str
+
+
+_Outcome = Record | _Same | _Other | Refused | NeedsHolder | NeedsEntries | Done
 
 
 def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]:
@@ -164,6 +169,10 @@ def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]
             case _Same(position):
                 first = replies[position]
                 replies.append(first._replace(replayed=True) if isinstance(first, Done) else first)
+            case _Other(position, key):
+                first = replies[position]
+                taken = isinstance(first, Done)  # else the key is still free: ask again
+                replies.append(Refused(Why.KEY_REUSED, key) if taken else NeedsEntries(()))
             case _:
                 replies.append(outcome)
     return tuple(replies)
@@ -264,15 +273,14 @@ class _Batch:
             call = ask.request.call
             if call.key is None:
                 continue
+            before = self._committed_before(call.key, call.payload, ask)
+            if before is not None:
+                outcomes[position] = before
+                continue
             first = first_with.setdefault(call.key, position)
-            if first == position:
-                before = self._committed_before(call.key, call.payload, ask)
-                if before is not None:
-                    outcomes[position] = before
-            elif call.payload == asks[first].request.call.payload:
-                outcomes[position] = _Same(first)
-            else:
-                outcomes[position] = Refused(Why.KEY_REUSED, call.key)
+            if first != position:
+                same = call.payload == asks[first].request.call.payload
+                outcomes[position] = _Same(first) if same else _Other(first, call.key)
         return outcomes
 
     def _committed_before(self, key: str, payload: str | None, ask: Ask) -> _Outcome | None:
@@ -363,16 +371,16 @@ class _Batch:
         closed = [n for n in self._state.gaps.numbers[: self._taken] if n not in still_free]
         if closed:  # what is still free lies above all that is closed: the ranges never overlap
             writes.append(keys.gaps_up_to(closed[-1]))
-        freed_now = orjson.dumps({"e": self.index, "t": self._now.wall_ms})
+        freed_now = encode_mark(Mark(self.index, self._now.wall_ms))
         writes += [Put(keys.gap(number), freed_now) for number in sorted(still_free)]
         released = {r.number for r in self.records if isinstance(r, Released)}
         writes += [Put(keys.freed(number), freed_now) for number in sorted(released)]
         issued = [r for r in self.records if isinstance(r, Issued)]
         reused = {gap.number for record in issued for gap in record.reused} - still_free
         if reused:
-            writes.append(Put(keys.reuse(self.index), orjson.dumps(sorted(reused))))
+            writes.append(Put(keys.reuse(self.index), encode_reused(reused)))
         used = [r.cause.key for r in self.records if r.cause.key is not None]
         if used:
-            digests = b"".join(digest(key).to_bytes(8, "big") for key in used)
+            digests = encode_digests([digest(key) for key in used])
             writes.append(Put(keys.request_keys(self.index), digests))
         return writes

@@ -25,15 +25,25 @@ class Range(NamedTuple):
     limit: int = 0
 
 
-class Transaction(NamedTuple):
-    """All or nothing, if the guard key is still at the revision that the writer has seen.
+class Guard(NamedTuple):
+    """A key as the writer has seen it: its modification revision (0: it does not exist) and value.
 
-    ``expected`` is the guard's modification revision, 0 for a key that does not exist.
+    The revision alone says that nothing has changed since. The value says that it is the same
+    history: a store restored from a backup comes to the same revisions again, with other content.
+    """
+
+    key: bytes
+    revision: int = 0
+    value: bytes = b""
+
+
+class Transaction(NamedTuple):
+    """All or nothing, if the guard is still as the writer has seen it.
+
     ``otherwise`` is read, at the same revision, when the guard has moved.
     """
 
-    guard: bytes
-    expected: int
+    guard: Guard
     writes: tuple[Put | Delete, ...]
     otherwise: tuple[Range, ...]
 

@@ -12,7 +12,7 @@ import orjson
 from coordinator.clock import now_ms
 from coordinator.config import Profile, Settings
 from coordinator.core.keys import Keys
-from coordinator.core.transaction import Put, Range, Transaction
+from coordinator.core.transaction import Guard, Put, Range, Transaction
 from coordinator.sequencer import Node
 from coordinator.store import Committed, Conflict, Store, StoreError, Unavailable, Unknown
 from coordinator.store.versions import warning_for
@@ -99,7 +99,7 @@ class Membership:
         """Write the shared settings if nobody has; else they must be ours."""
         key = self._keys.settings
         ours = orjson.dumps(self._settings.shared())
-        transaction = Transaction(key, 0, (Put(key, ours),), (Range(key),))
+        transaction = Transaction(Guard(key), (Put(key, ours),), (Range(key),))
         outcome = await self._store.commit(transaction)
         match outcome:
             case Committed():

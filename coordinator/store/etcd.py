@@ -6,7 +6,8 @@ while nothing has been sent at all.
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import orjson
 
@@ -27,6 +28,7 @@ from coordinator.store.outcomes import FINAL, Code, error_of, outcome_of
 from coordinator.store.wire import NotSent, Patience, Reply, ReplyLost, Wire
 
 _OK = 200
+Answer = TypeVar("Answer")
 _READ_ROUNDS = 3
 _PAUSE_BETWEEN_ROUNDS_S = 0.1
 
@@ -74,26 +76,36 @@ class EtcdStore:
 
     async def read(self, *ranges: Range, revision: int = 0) -> Snapshot:
         """Read from the first member that answers."""
-        answer = await self._ask(b"/v3/kv/txn", codec.read_body(ranges, revision))
-        return Snapshot(codec.revision_of(answer), codec.ranges_of(answer))
+
+        def snapshot(answer: dict[str, Any]) -> Snapshot:
+            found = codec.ranges_of(answer)
+            if len(found) != len(ranges):
+                raise ValueError("an answer without its ranges")
+            return Snapshot(codec.revision_of(answer), found)
+
+        return await self._ask(b"/v3/kv/txn", codec.read_body(ranges, revision), snapshot)
 
     async def put_alive(self, key: bytes, value: bytes, lease: int) -> None:
         """Write a key under a lease. Doing it twice does no harm, so it is repeated."""
-        await self._ask(b"/v3/kv/put", codec.put_body(key, value, lease))
+        await self._ask(b"/v3/kv/put", codec.put_body(key, value, lease), codec.revision_of)
 
     async def grant(self, ttl_s: int) -> int:
         """Return a new lease."""
-        answer = await self._ask(b"/v3/lease/grant", orjson.dumps({"TTL": str(ttl_s)}))
-        return int(answer["ID"])
+        body = orjson.dumps({"TTL": str(ttl_s)})
+        return await self._ask(b"/v3/lease/grant", body, lambda answer: int(answer["ID"]))
 
     async def keep_alive(self, lease: int) -> bool:
         """Renew a lease; an answer without a time to live means that it is gone."""
-        answer = await self._ask(b"/v3/lease/keepalive", orjson.dumps({"ID": str(lease)}))
-        return int(answer.get("result", {}).get("TTL", 0)) > 0
+        body = orjson.dumps({"ID": str(lease)})
+        left_s = await self._ask(
+            b"/v3/lease/keepalive", body, lambda answer: int(answer["result"].get("TTL", 0))
+        )
+        return left_s > 0
 
     async def revoke(self, lease: int) -> None:
         """End a lease."""
-        await self._ask(b"/v3/lease/revoke", orjson.dumps({"ID": str(lease)}))
+        body = orjson.dumps({"ID": str(lease)})
+        await self._ask(b"/v3/lease/revoke", body, codec.revision_of)
 
     async def versions(self) -> dict[str, str]:
         """Return what each member says of its version."""
@@ -117,7 +129,9 @@ class EtcdStore:
         if member is self._members[self._current]:  # another request may have left it already
             self._current = (self._current + 1) % len(self._members)
 
-    async def _ask(self, path: bytes, body: bytes) -> dict[str, Any]:
+    async def _ask(
+        self, path: bytes, body: bytes, decode: Callable[[dict[str, Any]], Answer]
+    ) -> Answer:
         """Ask member after member until one answers: only for what may be asked twice."""
         why = "no member"
         for attempt in range(_READ_ROUNDS * len(self._members)):
@@ -127,16 +141,17 @@ class EtcdStore:
             try:
                 reply = await member.post(path, body, self._read_patience)
                 if reply.status == _OK:
-                    fields: dict[str, Any] = orjson.loads(reply.body)
-                    return fields
+                    return decode(orjson.loads(reply.body))
                 error = error_of(reply.status, reply.body)
                 if error["code"] == Code.OUT_OF_RANGE:
                     raise Compacted(error["message"])
                 why = error["message"]
                 if error["code"] in FINAL:
                     raise StoreError(why)
-            except (NotSent, ReplyLost, ValueError) as lost:
+            except (NotSent, ReplyLost) as lost:
                 why = str(lost)
+            except (ValueError, KeyError, TypeError, AttributeError) as mutilated:
+                why = f"{member.url}: an answer that cannot be read: {mutilated!r}"
             self._leave(member)
         raise Unavailable(f"no etcd member answered; the last said: {why}")
 
@@ -145,7 +160,7 @@ def _outcome(sent: Transaction, reply: Reply) -> Outcome:
     try:
         fields = orjson.loads(reply.body)
         if fields.get("succeeded", False):
-            return Committed(codec.revision_of(fields) if sent.writes else sent.expected)
+            return Committed(codec.revision_of(fields) if sent.writes else sent.guard.revision)
         found = codec.ranges_of(fields)
     except (ValueError, KeyError, TypeError, AttributeError) as mutilated:
         return Unknown(f"an answer that cannot be read: {mutilated!r}")

@@ -36,16 +36,14 @@ def _write(write: Put | Delete) -> dict[str, Any]:
 
 def transaction_body(transaction: Transaction) -> bytes:
     """Return the request of one guarded transaction."""
+    guard = transaction.guard
+    key = {"key": _text(guard.key), "result": "EQUAL"}
+    compare = [key | {"target": "MOD", "mod_revision": str(guard.revision)}]
+    if guard.revision:
+        compare.append(key | {"target": "VALUE", "value": _text(guard.value)})
     return orjson.dumps(
         {
-            "compare": [
-                {
-                    "key": _text(transaction.guard),
-                    "target": "MOD",
-                    "result": "EQUAL",
-                    "mod_revision": str(transaction.expected),
-                }
-            ],
+            "compare": compare,
             "success": [_write(write) for write in transaction.writes],
             "failure": [_range(wanted) for wanted in transaction.otherwise],
         }

@@ -42,11 +42,12 @@ class MemoryStore:
         """Apply the transaction at once, or not at all."""
         _refuse_what_etcd_refuses(transaction)
         self._expire_leases()
-        guard = self._latest(transaction.guard)
-        if (guard.revision if guard else 0) != transaction.expected:
+        guard = transaction.guard
+        found = self._latest(guard.key) or KeyValue(guard.key, b"", 0)
+        if (found.revision, found.value) != (guard.revision, guard.value):
             return Conflict(tuple(self._range(r, self._revision) for r in transaction.otherwise))
         if not transaction.writes:
-            return Committed(transaction.expected)
+            return Committed(guard.revision)
         self._revision += 1
         for write in transaction.writes:
             match write:

@@ -1,0 +1,54 @@
+"""The small values beside the ledger: all of them follow from it, and can be rebuilt from it."""
+
+from struct import iter_unpack
+from typing import NamedTuple
+
+import orjson
+
+from coordinator.core.unreadable import Unreadable, whole
+
+
+class Mark(NamedTuple):
+    """When a number was released (wall clock, ms), and by which entry."""
+
+    entry: int
+    time_ms: int
+
+
+def encode_mark(mark: Mark) -> bytes:
+    """Return the value of a ``gap`` or ``freed`` key."""
+    return orjson.dumps({"e": mark.entry, "t": mark.time_ms})
+
+
+def decode_mark(content: bytes) -> Mark:
+    """Return the mark in the value of a ``gap`` or ``freed`` key. Raises Unreadable."""
+    try:
+        fields = orjson.loads(content)
+        return Mark(whole(fields["e"]), whole(fields["t"]))
+    except (ValueError, KeyError, TypeError) as broken:
+        raise Unreadable(f"{content[:80]!r} is no mark of a release") from broken
+
+
+def encode_reused(numbers: set[int]) -> bytes:
+    """Return the value of a ``reuse`` key."""
+    return orjson.dumps(sorted(numbers))
+
+
+def decode_reused(content: bytes) -> list[int]:
+    """Return the numbers in the value of a ``reuse`` key, ascending. Raises Unreadable."""
+    try:
+        return [whole(number) for number in orjson.loads(content)]
+    except (ValueError, TypeError) as broken:
+        raise Unreadable(f"{content[:80]!r} is no list of numbers") from broken
+
+
+def encode_digests(digests: list[int]) -> bytes:
+    """Return the value of a ``keys`` key: 8 bytes a digest."""
+    return b"".join(digest.to_bytes(8, "big") for digest in digests)
+
+
+def decode_digests(content: bytes) -> list[int]:
+    """Return the digests in the value of a ``keys`` key. Raises Unreadable."""
+    if len(content) % 8:
+        raise Unreadable(f"{len(content)} bytes are no list of digests")
+    return [digest for (digest,) in iter_unpack(">Q", content)]

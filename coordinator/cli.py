@@ -10,9 +10,11 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
+import aiohttp
 from pydantic import ValidationError
 
 from coordinator import __version__
+from coordinator.api.problems import one_line
 from coordinator.app import CannotJoin, serve
 from coordinator.config import Settings
 
@@ -83,6 +85,7 @@ def _serve(given: dict[str, Any]) -> int:
         level=settings.log_level.upper(),
         format=f"%(asctime)s %(levelname)-7s {settings.node_id} %(message)s",
     )
+    logging.getLogger("aiohttp.server").addFilter(_callers_faults_in_one_line)
     try:
         asyncio.run(serve(settings))
     except CannotJoin as refused:
@@ -92,6 +95,16 @@ def _serve(given: dict[str, Any]) -> int:
         print(f"coordinator: cannot serve on {settings.url}: {failed}", file=sys.stderr)
         return UNUSABLE
     return OK
+
+
+def _callers_faults_in_one_line(record: logging.LogRecord) -> bool:
+    """Keep the stack traces of aiohttp's server for errors in the program."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, aiohttp.http_exceptions.HttpProcessingError | ConnectionError):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = "bad HTTP from a caller: %s", (one_line(str(error))[:200],)
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _status(given: dict[str, Any]) -> int:

@@ -135,6 +135,7 @@ class Sequencer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._one_by_one = 0
         self.trouble = ""
         """Why nothing can be committed just now; empty when all is well."""
 
@@ -201,12 +202,18 @@ class Sequencer:
                 log.exception("a batch failed on an error in this program; loading anew")
                 self._replica.forget()
                 self._give_up_what_is_in_doubt(batch)
-                self._fail(batch, bug)
+                if len(batch) == 1:
+                    self._fail(batch, bug)
+                    batch.clear()
+                self._one_by_one = len(batch)  # so that only the one that cannot be served fails
             self._put_back(batch)
 
     def _take(self) -> list[_Pending]:
         """Return the requests of the next batch."""
         limit = self._rules.limits.requests
+        if self._one_by_one:
+            self._one_by_one -= 1
+            limit = 1
         batch: list[_Pending] = []
         while self._queue and len(batch) < limit:
             batch.append(self._queue.popleft())

@@ -16,6 +16,9 @@ from http_calls import PLACE, SEQUENCE, Start, get, issue, post
         ({"count": "-1"}, "count"),
         ({"count": "1.5"}, "count"),
         ({"count": "many"}, "count"),
+        ({"count": "1_0"}, "count"),
+        ({"count": "+1"}, "count"),
+        ({"count": "\u0661"}, "count"),
         ({"count": "9" * 40}, "count"),
         ({"cuont": "5"}, "cuont"),
         ({"requestId": "a b"}, "requestId"),
@@ -101,6 +104,7 @@ async def test_bad_headers_addresses_and_methods_get_a_problem(start_node: Start
         ({"X-Request-Id": "a b"}, "X-Request-Id"),
         ({"Idempotency-Key": "k" * 200}, "Idempotency-Key"),
         ({"X-User": "x" * 101}, "X-User"),
+        ({"X-User": "\udcff"}, "X-User"),
     ):
         async with node.get(next_, params=PLACE, headers=headers) as answer:
             assert answer.status == 400
@@ -113,6 +117,8 @@ async def test_bad_headers_addresses_and_methods_get_a_problem(start_node: Start
         ("HEAD", next_, 405),
         ("GET", f"{SEQUENCE}/audit/zero", 400),
         ("GET", f"{SEQUENCE}/audit/0", 400),
+        ("GET", f"{SEQUENCE}/audit/1.0", 400),
+        ("GET", f"{SEQUENCE}/audit?operationType=STEAL", 400),
         ("GET", f"{SEQUENCE}/audit?limit=0", 400),
         ("GET", f"{SEQUENCE}/audit?limit=1001", 400),
         ("GET", f"{SEQUENCE}/audit?cursor=nonsense", 400),

@@ -19,6 +19,7 @@ from coordinator.core.requests import (
     Done,
     Instant,
     Issue,
+    NeedsEntries,
     NeedsHolder,
     Refused,
     Release,
@@ -260,3 +261,30 @@ async def test_the_same_key_gets_the_same_number_and_another_payload_is_refused(
     assert replay.record == first.record
     assert refused == Refused(Why.KEY_REUSED, "order 7")
     assert planned.entry is None
+
+
+async def test_a_replay_is_not_judged_by_another_request_of_its_batch() -> None:
+    store = MemoryStore()
+    replica = Replica(store, KEYS, start=1)
+    right = Call(SITES[0], "c", 0, key="order 7", payload="aa")
+    wrong = right._replace(payload="bb")
+    (first,) = await commit_batch(store, replica, [Issue(right)])
+    earlier = (first.entry,)
+    state = await replica.state()
+    asks = [Ask(Issue(call), earlier=earlier) for call in (wrong, right)]
+    now, author = Instant(0, 0), Author("n", "i", "b")
+    planned = plan(state, KEYS, replica.guard, asks, now, author, PLAIN)
+    assert planned.replies[0] == Refused(Why.KEY_REUSED, "order 7")
+    assert planned.replies[1] == first._replace(replayed=True)
+
+
+async def test_a_key_whose_first_request_is_refused_stays_free_for_another() -> None:
+    store = MemoryStore()
+    replica = Replica(store, KEYS, start=1)
+    rules = Rules(max_value=3)
+    large = Call(SITES[0], "c", 0, key="order 7", payload="aa")
+    small = large._replace(payload="bb")
+    answers = await commit_batch(store, replica, [Issue(large, 5), Issue(small, 1)], rules)
+    assert answers == [Refused(Why.EXHAUSTED, "3"), NeedsEntries(())]
+    (again,) = await commit_batch(store, replica, [Issue(small, 1)], rules)
+    assert again.record.numbers() == [1]

@@ -24,7 +24,7 @@ LAYERS = [
 ]
 PURE = {
     *("__future__", "array", "bisect", "collections", "coordinator", "dataclasses", "enum"),
-    *("functools", "hashlib", "heapq", "orjson", "typing", "urllib"),
+    *("functools", "hashlib", "heapq", "orjson", "struct", "typing", "urllib"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

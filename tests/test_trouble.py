@@ -15,7 +15,8 @@ from coordinator.core.ledger import Issued, Origin
 from coordinator.core.plan import Rules
 from coordinator.core.requests import Call, Done, Instant, Issue, Release
 from coordinator.core.state import RequestKeys
-from coordinator.core.transaction import Transaction
+from coordinator.core.transaction import Range, Transaction
+from coordinator.core.verify import Break
 from coordinator.faults import Damaged, Rewound
 from coordinator.history import History
 from coordinator.replica import CATCH_UP_MAX, Replica
@@ -178,6 +179,43 @@ async def test_head_and_gap_keys_that_contradict_each_other_are_not_served() -> 
     store._set(KEYS.gap(4), b"nonsense")
     with pytest.raises(Damaged, match="cannot be read"):
         await Replica(store, KEYS, start=1).state()
+
+
+async def test_a_head_that_is_gone_or_put_back_is_not_served() -> None:
+    store = MemoryStore()
+    serving = node(store)
+    for _ in range(5):
+        await take(serving)
+    early = (await store.read(Range(KEYS.head))).found[0][0].value
+    for _ in range(3):
+        await take(serving)
+    await serving.stop(grace_s=1)
+    for value in (early, None):
+        store._set(KEYS.head, value)
+        with pytest.raises(Damaged, match="goes on after"):
+            await Replica(store, KEYS, start=1).state()
+        verdict = await History(store, KEYS).prove(start=1)
+        assert {finding.kind for finding in verdict.findings} >= {Break.STRAY_KEY}
+    store._set(KEYS.head, early)
+    for index in (6, 7, 8):
+        store._set(KEYS.entry(index), None)
+    store._set(KEYS.entry(5), (await store.read(Range(KEYS.entry(4)))).found[0][0].value)
+    with pytest.raises(Damaged, match="not the one that the head names"):
+        await Replica(store, KEYS, start=1).state()
+
+
+async def test_a_request_that_cannot_be_planned_fails_alone() -> None:
+    serving = node(MemoryStore())
+    poison = Call(HERE._replace(user="\ud800"), "c", 0)  # no edge lets this through
+    calls = [CALL, CALL, poison, CALL]
+    outcomes = await asyncio.gather(
+        *(serving.submit(Issue(call)) for call in calls), return_exceptions=True
+    )
+    assert isinstance(outcomes[2], TypeError)
+    numbers = [o.record.numbers() for o in outcomes if isinstance(o, Done)]  # type: ignore[union-attr]
+    assert numbers == [[1], [2], [3]]
+    assert await take(serving) == [4]
+    await serving.stop(grace_s=1)
 
 
 async def test_an_emptied_store_is_refused() -> None:

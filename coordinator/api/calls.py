@@ -24,7 +24,7 @@ NAME = web.RequestKey("name", str)
 """Where a request carries its id."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,128}")
-_USER = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+USER_MAX = 100
 _REFUSALS = {
     Why.NEVER_ISSUED: (
         problems.NEVER_ISSUED,
@@ -101,14 +101,14 @@ class Caller:
         """Return what the core needs to know of an HTTP request. Raises Problem."""
         headers = request.headers
         user = headers.get(USER)
-        if user is not None and not _USER.fullmatch(user):
-            raise _bad_header(USER, "1 to 100 printable characters")
+        if user is not None and not (1 <= len(user) <= USER_MAX and user.isprintable()):
+            raise _bad_header(USER, f"1 to {USER_MAX} printable characters")
         agent = headers.get(hdrs.USER_AGENT)
         origin = _origin(site, partition, invoice_type, user, request.remote, agent)
         key = headers.get(IDEMPOTENCY_KEY)
         if key is not None:
-            if not _TOKEN.fullmatch(key):
-                raise _bad_header(IDEMPOTENCY_KEY, "1 to 128 visible ASCII characters")
+            if not _TOKEN.fullmatch(key) or len(headers.getall(IDEMPOTENCY_KEY)) > 1:
+                raise _bad_header(IDEMPOTENCY_KEY, "one of 1 to 128 visible ASCII characters")
             if request_id is not None and request_id != key:
                 raise _bad_header(IDEMPOTENCY_KEY, "the same as requestId, or left out")
         else:

@@ -1,11 +1,21 @@
 """What callers may send: models at the edge, strict, with an error that names the field."""
 
 import json
+import re
+from math import isfinite
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import aiohttp
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from yarl import URL
 
 from coordinator.api.problems import MALFORMED, UNSUPPORTED, FieldError, Problem
@@ -16,6 +26,15 @@ NUMBER_MAX = 2**63 - 1
 Name = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
 Token = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
 # Any text a person would write: no control characters, no line breaks that forge log lines.
+
+
+def _digits(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch("[0-9]{1,20}", value):
+        raise ValueError("must be a whole number, in digits")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_digits)]
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Text = Annotated[
     str,
@@ -53,7 +72,7 @@ class NextQuery(Query):
     siteId: Name
     partitionId: Name
     invoiceType: Name
-    count: Annotated[int, Field(ge=1, le=100)] = 1
+    count: Annotated[Whole, Field(ge=1, le=100)] = 1
     requestId: Token | None = None
 
 
@@ -81,7 +100,7 @@ class ReleaseBody(Input):
 class AuditQuery(Query):
     """``GET /api/v1/sequence/audit``."""
 
-    limit: Annotated[int, Field(ge=1, le=1_000)] = 100
+    limit: Annotated[Whole, Field(ge=1, le=1_000)] = 100
     cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,400}$")] | None = None
     siteId: Name | None = None
     partitionId: Name | None = None
@@ -93,28 +112,28 @@ class AuditQuery(Query):
 class GapsQuery(Query):
     """``GET /api/v1/sequence/gaps``: the gaps from ``start`` on."""
 
-    start: Annotated[int, Field(ge=0, le=NUMBER_MAX)] = 0
-    limit: Annotated[int, Field(ge=1, le=1_000)] = 1_000
+    start: Annotated[Whole, Field(ge=0, le=NUMBER_MAX)] = 0
+    limit: Annotated[Whole, Field(ge=1, le=1_000)] = 1_000
 
 
 class NumberPath(Query):
     """``GET /api/v1/sequence/audit/{number}``."""
 
-    number: Annotated[int, Field(ge=1, le=NUMBER_MAX)]
+    number: Annotated[Whole, Field(ge=1, le=NUMBER_MAX)]
 
 
 class ConcurrentQuery(Query):
     """``POST /api/v1/demo/concurrent``."""
 
-    threads: Annotated[int, Field(ge=1, le=64)] = 4
-    requestsPerThread: Annotated[int, Field(ge=1, le=1_000)] = 25
+    threads: Annotated[Whole, Field(ge=1, le=64)] = 4
+    requestsPerThread: Annotated[Whole, Field(ge=1, le=1_000)] = 25
 
 
 class LoadTestQuery(Query):
     """``POST /api/v1/demo/load-test``."""
 
-    totalRequests: Annotated[int, Field(ge=1, le=100_000)] = 1_000
-    concurrentThreads: Annotated[int, Field(ge=1, le=256)] = 10
+    totalRequests: Annotated[Whole, Field(ge=1, le=100_000)] = 1_000
+    concurrentThreads: Annotated[Whole, Field(ge=1, le=256)] = 10
 
 
 class NothingQuery(Query):
@@ -128,10 +147,15 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
         raise Problem(UNSUPPORTED, detail)
     try:
         content = await request.read()
-    except web.RequestPayloadError as broken:
-        raise Problem(MALFORMED, f"The body cannot be read: {broken}.") from None
+    except (web.RequestPayloadError, ConnectionError, aiohttp.ClientPayloadError) as broken:
+        raise Problem(MALFORMED, f"The body cannot be read: {broken!r}.") from None
     try:
-        fields = json.loads(content, object_pairs_hook=_each_once, parse_constant=_no_constant)
+        fields = json.loads(
+            content,
+            object_pairs_hook=_each_once,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
         orjson.dumps(fields)  # refuses what no other JSON reader could take: lone surrogates
     except FieldRepeated as repeated:
         raise _malformed([FieldError(str(repeated), "given more than once")]) from None
@@ -153,6 +177,13 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise FieldRepeated(name)
         fields[name] = value
     return fields
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise ValueError(f"{digits[:40]} is beyond what JSON readers agree on")
+    return number
 
 
 def _no_constant(constant: str) -> None:

@@ -54,6 +54,11 @@ _BY_STATUS = {
 }
 
 
+def one_line(text: str) -> str:
+    """Return text of a caller's so that it cannot forge lines of a log."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class FieldError(NamedTuple):
     """One field that is wrong, and how."""
 
@@ -128,7 +133,7 @@ def guard(
             return response
         count_error(problem.kind.code)
         path, kind = request.rel_url.raw_path, problem.kind
-        said = (kind.status, kind.code, request.method, path, request_id, problem.detail)
+        said = (kind.status, kind.code, request.method, path, request_id, one_line(problem.detail))
         log.info("refused %s %s %s %s, request id %s: %s", *said)
         refusal = answer(problem, request_id)
         refusal.headers[REQUEST_ID] = request_id

@@ -90,7 +90,7 @@ class NodeApp:
             settings.profile.value,
         )
         dashboard.view.add_routes(app, page)
-        app.router.add_route("*", "/{anything:.*}", guard(nothing_here, named, count_error))
+        app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here, named, count_error))
         return app
 
     async def stop(self) -> None:

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-import aiohttp
+import aiohttp.web
 from pydantic import ValidationError
 
 from coordinator import __version__
@@ -19,6 +19,12 @@ from coordinator.app import CannotJoin, serve
 from coordinator.config import Settings
 
 OK, BROKEN, UNUSABLE = 0, 1, 2
+
+_CALLERS_FAULTS = (
+    aiohttp.http_exceptions.HttpProcessingError,
+    aiohttp.web.RequestPayloadError,
+    ConnectionError,
+)
 
 _EPILOG = """\
 examples:
@@ -100,7 +106,7 @@ def _serve(given: dict[str, Any]) -> int:
 def _callers_faults_in_one_line(record: logging.LogRecord) -> bool:
     """Keep the stack traces of aiohttp's server for errors in the program."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, aiohttp.http_exceptions.HttpProcessingError | ConnectionError):
+    if isinstance(error, _CALLERS_FAULTS):
         record.levelno, record.levelname = logging.INFO, "INFO"
         record.msg, record.args = "bad HTTP from a caller: %s", (one_line(str(error))[:200],)
         record.exc_info = record.exc_text = None

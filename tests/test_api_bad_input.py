@@ -113,6 +113,7 @@ async def test_bad_headers_addresses_and_methods_get_a_problem(start_node: Start
     await post(node, "next", body, 400, Idempotency_Key="two")
     for method, path, status in (
         ("GET", f"{SEQUENCE}/nothing", 404),
+        ("GET", "/a%0Ab", 404),
         ("DELETE", next_, 405),
         ("HEAD", next_, 405),
         ("GET", f"{SEQUENCE}/audit/zero", 400),

@@ -204,6 +204,18 @@ async def test_a_head_that_is_gone_or_put_back_is_not_served() -> None:
         await Replica(store, KEYS, start=1).state()
 
 
+@pytest.mark.parametrize("name", [b"foo", b"entryx", b"headx", b"zzz", b"gap/1", b"entry/x"])
+async def test_any_other_key_of_the_counter_is_found_by_the_proof(name: bytes) -> None:
+    store = MemoryStore()
+    serving = node(store)
+    await take(serving, 3)
+    await serving.submit(Release(CALL, 2, "x"))
+    await serving.stop(grace_s=1)
+    assert (await History(store, KEYS).prove(start=1)).valid
+    store._set(KEYS.prefix + name, b"x")
+    assert not (await History(store, KEYS).prove(start=1)).valid
+
+
 async def test_a_request_that_cannot_be_planned_fails_alone() -> None:
     serving = node(MemoryStore())
     poison = Call(HERE._replace(user="\ud800"), "c", 0)  # no edge lets this through

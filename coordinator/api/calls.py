@@ -149,7 +149,8 @@ async def serve(sequencer: Sequencer, request: Request) -> Done:
         detail = f"Nothing was allocated: {busy}. Try again, best with an idempotency key."
         raise Problem(problems.BUSY, detail) from None
     except StoreDown as down:
-        detail = f"Nothing was allocated: {down}. Try again, or ask another node."
+        why = str(down).rstrip(".")
+        detail = f"Nothing was allocated: {why}. Try again later, or ask another node."
         raise Problem(problems.STORE_UNAVAILABLE, detail) from None
     except OutcomeUnknown as unknown:
         detail = (

@@ -1,5 +1,6 @@
 """What callers may send: models at the edge, strict, with an error that names the field."""
 
+import asyncio
 import json
 import re
 from math import isfinite
@@ -21,6 +22,7 @@ from yarl import URL
 from coordinator.api.problems import MALFORMED, UNSUPPORTED, FieldError, Problem
 
 METADATA_BYTES_MAX = 4_096
+BODY_WITHIN_S = 10.0
 NUMBER_MAX = 2**63 - 1
 
 Name = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
@@ -146,7 +148,11 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
         detail = f"Send the body as application/json, not {request.content_type}."
         raise Problem(UNSUPPORTED, detail)
     try:
-        content = await request.read()
+        async with asyncio.timeout(BODY_WITHIN_S):
+            content = await request.read()
+    except TimeoutError:
+        detail = f"The body did not arrive within {BODY_WITHIN_S:g} seconds."
+        raise Problem(MALFORMED, detail) from None
     except (web.RequestPayloadError, ConnectionError, aiohttp.ClientPayloadError) as broken:
         raise Problem(MALFORMED, f"The body cannot be read: {broken!r}.") from None
     try:
@@ -197,10 +203,10 @@ def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
         errors = []
         for error in invalid.errors(include_url=False, include_context=False):
             field = ".".join(str(part) for part in error["loc"])
-            message = error["msg"]
+            message = error["msg"].removeprefix("Value error, ")
             if error["type"] == "extra_forbidden":
-                known = ", ".join(model.model_fields)
-                message = f"unknown field; known are {known}"
+                known = ", ".join(model.model_fields) or "none"
+                message = f"unknown field; this address takes {known}"
             errors.append(FieldError(field, message))
         raise _malformed(errors) from None
 

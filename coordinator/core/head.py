@@ -10,7 +10,7 @@ from typing import NamedTuple
 import orjson
 
 from coordinator.core.ledger import NO_HASH, Entry, Issued, Latency, Released, Restarted
-from coordinator.core.unreadable import Unreadable, digest_of_entry, text, whole
+from coordinator.core.unreadable import Unreadable, digest_of_entry, moment, text, whole
 
 
 class Rate(NamedTuple):
@@ -78,6 +78,7 @@ def decode(content: bytes) -> Head:
         tip = digest_of_entry(fields.pop("tip"))
         latency = Latency(*map(whole, fields.pop("latency")))
         rate = Rate(*map(whole, fields.pop("rate")))
+        moment(fields["changed_ms"])
         numbers = {name: whole(number) for name, number in fields.items()}
         return Head(tip=tip, counts=counts, latency=latency, rate=rate, **numbers)
     except (ValueError, TypeError, KeyError, AttributeError) as broken:

@@ -71,9 +71,13 @@ class CounterKeys(NamedTuple):
         return Range(self.request_keys(first), prefix_end(self.prefix + b"keys/"), limit)
 
     def beside_the_ledger(self) -> tuple[Range, ...]:
-        """Return the ranges of all keys that follow from the ledger."""
-        folders = (b"freed/", b"gap/", b"keys/", b"reuse/")
-        return tuple(Range(self.prefix + f, prefix_end(self.prefix + f)) for f in folders)
+        """Return the ranges of all keys of the counter but its head and entries."""
+        entries = self.prefix + b"entry/"
+        return (
+            Range(self.prefix, entries),
+            Range(prefix_end(entries), self.head),
+            Range(self.head + b"\0", prefix_end(self.prefix)),
+        )
 
     def all_before_restart(self, index: int) -> tuple[Delete, ...]:
         """Return the deletions of a reset by entry ``index``: what is derived; the ledger stays."""

@@ -29,7 +29,14 @@ from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
-from coordinator.core.unreadable import Unreadable, digest_of_entry, text, text_or_none, whole
+from coordinator.core.unreadable import (
+    Unreadable,
+    digest_of_entry,
+    moment,
+    text,
+    text_or_none,
+    whole,
+)
 
 FORMAT_VERSION = 1
 NO_HASH = "0" * 64
@@ -222,7 +229,7 @@ def decode(content: bytes) -> Entry:
         return Entry(
             index=whole(fields["i"]),
             previous=digest_of_entry(fields["p"]),
-            time_ms=whole(fields["t"]),
+            time_ms=moment(fields["t"]),
             next_before=whole(fields["s"]),
             node=text(fields["n"]),
             instance=instance,
@@ -258,10 +265,13 @@ def _decode_blocks(
 
 def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str) -> Record:
     key, payload, metadata = (text_or_none(fields.get(name)) for name in "kdm")
+    if metadata is not None:
+        orjson.loads(metadata)  # readers rely on it
     cause = Cause(origin, correlation, whole(fields["w"]), key, payload, metadata)
     match fields["o"]:
         case "issue":
-            reused = tuple(Reused(*map(whole, gap)) for gap in fields.get("g", ()))
+            gaps = fields.get("g", ())
+            reused = tuple(Reused(whole(n), whole(e), moment(t)) for n, e, t in gaps)
             fresh = whole(fields.get("n", 1))
             if fresh > QUANTITY_MAX:
                 raise Unreadable(f"{fresh} numbers in one record")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import orjson
 
-from coordinator.core.unreadable import Unreadable, whole
+from coordinator.core.unreadable import Unreadable, moment, whole
 
 
 class Mark(NamedTuple):
@@ -24,7 +24,7 @@ def decode_mark(content: bytes) -> Mark:
     """Return the mark in the value of a ``gap`` or ``freed`` key. Raises Unreadable."""
     try:
         fields = orjson.loads(content)
-        return Mark(whole(fields["e"]), whole(fields["t"]))
+        return Mark(whole(fields["e"]), moment(fields["t"]))
     except (ValueError, KeyError, TypeError) as broken:
         raise Unreadable(f"{content[:80]!r} is no mark of a release") from broken
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 NUMBER_MAX = 2**63 - 1
+TIME_MS_MAX = 253_402_300_799_999
 
 
 class Unreadable(ValueError):
@@ -14,6 +15,13 @@ def whole(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= NUMBER_MAX:
         raise Unreadable(f"{value!r} is no whole number")
     return value
+
+
+def moment(value: Any) -> int:
+    """Return the value if it is a time in milliseconds before the year 10000. Raises Unreadable."""
+    if whole(value) > TIME_MS_MAX:
+        raise Unreadable(f"{value!r} is no moment in milliseconds")
+    return int(value)
 
 
 def text(value: Any) -> str:

@@ -160,6 +160,8 @@ def _outcome(sent: Transaction, reply: Reply) -> Outcome:
     try:
         fields = orjson.loads(reply.body)
         if fields.get("succeeded", False):
+            if len(fields.get("responses", ())) != len(sent.writes):
+                return Unknown("an answer without its writes")
             return Committed(codec.revision_of(fields) if sent.writes else sent.guard.revision)
         found = codec.ranges_of(fields)
     except (ValueError, KeyError, TypeError, AttributeError) as mutilated:

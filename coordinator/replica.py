@@ -28,7 +28,7 @@ ADVICE = "no number is issued; `coordinator validate` says what is wrong"
 
 
 class Replica:
-    """One counter's state, and the revision of its head at which the state is complete."""
+    """One counter's state, and as ``guard`` the head at which that state is complete."""
 
     def __init__(self, store: Store, keys: CounterKeys, start: int) -> None:
         self._store = store

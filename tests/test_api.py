@@ -306,6 +306,9 @@ async def test_a_reset_is_for_demonstrations_only(start_node: Start) -> None:
     again, headers = await post(one, "reset", None, Idempotency_Key="anew")
     assert (again, headers["Idempotent-Replayed"]) == (first, "true")
     assert (await issue(two))["sequenceNumbers"] == [2]
+    (reset,) = await get(one, "audit", operationType="RESET")
+    assert (reset["siteId"], reset["partitionId"], reset["sequenceNumber"]) == (None, None, None)
+    assert (await get(two, "validate"))["valid"]
 
 
 async def test_nodes_with_other_settings_may_not_join(start_node: Start) -> None:

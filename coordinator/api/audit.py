@@ -197,8 +197,8 @@ def _record(row: Row) -> dict[str, Any]:
     return {
         "auditId": f"{entry.index}-{row.position}-{row.number or 0}",
         "sequenceNumber": row.number,
-        "siteId": origin.site,
-        "partitionId": origin.partition,
+        "siteId": origin.site or None,
+        "partitionId": origin.partition or None,
         "invoiceType": origin.invoice_type,
         "operationType": operation_of(row),
         "status": "RELEASED" if released else "ACTIVE",

@@ -115,7 +115,7 @@ class SequenceApi:
         names = counter_names(
             settings.series, settings.strategy, settings.sites, settings.partitions
         )
-        call = self._caller.call(request, settings.sites[0], settings.partitions[0], None)
+        call = self._caller.call(request, "", "", None)  # a reset is nobody's in particular
         answer = None
         for name in names:
             answer = await self._submit(name, Reset(call))

@@ -48,7 +48,10 @@ QUANTITY_MAX = 1_000_000
 
 
 class Origin(NamedTuple):
-    """Who asked, from where. ``None`` where the caller did not say."""
+    """Who asked, from where. ``None`` where the caller did not say.
+
+    Site and partition are empty for what concerns the whole counter, like a reset.
+    """
 
     site: str
     partition: str

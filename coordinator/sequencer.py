@@ -116,6 +116,7 @@ class Sequencer:
         bounds: Bounds,
         now: Callable[[], Instant],
         watcher: Watcher,
+        new_batch: Callable[[], str] = lambda: secrets.token_hex(6),
     ) -> None:
         self._store = store
         self._keys = keys
@@ -124,6 +125,7 @@ class Sequencer:
         self._bounds = bounds
         self._now = now
         self._watcher = watcher
+        self._new_batch = new_batch
         self._replica = Replica(store, keys, rules.start)
         self._history = History(store, keys)
         self._queue: deque[_Pending] = deque()
@@ -236,7 +238,7 @@ class Sequencer:
         state = await self._replica.state()
         # Whoever was given up while the state was loading has been told that nothing is allocated.
         self._drop_who_left(batch)
-        author = Author(*self._node, secrets.token_hex(6), self._latency)
+        author = Author(*self._node, self._new_batch(), self._latency)
         asks = [pending.ask for pending in batch]
         guard = self._replica.guard
         planned = plan(state, self._keys, guard, asks, self._now(), author, self._rules)

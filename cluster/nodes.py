@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cluster.ports import shown_host
 from cluster.supervisor import Spec
@@ -16,8 +17,13 @@ _PLACES = (
 )
 
 
-def node_specs(host: str, ports: Sequence[int], etcd_endpoints: Sequence[str]) -> list[Spec]:
-    """Return how to run each node; its `url` is its address for people and clients."""
+def node_specs(
+    host: str, ports: Sequence[int], etcd_endpoints: Sequence[str], state: Path
+) -> list[Spec]:
+    """Return how to run each node; its `url` is its address for people and clients.
+
+    In the folder `state` each keeps what it has seen committed.
+    """
     return [
         Spec(
             name=name,
@@ -28,6 +34,7 @@ def node_specs(host: str, ports: Sequence[int], etcd_endpoints: Sequence[str]) -
                 *("--host", host, "--port", str(port)),
                 *("--advertise-url", f"http://{shown_host(host)}:{port}"),
                 *("--etcd-endpoints", ",".join(etcd_endpoints)),
+                *("--state-dir", str(state)),
                 *("--profile", "demonstration"),
             ),
             url=f"http://{shown_host(host)}:{port}",

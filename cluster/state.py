@@ -23,6 +23,7 @@ class Layout:
         self.state = data / "cluster.json"
         self.logs = data / "logs"
         self.members = data / "etcd"
+        self.nodes = data / "nodes"
 
 
 def read(layout: Layout) -> State | None:

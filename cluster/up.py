@@ -219,7 +219,7 @@ class _Start:
 
     def _nodes(self, ports: Sequence[int], endpoints: Sequence[str]) -> str:
         """Start the nodes and wait for them; return the address of the first one's page."""
-        specs = node_specs(self.options.host, ports, endpoints)
+        specs = node_specs(self.options.host, ports, endpoints, self.layout.nodes)
         self.say(f"Starting {len(specs)} nodes on ports {ports[0]} to {ports[-1]} ...")
         self.supervisor.start(specs)
         waiting = list(specs)

@@ -5,11 +5,15 @@ import gc
 import logging
 import secrets
 import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 import dashboard.view
 from coordinator import __version__
+from coordinator.api.admin import Admin
 from coordinator.api.calls import Caller
 from coordinator.api.demo import DemoApi
 from coordinator.api.operations import Operations
@@ -25,9 +29,10 @@ from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.metrics import Metrics
 from coordinator.overview import Installation
-from coordinator.sequencer import Bounds, Node
+from coordinator.service import Bounds, Node
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
+from coordinator.witness import Witness, WitnessUnreadable
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +51,7 @@ class NodeApp:
     """One node: its store, counters, jobs and HTTP routes. Make it inside a running loop."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
+        """Raise CannotJoin when what this node remembers cannot be read."""
         self._settings = settings
         self._store = store
         self._keys = Keys(settings.root.encode())
@@ -54,9 +60,10 @@ class NodeApp:
         rules = Rules(settings.first_number, settings.max_value, limits)
         bounds = Bounds(settings.queue_max, settings.deadline_s)
         self._metrics = Metrics(settings.max_value)
+        self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
         self._counters = Counters(
-            store, self._keys, node, Terms(rules, bounds), self._metrics.watcher
+            store, self._keys, node, Terms(rules, bounds), self._metrics.watcher, self.witness
         )
         self._caller = Caller(settings, node.instance)
         self.web = self._web(node)
@@ -75,6 +82,7 @@ class NodeApp:
             *Views(settings, installation, counters, membership).routes(),
             *Operations(settings, installation, counters, membership, self._metrics).routes(),
             *DemoApi(settings, demonstrations).routes(),
+            *Admin(self._caller, counters).routes(),
         ]
         named, count_error = self._caller.name_request, self._metrics.refused
         for route in routes:
@@ -93,9 +101,14 @@ class NodeApp:
         app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here, named, count_error))
         return app
 
+    def jobs(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what runs beside the requests until it is cancelled. Each may raise CannotJoin."""
+        return [self.membership.run(), self.witness.keep_saving()]
+
     async def stop(self) -> None:
         """Serve what waits, leave the installation, let go of the store."""
         await self._counters.stop(QUEUE_GRACE_S)
+        await asyncio.to_thread(self.witness.save)
         await self.membership.leave()
         await self._store.close()
 
@@ -105,27 +118,41 @@ async def serve(settings: Settings) -> None:
     store = EtcdStore(settings.etcd_endpoints, commit_s=settings.etcd_attempt_s)
     node = NodeApp(settings, store)
     runner = web.AppRunner(
-        node.web, access_log=None, handle_signals=False, shutdown_timeout=ANSWERS_GRACE_S
+        node.web,
+        access_log=None,
+        handle_signals=False,
+        handler_cancellation=True,  # who has left needs no number
+        shutdown_timeout=ANSWERS_GRACE_S,
     )
     await runner.setup()
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
-    joining = asyncio.create_task(node.membership.run(), name="membership")
+    jobs = {asyncio.create_task(job) for job in node.jobs()}
     try:
         await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
         log.info("listening on %s", settings.url)
         gc.freeze()  # what is loaded by now stays: no collection needs to walk it again
         gc.set_threshold(*GC_THRESHOLDS)
         waiting = asyncio.create_task(stopping.wait())
-        await asyncio.wait({waiting, joining}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({waiting, *jobs}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        if joining.done():
-            joining.result()  # raises CannotJoin
+        for ended in done & jobs:
+            ended.result()  # raises CannotJoin
         log.info("stopping")
     finally:
-        joining.cancel()
+        for job in jobs:
+            job.cancel()
         await runner.cleanup()
         await node.stop()
+
+
+def _witness(settings: Settings) -> Witness:
+    if not settings.state_dir:
+        return Witness()
+    try:
+        return Witness(Path(settings.state_dir) / f"{settings.node_id}.json")
+    except (WitnessUnreadable, OSError) as broken:
+        raise CannotJoin(f"What this node has seen cannot be read: {broken}") from broken
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

@@ -41,7 +41,7 @@ class Overtaken(NamedTuple):
 
 
 async def commit(
-    store: Store, plan: Plan, tell_doubt: Callable[[str], None]
+    store: Store, plan: Plan, tell_doubt: Callable[[Unknown], None]
 ) -> Committed | Overtaken:
     """Send a plan's transaction until its fate is certain, however long that takes.
 
@@ -69,11 +69,11 @@ async def commit(
                     fate = "it had committed" if ours else "it never will commit"
                     log.info("batch resolved: %s, after: %s", fate, in_doubt)
                 return Overtaken(found, ours)
-            case Unknown(why):
+            case Unknown(why) as doubt:
                 if not in_doubt:
                     log.warning("reply lost, sending the same transaction again: %s", why)
                 in_doubt = why
-                tell_doubt(f"a commit is in doubt: {why}")
+                tell_doubt(doubt)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
 

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     etcd_attempt_s: float = Field(1.0, gt=0, description="seconds for one member to answer")
     etcd_operations_max: int = Field(128, ge=16, description="the members' --max-txn-ops")
     root: str = Field("/sequence/", pattern=r"^/.*/$", description="prefix of all keys in etcd")
+    state_dir: str = Field(
+        "", description="folder in which this node remembers what it has seen committed"
+    )
     profile: Profile = Field(Profile.PRODUCTION, description="demonstration allows a reset")
 
     series: str = Field("invoice", pattern=NAME, description="name of the default series")

@@ -7,9 +7,12 @@ from typing import NamedTuple
 from coordinator.clock import now
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
+from coordinator.faults import Rewound
 from coordinator.history import History
-from coordinator.sequencer import Bounds, Node, Sequencer, Watcher
+from coordinator.sequencer import Sequencer
+from coordinator.service import Bounds, Node, Watcher
 from coordinator.store import Store
+from coordinator.witness import Witness
 
 
 class Terms(NamedTuple):
@@ -29,12 +32,14 @@ class Counters:
         node: Node,
         terms: Terms,
         watcher: Callable[[str], Watcher],
+        witness: Witness,
     ) -> None:
         self._store = store
         self._keys = keys
         self._node = node
         self._terms = terms
         self._watcher = watcher
+        self._witness = witness
         self._sequencers: dict[str, Sequencer] = {}
 
     def sequencer(self, counter: str) -> Sequencer:
@@ -49,6 +54,7 @@ class Counters:
                 self._terms.bounds,
                 now,
                 self._watcher(counter),
+                self._witness,
             )
             found.start()
             self._sequencers[counter] = found
@@ -62,6 +68,11 @@ class Counters:
     def trouble(self) -> str:
         """Return why some counter cannot commit just now; empty when all can."""
         return next((s.trouble for s in self._sequencers.values() if s.trouble), "")
+
+    @property
+    def rewound(self) -> dict[str, Rewound]:
+        """Return the counters that this node refuses to serve because their store went back."""
+        return {name: s.rewound for name, s in self._sequencers.items() if s.rewound is not None}
 
     async def stop(self, grace_s: float) -> None:
         """Stop all sequencers, each within the grace."""

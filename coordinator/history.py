@@ -11,7 +11,7 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import Entry, Issued, Record, Released, Restarted
+from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Released, Restarted
 from coordinator.core.marks import decode_mark, decode_reused
 from coordinator.core.requests import Holder
 from coordinator.core.transaction import KeyValue, Range
@@ -269,7 +269,7 @@ def _numbers_in(record: Record) -> "range | set[int]":
             return set(record.numbers())
         case Released(_, number):
             return {number}
-        case Restarted():
+        case Restarted() | LossAccepted():
             return set()
 
 

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from coordinator.core.head import Head
 from coordinator.core.ledger import Entry, Issued, Reused
-from coordinator.sequencer import Watcher
+from coordinator.service import Watcher
 
 _WAIT_BUCKETS_US = tuple(
     step * unit for unit in (1_000, 10_000, 100_000, 1_000_000) for step in (1, 2, 5)

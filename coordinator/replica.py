@@ -7,7 +7,7 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import NO_HASH, Entry
+from coordinator.core.ledger import Entry
 from coordinator.core.marks import decode_digests, decode_mark
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Guard, KeyValue, Range
@@ -15,6 +15,7 @@ from coordinator.core.unreadable import Unreadable
 from coordinator.faults import Damaged, Rewound
 from coordinator.store import Compacted, Store, Unavailable
 from coordinator.store.paging import all_of
+from coordinator.witness import Seen, Witness
 
 LOAD_TRIES = 5
 
@@ -30,12 +31,14 @@ ADVICE = "no number is issued; `coordinator validate` says what is wrong"
 class Replica:
     """One counter's state, and as ``guard`` the head at which that state is complete."""
 
-    def __init__(self, store: Store, keys: CounterKeys, start: int) -> None:
+    def __init__(self, store: Store, keys: CounterKeys, start: int, witness: Witness) -> None:
         self._store = store
         self._keys = keys
         self._start = start
         self._state: CounterState | None = None
-        self._seen = (0, NO_HASH)
+        self._witness = witness
+        self._name = keys.prefix.decode()
+        self._accepted = ""
         self.guard = Guard(keys.head)
 
     async def state(self) -> CounterState:
@@ -49,7 +52,7 @@ class Replica:
         if self._state is None:
             raise RuntimeError("an entry was planned on a replica that is not loaded")
         self._state.apply(entry, after)
-        self._seen = (after.index, after.tip)
+        self._note(after)
         self.guard = Guard(self._keys.head, revision, heads.encode(after))
 
     async def catch_up(self, found: tuple[tuple[KeyValue, ...], ...]) -> None:
@@ -80,7 +83,7 @@ class Replica:
         if state.head != head or len(state.gaps) != head.gaps:
             raise Damaged(f"the head is not what the ledger gives at entry {head.index}; {ADVICE}")
         self._state = state
-        self._seen = (head.index, head.tip)
+        self._note(head)
         self.guard = _guard_of(head_found[0])
 
     def _apply(self, state: CounterState, head: Head, found: tuple[KeyValue, ...]) -> None:
@@ -96,13 +99,16 @@ class Replica:
         """Load anew before the next plan."""
         self._state = None
 
+    def accept_loss_of(self, tip: str) -> None:
+        """Load from a store that has lost the entry with this hash, once."""
+        self._accepted = tip
+        self.forget()
+
+    def _note(self, head: Head) -> None:
+        self._witness.note(self._name, Seen(head.index, head.tip))
+
     def _rewound(self, head: Head) -> Rewound:
-        index, tip = self._seen
-        return Rewound(
-            f"the store's ledger is at entry {head.index}, and does not continue entry {index} "
-            f"(hash {tip[:16]}…) that this node has seen committed. Was etcd restored from a "
-            "backup, or is this another cluster? No number is issued until this is resolved."
-        )
+        return Rewound(*self._witness.seen(self._name), head.index)
 
     async def _load(self) -> CounterState:
         for _ in range(LOAD_TRIES):
@@ -118,10 +124,12 @@ class Replica:
 
     async def _load_at_one_revision(self) -> CounterState:
         keys, start = self._keys, self._start
-        snapshot = await self._store.read(Range(keys.head), keys.entries(self._seen[0] + 1, 1))
+        seen = self._witness.seen(self._name)
+        snapshot = await self._store.read(Range(keys.head), keys.entries(seen.entry + 1, 1))
         head_found, next_entry = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else Head(start=start, next=start)
-        self._check_continues(head, next_entry)
+        if self._accepted != seen.tip:
+            self._check_continues(seen, head, next_entry)
         await self._check_is_the_end(head, snapshot.revision)
         state = CounterState(head)
         async for page in all_of(self._store, keys.gaps(), snapshot.revision):
@@ -135,7 +143,7 @@ class Replica:
         if len(state.gaps) != head.gaps:
             gaps = len(state.gaps)
             raise Damaged(f"the head counts {head.gaps} gaps, the store has {gaps}; {ADVICE}")
-        self._seen = (head.index, head.tip)
+        self._note(head)
         self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
 
@@ -156,8 +164,8 @@ class Replica:
         if tip != head.tip:
             raise Damaged(f"entry {head.index} is not the one that the head names; {ADVICE}")
 
-    def _check_continues(self, head: Head, next_entry: tuple[KeyValue, ...]) -> None:
-        index, tip = self._seen
+    def _check_continues(self, seen: Seen, head: Head, next_entry: tuple[KeyValue, ...]) -> None:
+        index, tip = seen
         if head.index < index or (head.index == index and head.tip != tip):
             raise self._rewound(head)
         if index and head.index > index:

@@ -10,26 +10,45 @@ import secrets
 from collections import deque
 from collections.abc import Callable
 from itertools import takewhile
-from typing import NamedTuple
 
 from coordinator.commit import Overtaken, commit
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Entry, Latency
+from coordinator.core.ledger import Latency
 from coordinator.core.plan import Author, Plan, Rules, plan
 from coordinator.core.requests import (
+    AcceptLoss,
     Ask,
     Done,
     Instant,
     NeedsEntries,
     NeedsHolder,
-    Refused,
     Release,
     Request,
 )
-from coordinator.faults import CANNOT_READ
+from coordinator.faults import CANNOT_READ, Rewound
 from coordinator.history import History
 from coordinator.replica import Replica
-from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreError
+from coordinator.service import (
+    Answer,
+    Bounds,
+    Node,
+    OutcomeUnknown,
+    Overloaded,
+    StoreDown,
+    TooLate,
+    Watcher,
+)
+from coordinator.store import (
+    Committed,
+    NeedsOperator,
+    NotCommitted,
+    Rejected,
+    Store,
+    StoreError,
+    Unknown,
+)
+from coordinator.unheard import Unheard
+from coordinator.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -40,42 +59,6 @@ READERS_MAX = 32
 
 SWEEP_S = 0.05
 """How exact deadlines are."""
-
-Answer = Done | Refused
-
-
-class Node(NamedTuple):
-    """Who this process is: its configured name, and a name for this run of it."""
-
-    node: str
-    instance: str
-
-
-class Bounds(NamedTuple):
-    """How much may wait, and how long."""
-
-    queue_max: int = 20_000
-    deadline_s: float = 10.0
-
-
-class NotServed(Exception):
-    """For certain nothing was allocated or changed; asking again is safe."""
-
-
-class Overloaded(NotServed):
-    """The queue is full."""
-
-
-class TooLate(NotServed):
-    """The deadline passed while the request was still waiting for its turn."""
-
-
-class StoreDown(NotServed):
-    """The deadline passed, or the request was refused, because the store cannot serve."""
-
-
-class OutcomeUnknown(Exception):
-    """The deadline passed while the commit was in doubt: it may or may not come to be."""
 
 
 class _Pending:
@@ -96,14 +79,6 @@ def _not_sent(served: list[_Pending]) -> None:
         pending.sent = False
 
 
-class Watcher(NamedTuple):
-    """What a sequencer tells its surroundings: for metrics, never for decisions."""
-
-    answered: Callable[[list[int]], None]  # microseconds from arrival to answer
-    committed: Callable[[Entry], None]
-    lost_compare: Callable[[], None]
-
-
 class Sequencer:
     """Serves one counter, from ``start`` to ``stop``."""
 
@@ -116,6 +91,7 @@ class Sequencer:
         bounds: Bounds,
         now: Callable[[], Instant],
         watcher: Watcher,
+        witness: Witness,
         new_batch: Callable[[], str] = lambda: secrets.token_hex(6),
     ) -> None:
         self._store = store
@@ -126,20 +102,24 @@ class Sequencer:
         self._now = now
         self._watcher = watcher
         self._new_batch = new_batch
-        self._replica = Replica(store, keys, rules.start)
+        self._replica = Replica(store, keys, rules.start, witness)
         self._history = History(store, keys)
         self._queue: deque[_Pending] = deque()
         self._open: dict[_Pending, None] = {}  # everyone without an answer, by deadline
         self._work = asyncio.Event()
         self._latency = Latency()
         self._helpers: set[asyncio.Task[None]] = set()
+        self._unheard = Unheard(lambda ask: self._admit(ask).reply, now)
         self._readers = asyncio.Semaphore(READERS_MAX)
         self._sweeper: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._one_by_one = 0
+        self._refuses = False
         self.trouble = ""
         """Why nothing can be committed just now; empty when all is well."""
+        self.rewound: Rewound | None = None
+        """How the store has gone back behind what this node has seen, while it refuses for that."""
 
     def start(self) -> None:
         """Begin to serve."""
@@ -152,19 +132,42 @@ class Sequencer:
         """
         if self._stopping:
             raise StoreDown("this node is stopping; ask another one")
+        if self._refuses:
+            raise StoreDown(self.trouble)
         if len(self._open) >= self._bounds.queue_max:
             raise Overloaded(f"{self._bounds.queue_max} requests wait already")
+        return self._admit(Ask(request)).reply
+
+    def caller_left(self, request: Request, reply: asyncio.Future[Answer]) -> None:
+        """Hear that nobody will read this reply. Numbers that it brought are given back.
+
+        A reply that has not come yet must have been cancelled.
+        """
+        if reply.done() and not reply.cancelled() and reply.exception() is None:
+            self._unheard.add(request, reply.result())
+
+    def accept_loss(self, request: AcceptLoss) -> asyncio.Future[Answer]:
+        """Serve again from a store that has gone back, and note in the ledger who accepted it.
+
+        Whoever waits for the future must not cancel it: the note belongs to the acceptance.
+        """
+        self._replica.accept_loss_of(request.tip)
+        pending = _Pending(Ask(request), asyncio.get_running_loop().create_future(), 0.0)
+        self._enqueue(pending)  # not among those who have a deadline: see above
+        return pending.reply
+
+    def _admit(self, ask: Ask) -> _Pending:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._bounds.deadline_s
-        pending = _Pending(Ask(request), loop.create_future(), deadline)
+        pending = _Pending(ask, loop.create_future(), deadline)
         self._open[pending] = None
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_S, self._sweep)
-        if isinstance(request, Release):  # it cannot be decided without knowing who holds it
-            self._gather(pending, NeedsHolder(request.number))
+        if isinstance(ask.request, Release) and ask.holder is None:  # who holds it decides
+            self._gather(pending, NeedsHolder(ask.request.number))
         else:
             self._enqueue(pending)
-        return pending.reply
+        return pending
 
     async def stop(self, grace_s: float) -> None:
         """Serve what waits, for so long at most; then tell the rest that it was not served."""
@@ -176,7 +179,7 @@ class Sequencer:
         tasks = [task for task in (self._task, *self._helpers) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._unheard.stop(), return_exceptions=True)
         if self._sweeper is not None:
             self._sweeper.cancel()
         self._expire(before=float("inf"))
@@ -190,20 +193,21 @@ class Sequencer:
             try:
                 if batch or self.trouble:  # in trouble, an empty batch probes whether it is over
                     await self._serve(batch)
-                    self._set_trouble("")
+                    self._all_is_well()
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
-                self._set_trouble(f"etcd will never take this transaction: {refusal}")
+                self._in_trouble(f"etcd will never take this transaction: {refusal}")
                 self._fail(batch, StoreDown(self.trouble))
             except StoreError as down:
-                self._set_trouble(str(down))
-                self._give_up_what_is_in_doubt(batch)
+                self._give_up_what_is_in_doubt(batch, str(down))
+                self.rewound = down if isinstance(down, Rewound) else None
+                self._in_trouble(str(down), for_long=isinstance(down, NeedsOperator))
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
             except Exception as bug:
                 log.exception("a batch failed on an error in this program; loading anew")
                 self._replica.forget()
-                self._give_up_what_is_in_doubt(batch)
+                self._give_up_what_is_in_doubt(batch, self.trouble)
                 if len(batch) == 1:
                     self._fail(batch, bug)
                     batch.clear()
@@ -246,7 +250,7 @@ class Sequencer:
         for pending, reply in zip(served, planned.replies, strict=True):
             pending.sent = isinstance(reply, Done) and reply.entry is planned.entry
         try:
-            fate = await commit(self._store, planned, self._set_trouble)
+            fate = await commit(self._store, planned, self._in_doubt)
         except (NotCommitted, Rejected):
             _not_sent(served)
             raise
@@ -271,7 +275,9 @@ class Sequencer:
                 self._gather(pending, reply)
                 continue
             self._open.pop(pending, None)
-            if not pending.reply.done():
+            if pending.reply.cancelled():
+                self._unheard.add(pending.ask.request, reply)
+            elif not pending.reply.done():
                 pending.reply.set_result(reply)
             waits.append(now_us - pending.ask.request.call.arrived_us)
         if planned.entry is not None:
@@ -295,10 +301,10 @@ class Sequencer:
         if self._queue or self.trouble:
             self._work.set()
 
-    def _give_up_what_is_in_doubt(self, batch: list[_Pending]) -> None:
+    def _give_up_what_is_in_doubt(self, batch: list[_Pending], why: str) -> None:
         """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
         in_doubt = [pending for pending in batch if pending.sent]
-        self._fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {self.trouble}"))
+        self._fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
         batch[:] = [pending for pending in batch if not pending.sent]
 
     def _fail(self, batch: list[_Pending], error: Exception) -> None:
@@ -334,12 +340,24 @@ class Sequencer:
         if pending in self._open:
             self._enqueue(pending)
 
-    def _set_trouble(self, trouble: str) -> None:
-        if trouble and not self.trouble:
-            log.error("nothing can be committed: %s", trouble)
-        if self.trouble and not trouble:
+    def _in_doubt(self, doubt: Unknown) -> None:
+        self._in_trouble(f"a commit is in doubt: {doubt.why}", for_long=doubt.needs_operator)
+
+    def _in_trouble(self, why: str, *, for_long: bool = False) -> None:
+        """Note why nothing can be committed. For long: nobody is let wait for the end of it."""
+        if not self.trouble or (for_long and not self._refuses):
+            log.error("nothing can be committed: %s", why)
+        self.trouble = why
+        self._refuses = for_long
+        if for_long:
+            self._fail([pending for pending in self._open if not pending.sent], StoreDown(why))
+
+    def _all_is_well(self) -> None:
+        if self.trouble:
             log.info("committing again")
-        self.trouble = trouble
+        self.trouble = ""
+        self.rewound = None
+        self._refuses = False
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

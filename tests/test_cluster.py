@@ -181,13 +181,14 @@ def test_a_host_that_is_not_ours_is_an_error():
 
 
 def test_nodes_are_two_sites_with_two_partitions_each():
-    specs = nodes.node_specs("0.0.0.0", [9000, 9001, 9002, 9003], ["http://a:1", "http://b:2"])
+    etcd = ["http://a:1", "http://b:2"]
+    specs = nodes.node_specs("0.0.0.0", [9000, 9001, 9002, 9003], etcd, Path("state"))
     assert [spec.url for spec in specs] == [f"http://127.0.0.1:{9000 + n}" for n in range(4)]
     lines = [" ".join(spec.command[1:]) for spec in specs]
     assert lines[2] == (
         "-m coordinator serve --node-id node-3 --site site-2 --partition partition-a "
         "--host 0.0.0.0 --port 9002 --advertise-url http://127.0.0.1:9002 "
-        "--etcd-endpoints http://a:1,http://b:2 --profile demonstration"
+        "--etcd-endpoints http://a:1,http://b:2 --state-dir state --profile demonstration"
     )
     assert len({re.sub(r".*--site (\S+) --partition (\S+).*", r"\1 \2", x) for x in lines}) == 4
 

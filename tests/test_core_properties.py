@@ -31,6 +31,7 @@ from coordinator.history import History
 from coordinator.replica import Replica
 from coordinator.store import Committed
 from coordinator.store.memory import MemoryStore
+from coordinator.witness import Witness
 
 KEYS = Keys().counter("invoice")
 PLAIN = Rules()
@@ -129,7 +130,7 @@ def check_against_model(model: Model, batch: list[Any], answers: list[Any]) -> N
 def test_any_history_is_gapless_unique_and_lowest_first(history: list[Any]) -> None:
     async def run() -> None:
         store, model = MemoryStore(), Model()
-        replica = Replica(store, KEYS, start=1)
+        replica = Replica(store, KEYS, 1, Witness())
         for batch in history:
             answers = await commit_batch(store, replica, [request_of(*r) for r in batch])
             check_against_model(model, batch, answers)
@@ -141,7 +142,7 @@ def test_any_history_is_gapless_unique_and_lowest_first(history: list[Any]) -> N
             assert verdict.valid, verdict.findings
             assert verdict.issued_now == len(model.owner) - len(model.free)
 
-            reloaded = await Replica(store, KEYS, start=1).state()
+            reloaded = await Replica(store, KEYS, 1, Witness()).state()
             assert reloaded.head == state.head
             assert [reloaded.gaps[i] for i in range(len(reloaded.gaps))] == [
                 state.gaps[i] for i in range(len(state.gaps))
@@ -155,7 +156,7 @@ def test_any_history_is_gapless_unique_and_lowest_first(history: list[Any]) -> N
 def test_the_life_of_every_number_tells_its_owners(history: list[Any]) -> None:
     async def run() -> None:
         store, model = MemoryStore(), Model()
-        replica = Replica(store, KEYS, start=1)
+        replica = Replica(store, KEYS, 1, Witness())
         for batch in history:
             answers = await commit_batch(store, replica, [request_of(*r) for r in batch])
             check_against_model(model, batch, answers)
@@ -182,7 +183,7 @@ def test_batches_are_split_to_fit_the_stores_limits(
 ) -> None:
     async def run() -> None:
         store = MemoryStore()
-        replica = Replica(store, KEYS, start=1)
+        replica = Replica(store, KEYS, 1, Witness())
         rules = Rules(limits=Limits(operations, entry_bytes, 4))
         for batch in history:
             before = (await replica.state()).head.index
@@ -196,7 +197,7 @@ def test_batches_are_split_to_fit_the_stores_limits(
 
 async def test_a_reset_starts_the_count_anew_and_stays_in_the_ledger() -> None:
     store = MemoryStore()
-    replica = Replica(store, KEYS, start=1)
+    replica = Replica(store, KEYS, 1, Witness())
     site = SITES[0]
     await commit_batch(store, replica, [Issue(Call(site, "c", 0), 5)])
     await commit_batch(store, replica, [Release(Call(site, "c", 0), 3, "mistake")])
@@ -212,7 +213,7 @@ async def test_a_reset_starts_the_count_anew_and_stays_in_the_ledger() -> None:
 
 async def test_a_count_beyond_the_series_end_is_refused_and_nothing_is_taken() -> None:
     store = MemoryStore()
-    replica = Replica(store, KEYS, start=1)
+    replica = Replica(store, KEYS, 1, Witness())
     rules = Rules(max_value=5)
     call = Call(SITES[0], "c", 0)
     answers = await commit_batch(
@@ -224,7 +225,7 @@ async def test_a_count_beyond_the_series_end_is_refused_and_nothing_is_taken() -
 
 async def test_a_release_waits_for_evidence_no_older_than_the_last_release() -> None:
     store = MemoryStore()
-    replica = Replica(store, KEYS, start=1)
+    replica = Replica(store, KEYS, 1, Witness())
     mine, theirs = (Call(site, "c", 0) for site in SITES)
     await commit_batch(store, replica, [Issue(mine, 1)])
     old_evidence = await History(store, KEYS).holder(1)
@@ -240,7 +241,7 @@ async def test_a_release_waits_for_evidence_no_older_than_the_last_release() -> 
 
 async def test_the_same_key_gets_the_same_number_and_another_payload_is_refused() -> None:
     store = MemoryStore()
-    replica = Replica(store, KEYS, start=1)
+    replica = Replica(store, KEYS, 1, Witness())
     keyed = Call(SITES[0], "c", 0, key="order 7", payload="aa")
     other = keyed._replace(payload="bb")
     first, twin, wrong = await commit_batch(
@@ -252,7 +253,7 @@ async def test_the_same_key_gets_the_same_number_and_another_payload_is_refused(
 
     (needs,) = await commit_batch(store, replica, [Issue(keyed)])
     earlier = await History(store, KEYS).entries(needs.indexes)
-    state = await Replica(store, KEYS, start=1).state()  # another node, fresh from the store
+    state = await Replica(store, KEYS, 1, Witness()).state()  # another node, fresh from the store
     asks = [Ask(Issue(call), earlier=earlier) for call in (keyed, other)]
     planned = plan(state, KEYS, replica.guard, asks, Instant(0, 0), Author("n", "i", "b"), Rules())
     replay, refused = planned.replies
@@ -265,7 +266,7 @@ async def test_the_same_key_gets_the_same_number_and_another_payload_is_refused(
 
 async def test_a_replay_is_not_judged_by_another_request_of_its_batch() -> None:
     store = MemoryStore()
-    replica = Replica(store, KEYS, start=1)
+    replica = Replica(store, KEYS, 1, Witness())
     right = Call(SITES[0], "c", 0, key="order 7", payload="aa")
     wrong = right._replace(payload="bb")
     (first,) = await commit_batch(store, replica, [Issue(right)])
@@ -280,7 +281,7 @@ async def test_a_replay_is_not_judged_by_another_request_of_its_batch() -> None:
 
 async def test_a_key_whose_first_request_is_refused_stays_free_for_another() -> None:
     store = MemoryStore()
-    replica = Replica(store, KEYS, start=1)
+    replica = Replica(store, KEYS, 1, Witness())
     rules = Rules(max_value=3)
     large = Call(SITES[0], "c", 0, key="order 7", payload="aa")
     small = large._replace(payload="bb")

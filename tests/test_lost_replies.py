@@ -15,9 +15,11 @@ from coordinator.core.plan import Rules
 from coordinator.core.requests import Call, Instant, Issue, Refused, Release
 from coordinator.core.transaction import Range
 from coordinator.history import History
-from coordinator.sequencer import Bounds, Node, OutcomeUnknown, Sequencer, TooLate, Watcher
+from coordinator.sequencer import Sequencer
+from coordinator.service import Bounds, Node, OutcomeUnknown, TooLate, Watcher
 from coordinator.store import Snapshot
 from coordinator.store.memory import MemoryStore
+from coordinator.witness import Witness
 
 KEYS = Keys().counter("invoice")
 HERE = Origin("site-1", "partition-a", "on-cycle")
@@ -40,6 +42,7 @@ def node(store: LossyStore, name: str, ticks: "count[int]", **bounds: float) -> 
         Bounds(**{"deadline_s": 60.0} | bounds),
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         QUIET,
+        Witness(),
     )
     serving.start()
     return serving

@@ -20,9 +20,11 @@ from coordinator.core.verify import Break
 from coordinator.faults import Damaged, Rewound
 from coordinator.history import History
 from coordinator.replica import CATCH_UP_MAX, Replica
-from coordinator.sequencer import Bounds, Node, OutcomeUnknown, Sequencer, StoreDown, Watcher
+from coordinator.sequencer import Sequencer
+from coordinator.service import Bounds, Node, OutcomeUnknown, StoreDown, Watcher
 from coordinator.store import NotCommitted, Outcome, Store, Unknown
 from coordinator.store.memory import MemoryStore
+from coordinator.witness import Witness
 
 KEYS = Keys().counter("invoice")
 HERE = Origin("site-1", "partition-a", "on-cycle")
@@ -65,6 +67,7 @@ def node(store: Store | Switch, name: str = "node-1", deadline_s: float = 5.0) -
         Bounds(deadline_s=deadline_s),
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         QUIET,
+        Witness(),
     )
     serving.start()
     return serving
@@ -175,10 +178,10 @@ async def test_head_and_gap_keys_that_contradict_each_other_are_not_served() -> 
     await serving.stop(grace_s=1)
     store._set(KEYS.gap(4), None)
     with pytest.raises(Damaged, match="counts 1 gaps, the store has 0"):
-        await Replica(store, KEYS, start=1).state()
+        await Replica(store, KEYS, 1, Witness()).state()
     store._set(KEYS.gap(4), b"nonsense")
     with pytest.raises(Damaged, match="cannot be read"):
-        await Replica(store, KEYS, start=1).state()
+        await Replica(store, KEYS, 1, Witness()).state()
 
 
 async def test_a_head_that_is_gone_or_put_back_is_not_served() -> None:
@@ -193,7 +196,7 @@ async def test_a_head_that_is_gone_or_put_back_is_not_served() -> None:
     for value in (early, None):
         store._set(KEYS.head, value)
         with pytest.raises(Damaged, match="goes on after"):
-            await Replica(store, KEYS, start=1).state()
+            await Replica(store, KEYS, 1, Witness()).state()
         verdict = await History(store, KEYS).prove(start=1)
         assert {finding.kind for finding in verdict.findings} >= {Break.STRAY_KEY}
     store._set(KEYS.head, early)
@@ -201,7 +204,7 @@ async def test_a_head_that_is_gone_or_put_back_is_not_served() -> None:
         store._set(KEYS.entry(index), None)
     store._set(KEYS.entry(5), (await store.read(Range(KEYS.entry(4)))).found[0][0].value)
     with pytest.raises(Damaged, match="not the one that the head names"):
-        await Replica(store, KEYS, start=1).state()
+        await Replica(store, KEYS, 1, Witness()).state()
 
 
 @pytest.mark.parametrize("name", [b"foo", b"entryx", b"headx", b"zzz", b"gap/1", b"entry/x"])

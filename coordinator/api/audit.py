@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from coordinator.api.answers import iso
-from coordinator.core.ledger import Entry, Issued, Record, Released
+from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Released
 from coordinator.history import Event, Freed, History
 
 ENTRIES_READ_FIRST, ENTRIES_READ_AT_ONCE = 4, 64
@@ -166,6 +166,8 @@ def operation_of(row: Row) -> str:
             return "GENERATE" if row.released_ms is None else "RECOVER"
         case Released():
             return "RELEASE"
+        case LossAccepted():
+            return "ADJUST"
         case _:
             return "RESET"
 
@@ -180,6 +182,9 @@ def _describe(row: Row) -> tuple[str | None, str]:
             return None, f"Number {row.number} issued{again} to {place} ({origin.invoice_type})"
         case Released(_, number, _, reason):
             return reason, f"Number {number} released by {place}: {reason}"
+        case LossAccepted(_, lost, tip, reason):
+            what = f"entry {lost} (hash {tip[:16]}), and what lay between"
+            return reason, f"The store had gone back. Accepted as lost: {what}"
         case _:
             return None, "The count was started anew"
 

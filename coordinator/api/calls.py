@@ -1,5 +1,6 @@
 """From an HTTP request to a request of the core, and from its outcome to an answer or a problem."""
 
+import asyncio
 import hashlib
 import itertools
 import re
@@ -15,7 +16,8 @@ from coordinator.clock import now
 from coordinator.config import Settings
 from coordinator.core.ledger import Origin
 from coordinator.core.requests import Call, Done, Refused, Request, Why
-from coordinator.sequencer import OutcomeUnknown, Overloaded, Sequencer, StoreDown, TooLate
+from coordinator.sequencer import Sequencer
+from coordinator.service import NotServed, OutcomeUnknown, StoreDown
 
 IDEMPOTENCY_KEY = istr("Idempotency-Key")
 USER = istr("X-User")
@@ -37,6 +39,10 @@ _REFUSALS = {
     Why.OTHER_OWNER: (
         problems.OTHER_OWNER,
         "The number was issued to {}; only that site and partition can release it.",
+    ),
+    Why.ISSUED_ANEW: (
+        problems.OTHER_OWNER,
+        "Number {} was released and issued anew since; it is another caller's now.",
     ),
     Why.KEY_REUSED: (
         problems.KEY_REUSED,
@@ -141,25 +147,45 @@ def _bad_header(name: str, wanted: str) -> Problem:
     )
 
 
-async def serve(sequencer: Sequencer, request: Request) -> Done:
-    """Have a request served. Raises Problem for everything but success."""
+async def serve(
+    sequencer: Sequencer, request: Request, connection: asyncio.Transport | None
+) -> Done:
+    """Have a request served. Raises Problem for everything but success.
+
+    When the caller's connection has gone by then, the sequencer hears of it: nothing of the answer
+    has been written yet. The server cancels a handler whose connection goes while it waits.
+    """
     try:
-        outcome = await sequencer.submit(request)
-    except (Overloaded, TooLate) as busy:
-        detail = f"Nothing was allocated: {busy}. Try again, best with an idempotency key."
-        raise Problem(problems.BUSY, detail) from None
-    except StoreDown as down:
-        why = str(down).rstrip(".")
-        detail = f"Nothing was allocated: {why}. Try again later, or ask another node."
-        raise Problem(problems.STORE_UNAVAILABLE, detail) from None
-    except OutcomeUnknown as unknown:
-        detail = (
-            f"It is not known whether this was done: {unknown}. Repeat with the same idempotency "
-            "key to get the one answer; without a key, look in /api/v1/sequence/audit for "
-            f"requestId={request.call.correlation}."
-        )
-        raise Problem(problems.OUTCOME_UNKNOWN, detail) from None
+        reply = sequencer.submit(request)
+        try:
+            outcome = await reply
+        except asyncio.CancelledError:
+            sequencer.caller_left(request, reply)
+            raise
+    except (NotServed, OutcomeUnknown) as failed:
+        raise problem_of(failed, request.call) from None
+    if connection is None or connection.is_closing():
+        sequencer.caller_left(request, reply)
     if isinstance(outcome, Refused):
         kind, sentence = _REFUSALS[outcome.why]
         raise Problem(kind, sentence.format(outcome.subject))
     return outcome
+
+
+def problem_of(failed: NotServed | OutcomeUnknown, call: Call) -> Problem:
+    """Return what a caller is told about a request that was not answered."""
+    match failed:
+        case StoreDown():
+            why = str(failed).rstrip(".")
+            detail = f"Nothing was allocated: {why}. Try again later, or ask another node."
+            return Problem(problems.STORE_UNAVAILABLE, detail)
+        case NotServed():
+            detail = f"Nothing was allocated: {failed}. Try again, best with an idempotency key."
+            return Problem(problems.BUSY, detail)
+        case OutcomeUnknown():
+            detail = (
+                f"It is not known whether this was done: {failed}. Repeat with the same "
+                "idempotency key to get the one answer; without a key, look in "
+                f"/api/v1/sequence/audit for requestId={call.correlation}."
+            )
+            return Problem(problems.OUTCOME_UNKNOWN, detail)

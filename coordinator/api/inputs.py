@@ -42,7 +42,7 @@ Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE),
 ]
-Operation = Literal["GENERATE", "RELEASE", "RECOVER", "RESET"]
+Operation = Literal["GENERATE", "RELEASE", "RECOVER", "RESET", "ADJUST"]
 Model = TypeVar("Model", bound="Input")
 
 
@@ -95,6 +95,14 @@ class ReleaseBody(Input):
     sequenceNumber: Annotated[int, Field(ge=1, le=NUMBER_MAX)]
     siteId: Name
     partitionId: Name
+    reason: Text
+    requestId: Token | None = None
+
+
+class AcceptBody(Input):
+    """``POST /api/v1/admin/accept-rewind``."""
+
+    lostHash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16,64}$")]
     reason: Text
     requestId: Token | None = None
 

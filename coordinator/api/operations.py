@@ -104,6 +104,10 @@ class Operations:
                 "version": ", ".join(sorted({v for v in versions.values() if v})),
                 "healthy": not self._counters.trouble,
             },
+            "rewinds": [
+                {"counter": name, "lostEntry": lost.entry, "lostHash": lost.tip, "why": str(lost)}
+                for name, lost in self._counters.rewound.items()
+            ],
             "warnings": list(self._membership.facts.warnings),
             "profile": self._settings.profile.value,
             "timestamp": iso(now_ms()),

@@ -43,6 +43,7 @@ WRONG_METHOD = Kind("NB017", 405, "Method not allowed here")
 TOO_LARGE = Kind("NB018", 413, "Request too large")
 UNSUPPORTED = Kind("NB019", 415, "Unsupported media type")
 SWITCHED_OFF = Kind("NB020", 409, "Invoice type is switched off")
+NOTHING_LOST = Kind("NB021", 409, "This node misses nothing")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 _BY_STATUS = {

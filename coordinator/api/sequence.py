@@ -82,7 +82,7 @@ class SequenceApi:
         )
         at_once = self._settings.release_suppressed and asked.invoiceType == "suppressed"
         counter = self._counter_of(call.origin)
-        answer = await self._submit(counter, Issue(call, asked.count, at_once))
+        answer = await self._submit(request, counter, Issue(call, asked.count, at_once))
         return self._answer(answer, self._issued(answer))
 
     async def release(self, request: web.Request) -> web.Response:
@@ -94,7 +94,8 @@ class SequenceApi:
             request, asked.siteId, asked.partitionId, None, asked.requestId, payload
         )
         counter = self._counter_of(call.origin)
-        answer = await self._submit(counter, Release(call, asked.sequenceNumber, asked.reason))
+        taking_back = Release(call, asked.sequenceNumber, asked.reason)
+        answer = await self._submit(request, counter, taking_back)
         return self._answer(
             answer,
             {
@@ -118,7 +119,7 @@ class SequenceApi:
         call = self._caller.call(request, "", "", None)  # a reset is nobody's in particular
         answer = None
         for name in names:
-            answer = await self._submit(name, Reset(call))
+            answer = await self._submit(request, name, Reset(call))
         if answer is None:
             raise Problem(problems.INTERNAL, "No counter is configured.")
         body = {
@@ -132,11 +133,11 @@ class SequenceApi:
         settings = self._settings
         return counter_name(settings.series, settings.strategy, origin.site, origin.partition)
 
-    async def _submit(self, counter: str, request: Request) -> Done:
+    async def _submit(self, http: web.Request, counter: str, request: Request) -> Done:
         if self._membership.trouble:
             detail = f"Nothing was allocated: {self._membership.trouble}. Ask another node."
             raise Problem(problems.STORE_UNAVAILABLE, detail)
-        return await serve(self._counters.sequencer(counter), request)
+        return await serve(self._counters.sequencer(counter), request, http.transport)
 
     def _issued(self, answer: Done) -> dict[str, Any]:
         entry, record = answer.entry, answer.record

@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 import orjson
 
-from coordinator.core.ledger import NO_HASH, Entry, Issued, Latency, Released, Restarted
+from coordinator.core.ledger import (
+    NO_HASH,
+    Entry,
+    Issued,
+    Latency,
+    LossAccepted,
+    Released,
+    Restarted,
+)
 from coordinator.core.unreadable import Unreadable, digest_of_entry, moment, text, whole
 
 
@@ -108,6 +116,8 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
             case Released():
                 released += 1
                 gaps += 1
+            case LossAccepted():
+                pass  # no number moves
             case Restarted():
                 return Head(
                     start=head.start,

@@ -16,6 +16,7 @@ Fields are short because they are written with every number:
             m metadata; then  issue: f first fresh number  n how many (left out: 1)
             g reused [[number, released in entry, released at ms], ...]
             release: u number  e issued in entry  y reason
+            loss: e the entry that was lost  h its hash  y reason
 
 Single fresh numbers to one origin, one after the other, are most of all records. They share one,
 ``"o": "issues"``: f the first number, q and w lists with an element for each. A correlation that
@@ -116,7 +117,19 @@ class Restarted(NamedTuple):
     cause: Cause
 
 
-Record = Issued | Released | Restarted
+class LossAccepted(NamedTuple):
+    """The store had gone back behind this entry, and an operator accepted the loss.
+
+    Numbers that only the lost entries had issued may go out again.
+    """
+
+    cause: Cause
+    entry: int
+    tip: str
+    reason: str
+
+
+Record = Issued | Released | Restarted | LossAccepted
 
 
 class Latency(NamedTuple):
@@ -218,6 +231,11 @@ def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, A
             fields["y"] = reason
         case Restarted():
             fields["o"] = "restart"
+        case LossAccepted(_, lost, tip, reason):
+            fields["o"] = "loss"
+            fields["e"] = lost
+            fields["h"] = tip
+            fields["y"] = reason
     return fields
 
 
@@ -284,5 +302,8 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str) -> 
             return Released(cause, number, issued_in, text(fields["y"]))
         case "restart":
             return Restarted(cause)
+        case "loss":
+            lost, tip = whole(fields["e"]), digest_of_entry(fields["h"])
+            return LossAccepted(cause, lost, tip, text(fields["y"]))
         case other:
             raise Unreadable(f"unknown operation {other!r}")

@@ -19,6 +19,7 @@ from coordinator.core.ledger import (
     Entry,
     Issued,
     Latency,
+    LossAccepted,
     Origin,
     Record,
     Released,
@@ -27,6 +28,7 @@ from coordinator.core.ledger import (
 )
 from coordinator.core.marks import Mark, encode_digests, encode_mark, encode_reused
 from coordinator.core.requests import (
+    AcceptLoss,
     Ask,
     Call,
     Done,
@@ -163,7 +165,7 @@ def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]
     replies: list[Reply] = []
     for outcome in outcomes:
         match outcome:
-            case Issued() | Released() | Restarted():
+            case Issued() | Released() | Restarted() | LossAccepted():
                 assert entry is not None, "a record was decided, so there is an entry"  # noqa: S101
                 replies.append(Done(entry, outcome))
             case _Same(position):
@@ -212,8 +214,10 @@ def _cost(request: Request, gaps: int) -> tuple[int, int]:
         case Issue(_, quantity, True):
             operations += OPERATIONS_PER_RELEASE * quantity
             size += (400 + 6 * text) * quantity
-        case Release(_, _, reason):
+        case Release(reason=reason):
             operations += OPERATIONS_PER_RELEASE
+            size += 6 * len(reason)
+        case AcceptLoss(reason=reason):
             size += 6 * len(reason)
     return operations, size
 
@@ -263,7 +267,9 @@ class _Batch:
             case Issue():
                 return self._allocate(ask.request)
             case Reset():
-                return self._restart(ask.request)
+                return self._note(Restarted(self._cause(ask.request.call)))
+            case AcceptLoss(call, lost, tip, reason):
+                return self._note(LossAccepted(self._cause(call), lost, tip, reason))
 
     def _by_key(self, asks: list[Ask]) -> dict[int, _Outcome]:
         """Settle the requests whose idempotency key has been used before, or is used twice."""
@@ -308,6 +314,8 @@ class _Batch:
             or not state.fresh_evidence(number, holder.read_at)
         ):
             return NeedsHolder(number)
+        if request.issued_in not in {0, holder.issued_in}:
+            return Refused(Why.ISSUED_ANEW, str(number))
         asking = request.call.origin
         if holder.origin[:2] != asking[:2]:
             return Refused(Why.OTHER_OWNER, f"{holder.origin.site}/{holder.origin.partition}")
@@ -324,8 +332,7 @@ class _Batch:
                 self._give_back(cause, number, self.index, "released automatically")
         return issued
 
-    def _restart(self, request: Reset) -> _Outcome:
-        record = Restarted(self._cause(request.call))
+    def _note(self, record: Record) -> Record:
         self.records.append(record)
         return record
 

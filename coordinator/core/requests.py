@@ -38,11 +38,16 @@ class Issue(NamedTuple):
 
 
 class Release(NamedTuple):
-    """Take this number back; the next allocation may have it."""
+    """Take this number back; the next allocation may have it.
+
+    With ``issued_in`` only while it is held as that ledger entry issued it: then repeating the
+    release can never take the number from a later holder.
+    """
 
     call: Call
     number: int
     reason: str
+    issued_in: int = 0
 
 
 class Reset(NamedTuple):
@@ -51,7 +56,20 @@ class Reset(NamedTuple):
     call: Call
 
 
-Request = Issue | Release | Reset
+class AcceptLoss(NamedTuple):
+    """An operator accepts that the store went back: what lay after it is lost.
+
+    ``entry`` and its hash ``tip`` are the newest that this node had seen committed, and that the
+    store no longer has.
+    """
+
+    call: Call
+    entry: int
+    tip: str
+    reason: str
+
+
+Request = Issue | Release | Reset | AcceptLoss
 
 
 class Holder(NamedTuple):
@@ -88,6 +106,7 @@ class Why(StrEnum):
     NEVER_ISSUED = "never issued"
     ALREADY_FREE = "already released"
     OTHER_OWNER = "issued to another site or partition"
+    ISSUED_ANEW = "issued anew since"
     KEY_REUSED = "idempotency key used before with another payload"
     EXHAUSTED = "sequence exhausted"
     TOO_LARGE = "larger than one transaction of the store"

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 
 from coordinator.core.head import Head
-from coordinator.core.ledger import Entry, Issued, Released, Restarted, Reused
+from coordinator.core.ledger import Entry, Issued, LossAccepted, Released, Restarted, Reused
 
 FREED_REMEMBERED_MAX = 65_536
 """How many released numbers are remembered to judge the age of evidence."""
@@ -152,6 +152,8 @@ class CounterState:
                 case Released():
                     self.gaps.add(record.number, entry.index, entry.time_ms)
                     self._remember_freed(record.number, entry.index)
+                case LossAccepted():
+                    pass
                 case Restarted():
                     self.gaps = Gaps()
                     self.keys = RequestKeys()

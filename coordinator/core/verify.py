@@ -15,7 +15,7 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head, advance
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import Entry, Issued, Released, Restarted, Reused
+from coordinator.core.ledger import Entry, Issued, LossAccepted, Released, Restarted, Reused
 from coordinator.core.marks import Mark, encode_digests, encode_mark, encode_reused
 from coordinator.core.state import digest
 from coordinator.core.transaction import KeyValue
@@ -145,6 +145,8 @@ class Verifier:
                 case Released(_, number, issued_in):
                     self._release(number, issued_in)
                     released.add(number)
+                case LossAccepted():
+                    pass
                 case Restarted():
                     self._restart()
             if record.cause.key is not None:

@@ -13,7 +13,7 @@ from coordinator.clock import now_ms
 from coordinator.config import Profile, Settings
 from coordinator.core.keys import Keys
 from coordinator.core.transaction import Guard, Put, Range, Transaction
-from coordinator.sequencer import Node
+from coordinator.service import Node
 from coordinator.store import Committed, Conflict, Store, StoreError, Unavailable, Unknown
 from coordinator.store.versions import warning_for
 

@@ -28,9 +28,13 @@ class Conflict(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """The reply was lost, for this reason."""
+    """The reply was lost, or says nothing certain, for this reason.
+
+    ``needs_operator``: waiting will not end it, a person must do what ``why`` says.
+    """
 
     why: str
+    needs_operator: bool = False
 
 
 Outcome = Committed | Conflict | Unknown
@@ -49,6 +53,10 @@ class StoreError(Exception):
 
 class NotCommitted(StoreError):
     """For certain nothing was written: no member took the request. Trying again is safe."""
+
+
+class NeedsOperator(StoreError):
+    """Waiting does not help; a person must do what the message says."""
 
 
 class Rejected(StoreError):

@@ -27,6 +27,12 @@ class Code(IntEnum):
 FINAL = {Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.UNAUTHENTICATED}
 """Asking another member brings the same answer."""
 
+NO_SPACE = (
+    "etcd has no space left (NOSPACE). Free some: `etcdctl compact` to a recent revision, "
+    "`etcdctl defrag` one member after the other, or raise --quota-backend-bytes; then "
+    "`etcdctl alarm disarm`. Numbers flow again by themselves after that"
+)
+
 _NO_GATEWAY = {404, 405}
 """What a web server that is no gateway says of our path."""
 
@@ -60,5 +66,7 @@ def outcome_of(status: int, body: bytes) -> Unknown:
             "larger than max" in message
         ):  # gRPC's own limit, before etcd saw it
             raise Rejected(message)
-        case _:  # 1, 2, 4, 14, "database space exceeded" and whatever a later version invents
+        case Code.RESOURCE_EXHAUSTED if "space exceeded" in message:  # it may have applied
+            return Unknown(NO_SPACE, needs_operator=True)
+        case _:  # 1, 2, 4, 14 and whatever a later version invents
             return Unknown(message)

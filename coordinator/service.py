@@ -1,0 +1,51 @@
+"""What a sequencer promises: its bounds, and errors named by what the caller should do."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from coordinator.core.ledger import Entry
+from coordinator.core.requests import Done, Refused
+
+Answer = Done | Refused
+
+
+class Node(NamedTuple):
+    """Who this process is: its configured name, and a name for this run of it."""
+
+    node: str
+    instance: str
+
+
+class Bounds(NamedTuple):
+    """How much may wait, and how long."""
+
+    queue_max: int = 20_000
+    deadline_s: float = 10.0
+
+
+class NotServed(Exception):
+    """For certain nothing was allocated or changed; asking again is safe."""
+
+
+class Overloaded(NotServed):
+    """The queue is full."""
+
+
+class TooLate(NotServed):
+    """The deadline passed while the request was still waiting for its turn."""
+
+
+class StoreDown(NotServed):
+    """The deadline passed, or the request was refused, because the store cannot serve."""
+
+
+class OutcomeUnknown(Exception):
+    """The deadline passed while the commit was in doubt: it may or may not come to be."""
+
+
+class Watcher(NamedTuple):
+    """What a sequencer tells its surroundings: for metrics, never for decisions."""
+
+    answered: Callable[[list[int]], None]  # microseconds from arrival to answer
+    committed: Callable[[Entry], None]
+    lost_compare: Callable[[], None]

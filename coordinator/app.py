@@ -27,11 +27,13 @@ from coordinator.core.series import counter_names
 from coordinator.counters import Counters, Terms
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.membership import CannotJoin, Membership
+from coordinator.jobs.upkeep import Upkeep
 from coordinator.metrics import Metrics
 from coordinator.overview import Installation
 from coordinator.service import Bounds, Node
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
+from coordinator.store.members import Members
 from coordinator.witness import Witness, WitnessUnreadable
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class NodeApp:
         self._metrics = Metrics(settings.max_value)
         self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
+        self.upkeep = Upkeep(store, Members(settings.etcd_endpoints), self._keys, settings)
         self._counters = Counters(
             store, self._keys, node, Terms(rules, bounds), self._metrics.watcher, self.witness
         )
@@ -80,7 +83,9 @@ class NodeApp:
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
             *Views(settings, installation, counters, membership).routes(),
-            *Operations(settings, installation, counters, membership, self._metrics).routes(),
+            *Operations(
+                settings, installation, counters, membership, self.upkeep, self._metrics
+            ).routes(),
             *DemoApi(settings, demonstrations).routes(),
             *Admin(self._caller, counters).routes(),
         ]
@@ -103,7 +108,7 @@ class NodeApp:
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until it is cancelled. Each may raise CannotJoin."""
-        return [self.membership.run(), self.witness.keep_saving()]
+        return [self.membership.run(), self.witness.keep_saving(), self.upkeep.run()]
 
     async def stop(self) -> None:
         """Serve what waits, leave the installation, let go of the store."""
@@ -111,6 +116,7 @@ class NodeApp:
         await asyncio.to_thread(self.witness.save)
         await self.membership.leave()
         await self._store.close()
+        self.upkeep.close()
 
 
 async def serve(settings: Settings) -> None:

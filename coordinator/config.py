@@ -34,6 +34,13 @@ class Settings(BaseSettings):
     etcd_endpoints: Names = Field(("http://127.0.0.1:2379",), description="etcd members' URLs")
     etcd_attempt_s: float = Field(1.0, gt=0, description="seconds for one member to answer")
     etcd_operations_max: int = Field(128, ge=16, description="the members' --max-txn-ops")
+    etcd_quota_bytes: int = Field(
+        8 * 2**30, ge=1, description="the members' --quota-backend-bytes, to warn in time"
+    )
+    upkeep_every_s: float = Field(
+        300, ge=0, description="seconds between compactions of etcd; 0 leaves that to others"
+    )
+    revisions_kept: int = Field(50_000, ge=1, description="revisions that compaction leaves")
     root: str = Field("/sequence/", pattern=r"^/.*/$", description="prefix of all keys in etcd")
     state_dir: str = Field(
         "", description="folder in which this node remembers what it has seen committed"

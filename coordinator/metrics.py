@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from coordinator.core.head import Head
 from coordinator.core.ledger import Entry, Issued, Reused
 from coordinator.service import Watcher
+from coordinator.store.members import Member
 
 _WAIT_BUCKETS_US = tuple(
     step * unit for unit in (1_000, 10_000, 100_000, 1_000_000) for step in (1, 2, 5)
@@ -90,6 +91,12 @@ class Metrics:
         self._overrides = Counter(
             "numbering_manual_overrides", "Numbers set by hand", registry=self._registry
         )
+        self._bytes = Gauge(
+            "numbering_store_bytes",
+            "Size of a member's database in etcd: all of it, and what is in use",
+            ("member", "what"),
+            registry=self._registry,
+        )
         self._errors = Counter(
             "numbering_errors", "Requests refused, by code", ("code",), registry=self._registry
         )
@@ -124,6 +131,13 @@ class Metrics:
         if head is not None:
             self._current.labels(counter).set(head.highest)
             self._utilization.labels(counter).set(head.highest / self._max_value)
+
+    def saw_members(self, members: dict[str, Member | None]) -> None:
+        """Take over how large the members' databases are."""
+        for url, member in members.items():
+            if member is not None:
+                self._bytes.labels(url, "all").set(member.bytes)
+                self._bytes.labels(url, "used").set(member.bytes_used)
 
     def refused(self, code: str) -> None:
         """Count a refusal."""

@@ -2,18 +2,25 @@
 
 import asyncio
 import contextlib
+import json
 import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from http_calls import SEQUENCE
+
 from coordinator.core.transaction import Transaction
 from coordinator.store import Conflict, NotCommitted, Outcome, Store, Unknown
+
+ROOT = Path(__file__).parent.parent
 
 
 def free_port() -> int:
@@ -63,6 +70,46 @@ def running_etcd(folder: Path, *flags: str) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def running_node(folder: Path, etcd: str, *flags: str) -> Iterator[str]:
+    """Run one node as a process of its own on a real etcd; yield its URL when it is ready."""
+    port = free_port()
+    command = [sys.executable, "-m", "coordinator", "serve", "--port", str(port)]
+    with (folder / "node.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--etcd-endpoints", etcd, *flags], cwd=ROOT, stdout=log, stderr=log
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: answers(f"{url}/readyz"), 20, "the node is ready")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def ask(url: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Call the sequence API: POST when there is a body. Return status and JSON."""
+    address = f"{url}/api/v1/{path[3:]}" if path.startswith("../") else f"{url}{SEQUENCE}/{path}"
+    headers = {"Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.load(refused)
+
+
+def etcdctl(url: str, *words: str, given: str | None = None) -> str:
+    """Run etcdctl on one member; return what it says. ``given`` is its standard input."""
+    command = ["etcdctl", "--endpoints", url, *words]
+    done = subprocess.run(
+        command, check=True, capture_output=True, timeout=60, text=True, input=given
+    )
+    return done.stdout
 
 
 class LossyStore:

@@ -57,7 +57,12 @@ class Switch:
         return Unknown("reply lost") if self.loses_replies else outcome
 
 
-def node(store: Store | Switch, name: str = "node-1", deadline_s: float = 5.0) -> Sequencer:
+def node(
+    store: Store | Switch,
+    name: str = "node-1",
+    deadline_s: float = 5.0,
+    witness: Witness | None = None,
+) -> Sequencer:
     ticks = count(1)
     serving = Sequencer(
         store,  # type: ignore[arg-type]
@@ -67,7 +72,7 @@ def node(store: Store | Switch, name: str = "node-1", deadline_s: float = 5.0) -
         Bounds(deadline_s=deadline_s),
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         QUIET,
-        Witness(),
+        witness or Witness(),
     )
     serving.start()
     return serving

@@ -11,8 +11,10 @@ from coordinator.config import Settings
 from coordinator.counters import Counters
 from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
+from coordinator.jobs.upkeep import Upkeep
 from coordinator.metrics import Metrics
 from coordinator.overview import Installation
+from coordinator.store.members import Member
 
 READY_WITHIN_S = 3.0
 
@@ -26,12 +28,14 @@ class Operations:
         installation: Installation,
         counters: Counters,
         membership: Membership,
+        upkeep: Upkeep,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._installation = installation
         self._counters = counters
         self._membership = membership
+        self._upkeep = upkeep
         self._metrics = metrics
 
     def routes(self) -> list[web.RouteDef]:
@@ -76,6 +80,7 @@ class Operations:
                 self._metrics.saw(counter.name, counter.head)
         except (*CANNOT_READ, TimeoutError):
             pass  # metrics must be readable above all when etcd is down
+        self._metrics.saw_members(self._upkeep.space.members)
         return web.Response(
             body=self._metrics.text(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
@@ -103,13 +108,26 @@ class Operations:
                 "endpoints": list(self._settings.etcd_endpoints),
                 "version": ", ".join(sorted({v for v in versions.values() if v})),
                 "healthy": not self._counters.trouble,
+                "members": [
+                    {"url": url, "answers": member is not None}
+                    | ({} if member is None else _member(member))
+                    for url, member in self._upkeep.space.members.items()
+                ],
             },
             "rewinds": [
                 {"counter": name, "lostEntry": lost.entry, "lostHash": lost.tip, "why": str(lost)}
                 for name, lost in self._counters.rewound.items()
             ],
-            "warnings": list(self._membership.facts.warnings),
+            "warnings": [*self._membership.facts.warnings, *self._upkeep.space.warnings],
             "profile": self._settings.profile.value,
             "timestamp": iso(now_ms()),
         }
         return json_answer(body)
+
+
+def _member(member: Member) -> dict[str, object]:
+    return {
+        "leader": member.is_leader,
+        "databaseBytes": member.bytes,
+        "usedBytes": member.bytes_used,
+    }

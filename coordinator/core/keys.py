@@ -104,6 +104,11 @@ class Keys(NamedTuple):
         return CounterKeys(self.root + b"c/" + quote(counter, safe="").encode() + b"/")
 
     @property
+    def upkeep(self) -> bytes:
+        """Return the key that says which node tends etcd, and how long."""
+        return self.root + b"upkeep"
+
+    @property
     def settings(self) -> bytes:
         """Return the key of the settings that all nodes must share."""
         return self.root + b"settings"

@@ -1,0 +1,165 @@
+"""A store older than what a node has seen: refused, after a restart too, until that is accepted."""
+
+import copy
+from pathlib import Path
+
+import pytest
+from http_calls import PLACE
+from support import ask, etcdctl, running_etcd, running_node, wait_for
+from test_trouble import KEYS, Switch, node, take, until
+
+from coordinator.app import NodeApp
+from coordinator.config import Settings
+from coordinator.core.ledger import LossAccepted, Origin
+from coordinator.core.requests import AcceptLoss, Call, Done, Issue
+from coordinator.history import History
+from coordinator.jobs.membership import CannotJoin
+from coordinator.sequencer import Sequencer
+from coordinator.service import StoreDown
+from coordinator.store.memory import MemoryStore
+from coordinator.witness import Seen, Witness, WitnessUnreadable
+
+OPERATOR = Call(Origin("", ""), "operator", 0)
+
+
+async def node_ahead_of_its_backup(folder: Path) -> tuple[MemoryStore, Path, str]:
+    """Return a backup, and the file and hash of a node that has seen five entries more."""
+    store = MemoryStore()
+    serving = node(store)
+    await take(serving, 3)
+    backup = copy.deepcopy(store)
+    await serving.stop(grace_s=1)
+    path = folder / "node-1.json"
+    witness = Witness(path)
+    again = node(store, witness=witness)
+    for _ in range(5):
+        await take(again)
+    await again.stop(grace_s=1)
+    witness.save()
+    return backup, path, witness.seen(KEYS.prefix.decode()).tip
+
+
+async def refused(serving: Sequencer) -> None:
+    with pytest.raises(StoreDown, match="does not continue entry 6"):
+        await take(serving)
+    assert serving.rewound is not None
+
+
+async def test_a_restarted_node_still_refuses_a_restored_backup(tmp_path: Path) -> None:
+    backup, path, _ = await node_ahead_of_its_backup(tmp_path)
+    restarted = node(backup, witness=Witness(path))
+    await refused(restarted)
+    await refused(restarted)  # at once: waiting would not help
+    assert (await History(backup, KEYS).prove(start=1)).highest == 3
+    await restarted.stop(grace_s=1)
+
+
+async def test_an_accepted_loss_is_noted_in_the_ledger_and_the_count_goes_on(
+    tmp_path: Path,
+) -> None:
+    backup, path, tip = await node_ahead_of_its_backup(tmp_path)
+    witness = Witness(path)
+    restarted = node(backup, witness=witness)
+    await refused(restarted)
+    done = await restarted.accept_loss(AcceptLoss(OPERATOR, 6, tip, "restored after the fire"))
+    assert isinstance(done, Done)
+    assert isinstance(done.record, LossAccepted)
+    assert restarted.rewound is None
+    assert await take(restarted) == [4]
+    verdict = await History(backup, KEYS).prove(start=1)
+    assert (verdict.valid, verdict.highest) == (True, 4)
+    await restarted.stop(grace_s=1)
+    witness.save()
+    again = node(backup, witness=Witness(path))  # and for good
+    assert await take(again) == [5]
+    await again.stop(grace_s=1)
+
+
+async def test_an_acceptance_counts_for_one_loss_only(tmp_path: Path) -> None:
+    backup, path, tip = await node_ahead_of_its_backup(tmp_path)
+    witness = Witness(path)
+    switch = Switch(copy.deepcopy(backup))
+    restarted = node(switch, witness=witness)
+    await refused(restarted)
+    await restarted.accept_loss(AcceptLoss(OPERATOR, 6, tip, "restored after the fire"))
+    await take(restarted)
+    switch.store = backup  # gone back once more
+    with pytest.raises(StoreDown, match="does not continue entry"):
+        await take(restarted)
+    await until(lambda: restarted.rewound is not None, "it refuses")
+    assert restarted.rewound is not None
+    assert restarted.rewound.tip != tip
+    await restarted.stop(grace_s=1)
+
+
+async def test_a_queue_is_refused_at_once_when_waiting_cannot_help(tmp_path: Path) -> None:
+    backup, path, _ = await node_ahead_of_its_backup(tmp_path)
+    restarted = node(backup, witness=Witness(path), deadline_s=3600)
+    waiting = [restarted.submit(Issue(OPERATOR)) for _ in range(3)]
+    for reply in waiting:
+        with pytest.raises(StoreDown, match="accept-rewind"):
+            await reply
+    await restarted.stop(grace_s=1)
+
+
+def test_what_was_seen_is_written_as_a_whole_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "node-1.json"
+    witness = Witness(path)
+    assert witness.seen("c") == Seen()
+    witness.note("c", Seen(7, "ab" * 32))
+    witness.save()
+    assert Witness(path).seen("c") == Seen(7, "ab" * 32)
+    assert [found.name for found in path.parent.iterdir()] == ["node-1.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"format":2,"seen":{}}',
+        b'{"format":1,"seen":[1]}',
+        b'{"format":1,"seen":{"c":[1]}}',
+        b'{"format":1,"seen":{"c":[-1,"00"]}}',
+    ],
+)
+async def test_a_damaged_memory_is_no_empty_memory(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "node-1.json").write_bytes(content)
+    with pytest.raises(WitnessUnreadable, match="move it away"):
+        Witness(tmp_path / "node-1.json")
+    with pytest.raises(CannotJoin, match="damaged"):
+        NodeApp(Settings(state_dir=str(tmp_path)), MemoryStore())
+
+
+def test_a_restored_snapshot_is_refused_until_an_operator_accepts_it(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    flags = ("--state-dir", str(tmp_path / "state"))
+    backup = str(tmp_path / "backup")
+    for folder in (first, second):
+        folder.mkdir()
+    with running_etcd(first) as etcd, running_node(first, etcd, *flags) as url:
+        assert ask(url, "next", PLACE | {"count": 5})[0] == 200
+        etcdctl(etcd, "snapshot", "save", backup)
+        assert ask(url, "next", PLACE | {"count": 5})[0] == 200
+    at = "http://localhost:2380"
+    cluster = ("--name", "test", "--initial-cluster", f"test={at}")
+    data = ("--data-dir", str(second / "etcd"), "--initial-advertise-peer-urls", at)
+    etcdctl(etcd, "snapshot", "restore", backup, *cluster, *data)
+
+    with running_etcd(second) as etcd, running_node(second, etcd, *flags) as url:
+        wait_for(lambda: ask(url, "next", PLACE)[0] == 503, 5, "the node refuses")
+        status, problem = ask(url, "next", PLACE)
+        assert (status, problem["code"]) == (503, "NB008")
+        assert "--accept-rewind" in problem["detail"]
+        (lost,) = ask(url, "../cluster")[1]["rewinds"]
+        wrong = {"lostHash": "0" * 16, "reason": "by mistake"}
+        assert ask(url, "../admin/accept-rewind", wrong)[1]["code"] == "NB021"
+        right = {"lostHash": lost["lostHash"], "reason": "restored after the fire"}
+        status, answer = ask(url, "../admin/accept-rewind", right)
+        assert (status, answer["accepted"][0]["lostEntry"]) == (200, lost["lostEntry"])
+        assert ask(url, "next", PLACE)[1]["sequenceNumbers"] == [6]
+        assert ask(url, "validate")[1]["valid"]
+        adjusted = ask(url, "audit?operationType=ADJUST")[1]
+        assert [row["reason"] for row in adjusted] == ["restored after the fire"]
+        assert ask(url, "../cluster")[1]["rewinds"] == []

@@ -70,7 +70,8 @@ async def test_a_deadline_passed_at_a_paused_leader_is_unknown(
     try:
         store = await store_at(stack, hurried, commit_s=3.0)
         sending = Sending(store, batch)
-        assert "context deadline exceeded" in await sending.in_doubt()
+        why = await sending.in_doubt()
+        assert "deadline exceeded" in why or "request timed out" in why, "codes 4 and 14, by chance"
     finally:
         leader.resume()
     await is_resolved(sending, batch, follower.url)
@@ -190,7 +191,7 @@ async def test_members_that_want_a_login_take_nothing_and_the_operator_is_told_w
     assert seen.stdout == b""
 
 
-LARGE = "x" * 60_000
+LARGE = '{"note":"%s"}' % (60_000 * "x")
 QUOTA = ("--quota-backend-bytes", "400000", "--backend-batch-limit", "1")
 """A quota that a handful of large batches fills; its use is measured after every write."""
 

@@ -141,16 +141,29 @@ def _bad_header(name: str, wanted: str) -> Problem:
     )
 
 
+def not_done(request: Request, why: str, advice: str) -> str:
+    """Return how to say that a request was not served.
+
+    It may be a repetition: what became of the earlier request, nobody can tell without the store.
+    """
+    detail = f"Nothing was allocated: {why.rstrip('.')}. {advice}"
+    if request.call.key is None:
+        return detail
+    return (
+        f"{detail} This is about this request only: an earlier one with the same key may have been "
+        "served, so keep the key when you repeat it."
+    )
+
+
 async def serve(sequencer: Sequencer, request: Request) -> Done:
     """Have a request served. Raises Problem for everything but success."""
     try:
         outcome = await sequencer.submit(request)
     except (Overloaded, TooLate) as busy:
-        detail = f"Nothing was allocated: {busy}. Try again, best with an idempotency key."
-        raise Problem(problems.BUSY, detail) from None
+        advice = "Try again, best with an idempotency key."
+        raise Problem(problems.BUSY, not_done(request, str(busy), advice)) from None
     except StoreDown as down:
-        why = str(down).rstrip(".")
-        detail = f"Nothing was allocated: {why}. Try again later, or ask another node."
+        detail = not_done(request, str(down), "Try again later, or ask another node.")
         raise Problem(problems.STORE_UNAVAILABLE, detail) from None
     except OutcomeUnknown as unknown:
         detail = (

@@ -99,6 +99,12 @@ class ReleaseBody(Input):
     requestId: Token | None = None
 
 
+class ResetBody(Input):
+    """``POST /api/v1/sequence/reset``; no body at all is as good as an empty object."""
+
+    requestId: Token | None = None
+
+
 class AuditQuery(Query):
     """``GET /api/v1/sequence/audit``."""
 

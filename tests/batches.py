@@ -31,8 +31,9 @@ class Batch(NamedTuple):
         found = held(url, self.keys.prefix)
         if not found:
             return 0
-        writes = {write.key: (write.value, 1) for write in self.plan.transaction.writes}
-        assert found == writes, "committed in part, or more than once"
+        writes = {write.key: write.value for write in self.plan.transaction.writes}
+        assert {key: each.value for key, each in found.items()} == writes, "committed in part"
+        assert {each.times for each in found.values()} == {1}, "committed more than once"
         return 1
 
 

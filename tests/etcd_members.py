@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from etcd3gw.client import Etcd3Client
@@ -109,9 +109,19 @@ def running_members(folder: Path, *flags: str, count: int = 3) -> Iterator[Membe
             member.kill()
 
 
-def held(url: str, prefix: bytes) -> dict[bytes, tuple[bytes, int]]:
-    """Return what etcd holds under a prefix, read by another client: value and times written."""
+class Held(NamedTuple):
+    """A key in etcd: its value, how often it was written, and by which revision last."""
+
+    value: bytes
+    times: int
+    revision: int
+
+
+def held(url: str, prefix: bytes) -> dict[bytes, Held]:
+    """Return what etcd holds under a prefix, read by another client."""
     parts = urlsplit(url)
     client = Etcd3Client(host=parts.hostname, port=parts.port, api_path="/v3/", timeout=5)
-    found = client.get_prefix(prefix.decode())
-    return {about["key"]: (value, int(about["version"])) for value, about in found}
+    return {
+        about["key"]: Held(value, int(about["version"]), int(about["mod_revision"]))
+        for value, about in client.get_prefix(prefix.decode())
+    }

@@ -55,7 +55,7 @@ async def open_site(ways: list[TcpProxy], start_node: Start, etcd: str) -> Async
 
     def entries() -> list[ledger.Entry]:
         prefix = f"{root}c/invoice/entry/".encode()
-        return [ledger.decode(value) for _, (value, _) in sorted(held(etcd, prefix).items())]
+        return [ledger.decode(each.value) for _, each in sorted(held(etcd, prefix).items())]
 
     async def open_one(deadline_s: float = 10.0) -> Site:
         way = await proxy_to(etcd)
@@ -175,6 +175,22 @@ async def test_what_stays_unknown_is_told_so_and_the_key_gets_one_answer_from_ev
     await proven(other)
 
 
+async def test_a_repetition_that_is_not_served_does_not_speak_for_the_request_before(
+    open_site: Open,
+) -> None:
+    other, site = await open_site(), await open_site(deadline_s=0.5)
+    await site.way.set(Fault.LOSE_REPLIES)
+    assert (await asked(site, Idempotency_Key="order-2"))[0] == 504
+    status, body, _ = await asked(site, Idempotency_Key="order-2")
+    assert status == 503
+    assert "an earlier one with the same key may have been served" in body["detail"]
+    assert "earlier" not in (await asked(site))[1]["detail"]
+    await site.way.set(Fault.NONE)
+    number, replayed = await again(other, "order-2")
+    assert replayed
+    assert await again(site, "order-2") == (number, True)
+
+
 @pytest.mark.parametrize(
     ("fault", "overtaken", "times"),
     [
@@ -271,6 +287,6 @@ async def test_what_is_delivered_after_the_node_has_resent_it_elsewhere_counts_o
         way.delay_s = 0.0
     assert sorted(number for a in answers for number in a["sequenceNumbers"]) == [*range(2, 22)]
     found = held(three[0].url, f"{root}c/invoice/entry/".encode())
-    entries = [ledger.decode(value) for value, _ in found.values()]
+    entries = [ledger.decode(each.value) for each in found.values()]
     assert all(len(causes(entries, f"r{number}")) == 1 for number in range(20))
     assert (await get(node, "validate"))["valid"]

@@ -53,6 +53,11 @@ def a_batch(keys: CounterKeys | None = None, name: str = "ours", metadata: str =
     return Batch(keys, planned)
 
 
+def certain(why: str) -> None:
+    """Take what ``commit`` says of its doubts, where there may be none."""
+    raise AssertionError(why)
+
+
 class Sending:
     """A batch that is being sent until its fate is certain, as a node does it."""
 

@@ -5,6 +5,7 @@ be read at leisure, from any member.
 """
 
 import asyncio
+from functools import lru_cache
 from typing import NamedTuple
 
 from coordinator.core import head as heads
@@ -26,6 +27,10 @@ SPANS_MAX = 10_000
 
 RANGES_MAX = 100
 """Ranges in one read: below the members' limit of operations."""
+
+
+# After an outage many callers repeat what the same few entries have answered.
+_decoded = lru_cache(maxsize=32)(ledger.decode)
 
 
 class Event(NamedTuple):
@@ -78,7 +83,7 @@ class History:
         for index, found in zip(indexes, snapshot.found, strict=True):
             if not found:
                 raise EntryMissing(f"ledger entry {index} is not in the store")
-        return tuple(ledger.decode(found[0].value) for found in snapshot.found)
+        return tuple(_decoded(found[0].value) for found in snapshot.found)
 
     async def holder(self, number: int) -> Holder:
         """Return who holds a number, as of the ledger index that the answer names."""

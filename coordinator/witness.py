@@ -59,7 +59,8 @@ class Witness:
         if self._path is None or not self._changed:
             return
         self._changed = False
-        content = orjson.dumps({"format": 1, "seen": self._seen}, option=orjson.OPT_INDENT_2)
+        seen = {"format": 1, "seen": self._seen}
+        content = orjson.dumps(seen, default=list, option=orjson.OPT_INDENT_2)
         draft = self._path.with_suffix(".tmp")
         with draft.open("wb") as file:
             file.write(content)

@@ -56,7 +56,7 @@ async def start_node(etcd: str) -> AsyncIterator[Callable[..., object]]:
             port = free_port()
             given = {"etcd_endpoints": etcd, "root": root, "profile": "demonstration", "port": port}
             chosen = Settings(**(given | settings))
-            node = NodeApp(chosen, EtcdStore(chosen.etcd_endpoints))
+            node = NodeApp(chosen, EtcdStore(chosen.etcd_endpoints, commit_s=chosen.etcd_attempt_s))
             stack.push_async_callback(node.stop)
             await node.membership.join()
             await node.membership.be_seen()

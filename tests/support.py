@@ -40,6 +40,13 @@ def wait_for(condition: Any, seconds: float, what: str) -> Any:
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+async def until(condition: Any, what: str, seconds: float = 10) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.01)
+
+
 def answers(url: str) -> bool:
     with urllib.request.urlopen(url, timeout=2) as answer:
         return bool(answer.status == 200)

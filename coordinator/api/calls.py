@@ -147,6 +147,20 @@ def _bad_header(name: str, wanted: str) -> Problem:
     )
 
 
+def not_done(call: Call, why: str, advice: str) -> str:
+    """Return how to say that a request was not served.
+
+    It may be a repetition: what became of the earlier request, nobody can tell without the store.
+    """
+    detail = f"Nothing was allocated: {why.rstrip('.')}. {advice}"
+    if call.key is None:
+        return detail
+    return (
+        f"{detail} This is about this request only: an earlier one with the same key may have been "
+        "served, so keep the key when you repeat it."
+    )
+
+
 async def serve(
     sequencer: Sequencer, request: Request, connection: asyncio.Transport | None
 ) -> Done:
@@ -176,11 +190,10 @@ def problem_of(failed: NotServed | OutcomeUnknown, call: Call) -> Problem:
     """Return what a caller is told about a request that was not answered."""
     match failed:
         case StoreDown():
-            why = str(failed).rstrip(".")
-            detail = f"Nothing was allocated: {why}. Try again later, or ask another node."
+            detail = not_done(call, str(failed), "Try again later, or ask another node.")
             return Problem(problems.STORE_UNAVAILABLE, detail)
         case NotServed():
-            detail = f"Nothing was allocated: {failed}. Try again, best with an idempotency key."
+            detail = not_done(call, str(failed), "Try again, best with an idempotency key.")
             return Problem(problems.BUSY, detail)
         case OutcomeUnknown():
             detail = (

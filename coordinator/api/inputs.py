@@ -107,6 +107,12 @@ class AcceptBody(Input):
     requestId: Token | None = None
 
 
+class ResetBody(Input):
+    """``POST /api/v1/sequence/reset``; no body at all is as good as an empty object."""
+
+    requestId: Token | None = None
+
+
 class AuditQuery(Query):
     """``GET /api/v1/sequence/audit``."""
 

@@ -9,12 +9,13 @@ from yarl import URL
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer
-from coordinator.api.calls import Caller, serve
+from coordinator.api.calls import Caller, not_done, serve
 from coordinator.api.inputs import (
     NextBody,
     NextQuery,
     NothingQuery,
     ReleaseBody,
+    ResetBody,
     body_of,
     metadata_text,
 )
@@ -116,12 +117,18 @@ class SequenceApi:
         names = counter_names(
             settings.series, settings.strategy, settings.sites, settings.partitions
         )
-        call = self._caller.call(request, "", "", None)  # a reset is nobody's in particular
-        answer = None
+        asked = await body_of(request, ResetBody) if request.can_read_body else ResetBody()
+        # A reset is nobody's in particular: it names no site, partition or type.
+        call = self._caller.call(request, "", "", None, asked.requestId)
+        answers: list[Done] = []
         for name in names:
-            answer = await self._submit(request, name, Reset(call))
-        if answer is None:
+            try:
+                answers.append(await self._submit(request, name, Reset(call)))
+            except Problem as refused:
+                raise _done_in_part(answers, names, refused) from None
+        if not answers:
             raise Problem(problems.INTERNAL, "No counter is configured.")
+        answer = answers[-1]
         body = {
             "success": True,
             "message": f"The count starts again at {settings.first_number}.",
@@ -135,7 +142,7 @@ class SequenceApi:
 
     async def _submit(self, http: web.Request, counter: str, request: Request) -> Done:
         if self._membership.trouble:
-            detail = f"Nothing was allocated: {self._membership.trouble}. Ask another node."
+            detail = not_done(request.call, self._membership.trouble, "Ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail)
         return await serve(self._counters.sequencer(counter), request, http.transport)
 
@@ -169,3 +176,14 @@ class SequenceApi:
         if answer.replayed:
             response.headers[REPLAYED] = "true"
         return response
+
+
+def _done_in_part(done: list[Done], names: tuple[str, ...], refused: Problem) -> Problem:
+    """Return what to say when a reset of several counters was refused at one of them."""
+    if not done:
+        return refused
+    so_far = f"{len(done)} of {len(names)} counters were reset, then: {refused.detail}"
+    if refused.kind.retry_after_s:
+        advice = "Repeat with the same idempotency key to have the others reset too."
+        return Problem(problems.OUTCOME_UNKNOWN, f"{so_far} {advice}")
+    return Problem(refused.kind, f"{so_far} The others were not.")

@@ -62,8 +62,8 @@ class _Table:
     """An open-addressed table of digest -> entry index; index 0 marks a free slot."""
 
     def __init__(self, slots: int) -> None:
-        self._digests = array("Q", bytes(8 * slots))
-        self._indexes = array("Q", bytes(8 * slots))
+        self._digests = array("Q", (0,)) * slots  # made like this, they take no byte more
+        self._indexes = array("Q", (0,)) * slots
         self._mask = slots - 1
         self.used = 0
 
@@ -86,7 +86,7 @@ class _Table:
             at = (at + 1) & self._mask
 
     def grown(self) -> "_Table":
-        larger = _Table(4 * len(self._digests))
+        larger = _Table(2 * len(self._digests))
         for digest, index in zip(self._digests, self._indexes, strict=True):
             if index:
                 larger.add(digest, index)

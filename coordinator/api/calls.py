@@ -63,11 +63,14 @@ class Caller:
 
     def name_request(self, request: web.Request) -> str:
         """Return the request's own id, or a new one. Raises Problem when it is malformed."""
-        given = request.headers.get(REQUEST_ID)
+        headers = request.headers
+        given = headers.get(REQUEST_ID)
         if given is None:
             given = f"{self._instance}-{next(self._serial):x}"
-        elif not _TOKEN.fullmatch(given):
-            raise _bad_header(REQUEST_ID, "1 to 128 visible ASCII characters")
+        elif not _TOKEN.fullmatch(given) or len(headers.getall(REQUEST_ID)) > 1:
+            raise _bad_header(REQUEST_ID, "one of 1 to 128 visible ASCII characters")
+        if headers.get(hdrs.HOST) == "":
+            raise _bad_header(hdrs.HOST, "the name of this host")
         request[NAME] = given
         return given
 
@@ -101,8 +104,8 @@ class Caller:
         """Return what the core needs to know of an HTTP request. Raises Problem."""
         headers = request.headers
         user = headers.get(USER)
-        if user is not None and not (1 <= len(user) <= USER_MAX and user.isprintable()):
-            raise _bad_header(USER, f"1 to {USER_MAX} printable characters")
+        if user is not None and not (_is_user(user) and len(headers.getall(USER)) == 1):
+            raise _bad_header(USER, f"one of 1 to {USER_MAX} printable characters")
         agent = headers.get(hdrs.USER_AGENT)
         origin = _origin(site, partition, invoice_type, user, request.remote, agent)
         key = headers.get(IDEMPOTENCY_KEY)
@@ -129,6 +132,10 @@ def _origin(
     if agent is not None:
         agent = "".join(c for c in agent[:USER_AGENT_MAX] if c.isprintable())
     return Origin(site, partition, invoice_type, user, address, agent)
+
+
+def _is_user(name: str) -> bool:
+    return 1 <= len(name) <= USER_MAX and name.isprintable()
 
 
 def _digest(*payload: object) -> str:

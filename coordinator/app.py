@@ -12,8 +12,9 @@ from aiohttp import web
 import dashboard.view
 from coordinator import __version__
 from coordinator.api.calls import Caller
+from coordinator.api.connections import Runner
+from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
-from coordinator.api.connections import Runner, Terms as ConnectionTerms
 from coordinator.api.operations import Operations
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.sequence import SequenceApi

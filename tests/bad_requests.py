@@ -151,6 +151,7 @@ def bodies() -> Iterator[Bad]:
     huge = b'{%s,"metadata":{"a":"%s"}}'
     for name, body, field in (
         ("a field twice", b'{%s,"count":1,"count":2}' % ISSUE, "count"),
+        ("a surrogate field twice", b'{"\\ud800":1,"\\ud800":2}', "\\ud800"),
         ("a nested field twice", b'{%s,"metadata":{"a":1,"a":1}}' % ISSUE, "a"),
         ("a field missing", b"{%s}" % PLACE, "invoiceType"),
         ("a field unknown", b'{%s,"cuont":5}' % ISSUE, "cuont"),
@@ -276,7 +277,7 @@ def addresses() -> Iterator[Bad]:
         ("a backslash", "/api\\v1"),
     ):
         yield Bad(name, get(path), 404, "NB016")
-    yield Bad("a path of raw bytes", get(b"/\xc3\x28\xff"), 404, "NB016")
+    yield Bad("a path of raw bytes", get(b"/\xc3\x28\xff"), 400, "NB009")
     for method in ("DELETE", "HEAD", "PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND"):
         yield Bad(f"{method} where GET belongs", get(GOOD, method=method), 405, "NB017")
     yield Bad("GET where POST belongs", get(RELEASE), 405, "NB017")

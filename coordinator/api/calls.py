@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 from multidict import istr
 
 from coordinator.api import problems
@@ -69,8 +69,8 @@ class Caller:
             given = f"{self._instance}-{next(self._serial):x}"
         elif not _TOKEN.fullmatch(given) or len(headers.getall(REQUEST_ID)) > 1:
             raise _bad_header(REQUEST_ID, "one of 1 to 128 visible ASCII characters")
-        if headers.get(hdrs.HOST) == "":
-            raise _bad_header(hdrs.HOST, "the name of this host")
+        if not headers.get(hdrs.HOST):
+            _check_old_caller(request)
         request[NAME] = given
         return given
 
@@ -132,6 +132,15 @@ def _origin(
     if agent is not None:
         agent = "".join(c for c in agent[:USER_AGENT_MAX] if c.isprintable())
     return Origin(site, partition, invoice_type, user, address, agent)
+
+
+def _check_old_caller(request: web.Request) -> None:
+    """Refuse what aiohttp lets pass without a Host: HTTP/0.9 and an empty one."""
+    if request.version < HttpVersion10:
+        detail = "HTTP/0.9 has no way to say that a request is refused. Use HTTP/1.1."
+        raise Problem(problems.MALFORMED, detail)
+    if hdrs.HOST in request.headers:
+        raise _bad_header(hdrs.HOST, "the name of this host")
 
 
 def _is_user(name: str) -> bool:

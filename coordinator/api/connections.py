@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from aiohttp import hdrs, http_exceptions, web, web_protocol
+from aiohttp.web_protocol import _ErrInfo
 
 from coordinator.api import problems
 from coordinator.api.problems import FieldError, Problem
@@ -191,7 +192,7 @@ class Connection(web.RequestHandler):
         if self._late is not None:
             self._late.cancel()
             self._late = None
-        if isinstance(self._messages[-1][0], web_protocol._ErrInfo):
+        if isinstance(self._messages[-1][0], _ErrInfo):
             # What went wrong may be the body that a handler is reading: it need not wait for more.
             if len(self._messages) > 1:
                 body = self._messages[-2][1]
@@ -295,6 +296,6 @@ def unreadable(error: BaseException | None, message: str) -> Problem:
 def _on_the_wire(answer: web.Response) -> bytes:
     body = answer.body
     assert isinstance(body, bytes)  # noqa: S101 - a problem is one piece of JSON
-    headers = answer.headers | {"Connection": "close", "Content-Length": str(len(body))}
+    headers = {**answer.headers, "Connection": "close", "Content-Length": str(len(body))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {answer.status} {answer.reason}\r\n{lines}\r\n".encode() + body

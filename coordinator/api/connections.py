@@ -24,7 +24,7 @@ from coordinator.api.refusals import SHOWN_MAX, Refusals, from_aiohttp
 
 PRIVATE = {
     web.AppRunner: ("_make_server",),
-    web.RequestHandler: ("_current_request", "_messages", "_waiter"),
+    web.RequestHandler: ("_current_request", "_messages", "_next_keepalive_close_time", "_waiter"),
     web_protocol: ("_ErrInfo",),
 }
 
@@ -99,7 +99,7 @@ class Server(web.Server):
             return
         self._idle_ended_at = now
         connections = (c for c in self.connections if isinstance(c, Connection))
-        idle = sorted((c for c in connections if c.idles), key=lambda c: c.heard_at)
+        idle = sorted((c for c in connections if c.idles), key=lambda c: c.idle_until)
         for connection in idle[: max(1, self.terms.connections_max // IDLE_ENDED_SHARE)]:
             connection.force_close()
 
@@ -115,10 +115,13 @@ class Server(web.Server):
         self.unread_bytes -= self.unread.pop(connection, 0)
 
 
+_read_on = web.RequestHandler.data_received
+
+
 class Connection(web.RequestHandler):
     """One connection of a caller."""
 
-    __slots__ = ("_counted", "_head_bytes", "_late", "_server", "_socket", "_unread", "heard_at")
+    __slots__ = ("_counted", "_head_bytes", "_late", "_server", "_socket", "_unread")
 
     def __init__(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
@@ -135,12 +138,16 @@ class Connection(web.RequestHandler):
         self._head_bytes = 0
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self.heard_at = loop.time()
 
     @property
     def idles(self) -> bool:
         """Return whether it waits for a request."""
         return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def idle_until(self) -> float:
+        """Return when it will have idled for too long."""
+        return self._next_keepalive_close_time
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve it, unless there are too many."""
@@ -173,12 +180,16 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Read on; a head that is incomplete must be complete in time, and before it is large."""
-        super().data_received(data)
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            if self._messages:
-                self._heads_came()
-        elif data:
+        _read_on(self, data)
+        messages = self._messages
+        if messages:
+            if self._late is not None:
+                self._late.cancel()
+                self._late = None
+                self._head_bytes = 0
+            if type(messages[-1][0]) is _ErrInfo:
+                self._break_off_body(messages[-1][0])
+        elif data and self.idles:
             self._head_bytes += len(data)
             if self._late is None:
                 self._late = self._loop.call_later(self._server.terms.head_s, self._head_is_late)
@@ -186,22 +197,16 @@ class Connection(web.RequestHandler):
                 detail = f"A request's head must fit into {HEAD_BYTES_MAX} bytes."
                 self._turn_away(Problem(problems.HEAD_TOO_LARGE, detail))
 
-    def _heads_came(self) -> None:
-        self.heard_at = self._loop.time()
-        self._head_bytes = 0
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-        if isinstance(self._messages[-1][0], _ErrInfo):
-            # What went wrong may be the body that a handler is reading: it need not wait for more.
-            if len(self._messages) > 1:
-                body = self._messages[-2][1]
-            elif self._current_request is not None:
-                body = self._current_request.content
-            else:
-                return
-            if not body.is_eof():
-                body.set_exception(web.RequestPayloadError(self._messages[-1][0].message))
+    def _break_off_body(self, wrong: _ErrInfo) -> None:
+        """Tell the handler that reads a body if that is what went wrong: no more will come."""
+        if len(self._messages) > 1:
+            body = self._messages[-2][1]
+        elif self._current_request is not None:
+            body = self._current_request.content
+        else:
+            return
+        if not body.is_eof():
+            body.set_exception(web.RequestPayloadError(wrong.message))
 
     def _head_is_late(self) -> None:
         self._late = None

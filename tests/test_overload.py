@@ -1,0 +1,286 @@
+"""Callers that ask too much, too slowly, or never: others are served as if they were not there.
+
+Each test has a node process of its own, on a real etcd.
+"""
+
+import asyncio
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from bad_requests import GOOD, NEXT, get, raw
+from support import free_port
+from tcp_proxy import TcpProxy
+from wire import Answer, answer_on, ask
+
+from coordinator.open_files import raise_limit
+
+ROOT = Path(__file__).parent.parent
+IDLE_CONNECTIONS = 10_000
+RSS_BYTES_MAX = 600_000_000
+OTHERS_WITHIN_S = 3.0
+"""Generous: these machines are slow and busy. Unharmed, an answer takes some milliseconds."""
+
+
+class NodeProcess(NamedTuple):
+    """``coordinator serve``, ready."""
+
+    port: int
+    log: Path
+
+    async def issue(self) -> int:
+        """Issue one number as any caller does, in good time."""
+        began = time.monotonic()
+        answer = await ask(self.port, get(GOOD))
+        assert answer.status == 200, answer
+        assert time.monotonic() - began < OTHERS_WITHIN_S
+        return int(re.search(rb'"firstSequenceNumber":(\d+)', answer.body)[1])
+
+    async def rss(self) -> int:
+        """Return how many bytes of memory it occupies."""
+        metrics = (await ask(self.port, get("/metrics"))).body.decode()
+        return int(float(re.search(r"process_resident_memory_bytes (\S+)", metrics)[1]))
+
+    def said(self) -> list[str]:
+        """Return its log; a stack trace would be somebody's fault."""
+        text = self.log.read_text("utf-8")
+        assert "Traceback" not in text, text
+        return text.splitlines()
+
+
+@contextlib.asynccontextmanager
+async def running_node(
+    folder: Path, etcd: str, *flags: str, before: str = ""
+) -> AsyncIterator[NodeProcess]:
+    """Run a node until the block ends; ``before`` is Python that runs in it first."""
+    node = NodeProcess(free_port(), folder / "node.log")
+    code = f"import sys; {before or 'pass'}; from coordinator.cli import main; sys.exit(main())"
+    words = ["serve", "--port", str(node.port), "--etcd-endpoints", etcd, *flags]
+    root = f"/test-{uuid.uuid4().hex[:8]}/"
+    with node.log.open("wb") as log:
+        command = [sys.executable, "-c", code, *words, "--root", root]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                    if (await ask(node.port, get("/readyz"))).status == 200:
+                        break
+                await asyncio.sleep(0.1)
+        yield node
+        assert process.poll() is None, "the node did not survive"
+    finally:
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
+async def connect(port: int, count: int) -> list[socket.socket]:
+    """Open so many connections that say nothing."""
+    loop, opened = asyncio.get_running_loop(), []
+    for _ in range(count):
+        each = socket.socket()
+        each.setblocking(False)
+        opened.append(each)
+        await loop.sock_connect(each, ("127.0.0.1", port))
+    return opened
+
+
+def close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
+
+
+async def ended(each: socket.socket, within_s: float) -> bytes:
+    """Return what came on a connection until the node ended it."""
+    loop, came = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(within_s):
+        with contextlib.suppress(ConnectionError):
+            while data := await loop.sock_recv(each, 65_536):
+                came += data
+    return came
+
+
+async def test_ten_thousand_idle_connections_harm_nobody(tmp_path: Path, etcd: str) -> None:
+    files = raise_limit()
+    assert files is None or files > IDLE_CONNECTIONS * 3 // 2, "raise ulimit -Hn to run this test"
+    async with running_node(tmp_path, etcd) as node:
+        assert await node.issue() == 1
+        idle = await connect(node.port, IDLE_CONNECTIONS)
+        try:
+            assert [await node.issue() for _ in range(20)] == list(range(2, 22))
+            rss = await node.rss()
+            assert rss < RSS_BYTES_MAX, rss
+            some = idle[:: IDLE_CONNECTIONS // 10]
+            for each in some:  # they are all connected, and may speak yet
+                await asyncio.get_running_loop().sock_sendall(each, get("/livez"))
+                assert await asyncio.get_running_loop().sock_recv(each, 12) == b"HTTP/1.1 200"
+        finally:
+            close(idle)
+        assert await node.issue() == 22
+        node.said()
+
+
+async def test_one_connection_too_many_is_refused_and_makes_room(tmp_path: Path, etcd: str) -> None:
+    async with running_node(tmp_path, etcd, "--connections-max", "64") as node:
+        idle = await connect(node.port, 64)
+        refused = await ask(node.port, b"")
+        assert (refused.status, refused.problem["code"]) == (503, "NB003")
+        assert refused.headers["retry-after"]
+        assert refused.headers["connection"] == "close"
+        assert await ended(idle[0], within_s=2) == b"", "those that idle longest have to go"
+        assert await node.issue() == 1
+        with pytest.raises(TimeoutError):
+            await ended(idle[-1], within_s=0.2)
+        many = await connect(node.port, 1_000)
+        close(many + idle)
+        await asyncio.sleep(0.2)
+        assert await node.issue() == 2
+        assert len([line for line in node.said() if "NB003" in line]) <= 5
+
+
+async def test_a_node_that_may_open_few_files_says_so_and_never_runs_out(
+    tmp_path: Path, etcd: str
+) -> None:
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (320, 320))"
+    async with running_node(tmp_path, etcd, before=few) as node:
+        assert any("only 112 connections" in line and "320" in line for line in node.said())
+        for number in range(1, 4):
+            flood = await connect(node.port, 700)
+            await asyncio.sleep(1.1)  # room is made once a second at most
+            assert await node.issue() == number
+            close(flood)
+        node.said()
+
+
+async def test_slow_heads_are_ended_and_harm_nobody(tmp_path: Path, etcd: str) -> None:
+    async with running_node(tmp_path, etcd, "--head-s", "1.5") as node:
+        silent, slow = await connect(node.port, 50), await connect(node.port, 300)
+        loop = asyncio.get_running_loop()
+        for byte in get(GOOD)[:12]:  # a byte each tenth of a second does not help
+            for each in slow:
+                with contextlib.suppress(ConnectionError):
+                    await loop.sock_sendall(each, bytes([byte]))
+            await node.issue()
+            await asyncio.sleep(0.1)
+        for each in slow:
+            answer = await ended(each, within_s=5)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"NB022" in answer
+        assert [await ended(each, within_s=5) for each in silent] == [b""] * 50
+        close(silent + slow)
+        lines = [line for line in node.said() if "NB022" in line]
+        assert 1 <= len(lines) <= 4
+        assert re.search("and [0-9]+ more", lines[-1])
+
+
+async def test_a_second_head_must_come_in_time_too(tmp_path: Path, etcd: str) -> None:
+    async with running_node(tmp_path, etcd, "--head-s", "1", "--idle-s", "4") as node:
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        for pause_s in (0.0, 1.5):  # idling between requests is no fault
+            await asyncio.sleep(pause_s)
+            writer.write(get(GOOD))
+            assert (await answer_on(reader)).status == 200
+        writer.write(get(GOOD)[:20])
+        assert (await answer_on(reader)).status == 408
+        assert await reader.read() == b""
+        writer.close()
+        idle = await connect(node.port, 1)
+        assert await ended(idle[0], within_s=5) == b""
+        close(idle)
+        large = await connect(node.port, 1)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                await asyncio.get_running_loop().sock_sendall(large[0], b"X-Filler: x\r\n" * 100)
+        assert (await node.issue()) == 3
+
+
+async def test_slow_and_endless_bodies_are_ended_and_harm_nobody(tmp_path: Path, etcd: str) -> None:
+    json = "Content-Type: application/json"
+    head = raw(f"POST {NEXT} HTTP/1.1", json, "Content-Length: 1000")
+    endless = raw(f"POST {NEXT} HTTP/1.1", json, "Transfer-Encoding: chunked")
+    async with running_node(tmp_path, etcd) as node:
+        slow = await connect(node.port, 300)
+        loop = asyncio.get_running_loop()
+        for each in slow:
+            await loop.sock_sendall(each, head)
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        writer.write(endless)
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                while not writer.is_closing():
+                    writer.write(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+                    await writer.drain()
+                    sent += 0x8000
+        answer = await answer_on(reader)
+        assert (answer.status, answer.problem["code"]) == (413, "NB018")
+        writer.close()
+        for _ in range(10):  # one byte a second
+            for each in slow:
+                await loop.sock_sendall(each, b" ")
+            await node.issue()
+            await asyncio.sleep(1)
+        for each in slow:
+            answer = await ended(each, within_s=10)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+        close(slow)
+        assert await node.rss() < RSS_BYTES_MAX
+        node.said()
+
+
+async def test_a_full_queue_refuses_at_once_and_serves_whom_it_took(
+    tmp_path: Path, etcd: str
+) -> None:
+    host, port = etcd.removeprefix("http://").split(":")
+    proxy = await TcpProxy(host, int(port)).start()
+    async with running_node(tmp_path, proxy.url, "--queue-max", "5", "--etcd-attempt-s", "5") as n:
+        assert await n.issue() == 1
+        proxy.delay_s = 1.0
+
+        async def one() -> tuple[Answer, float]:
+            began = time.monotonic()
+            return await ask(n.port, get(GOOD)), time.monotonic() - began
+
+        outcomes = await asyncio.gather(*(one() for _ in range(60)))
+        refused = [(answer, took_s) for answer, took_s in outcomes if answer.status == 503]
+        served = [answer for answer, _ in outcomes if answer.status == 200]
+        assert len(refused) == 55
+        assert len(served) == 5
+        for answer, took_s in refused:
+            assert answer.problem["code"] == "NB003"
+            assert answer.headers["retry-after"] == "1"
+            assert took_s < 1.0, "it waited for a commit"
+        proxy.delay_s = 0.0
+        numbers = [re.search(rb'"firstSequenceNumber":(\d+)', a.body)[1] for a in served]
+        assert sorted(map(int, numbers)) == [2, 3, 4, 5, 6]
+        assert await n.issue() == 7, "whoever was refused got no number"
+        assert len([line for line in n.said() if "NB003" in line]) <= 3
+    await proxy.stop()
+
+
+async def test_a_flood_of_garbage_harms_nobody_and_fills_no_log(tmp_path: Path, etcd: str) -> None:
+    async with running_node(tmp_path, etcd) as node:
+        began = time.monotonic()
+
+        async def flood() -> None:
+            for _ in range(100):
+                assert (await ask(node.port, b"\0\0garbage\r\n\r\n")).status == 400
+
+        async with asyncio.TaskGroup() as floods:
+            for _ in range(20):
+                floods.create_task(flood())
+            for _ in range(10):
+                await node.issue()
+        await asyncio.sleep(1.1)
+        lines = [line for line in node.said() if "NB009" in line]
+        assert 2 <= len(lines) <= time.monotonic() - began + 2
+        counted = sum(int(found[1]) for x in lines if (found := re.search(r"and (\d+) more", x)))
+        assert counted == 1_999, "every refusal is in a line or in a count"

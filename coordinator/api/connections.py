@@ -10,6 +10,7 @@ for its body, and ``UNREAD_S`` for taking its answer; between requests a connect
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Coroutine
 from http import HTTPStatus
@@ -21,6 +22,9 @@ from aiohttp.web_protocol import _ErrInfo
 from coordinator.api import problems
 from coordinator.api.problems import FieldError, Problem
 from coordinator.api.refusals import SHOWN_MAX, Refusals, from_aiohttp
+from coordinator.api.sparing import SparingLog
+
+log = logging.getLogger(__name__)
 
 PRIVATE = {
     web.AppRunner: ("_make_server",),
@@ -86,22 +90,34 @@ class Server(web.Server):
         self.open = 0
         self.unread_bytes = 0
         self.unread: dict[Connection, int] = {}
-        self._idle_ended_at = float("-inf")
+        self.silent: dict[Connection, None] = {}  # those without any request yet, oldest first
+        self._lines = SparingLog(log)
+        self._looked_at = float("-inf")
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
         return Connection(self)
 
-    def make_room(self) -> None:
-        """End the connections that idle longest; at most once a second, for it looks at all."""
+    def has_room(self) -> bool:
+        """Return whether one more may come, and end a connection that idles for it if need be.
+
+        Those that never asked for anything go first, the oldest of them: so a flood of them ends
+        itself. To find others takes a look at all, which is done once a second at most.
+        """
+        if self.open < self.terms.connections_max:
+            return True
         now = asyncio.get_running_loop().time()
-        if now < self._idle_ended_at + 1:
-            return
-        self._idle_ended_at = now
-        connections = (c for c in self.connections if isinstance(c, Connection))
-        idle = sorted((c for c in connections if c.idles), key=lambda c: c.idle_until)
-        for connection in idle[: max(1, self.terms.connections_max // IDLE_ENDED_SHARE)]:
+        going = [next(iter(self.silent))] if self.silent else []
+        if not going and now >= self._looked_at + 1:
+            self._looked_at = now
+            connections = (c for c in self.connections if isinstance(c, Connection))
+            going = sorted((c for c in connections if c.idles), key=lambda c: c.idle_until)
+            going = going[: max(1, self.terms.connections_max // IDLE_ENDED_SHARE)]
+        for connection in going:
+            self.silent.pop(connection, None)
+            self._lines.info("idle connection ended", "an idle connection is ended to make room")
             connection.force_close()
+        return bool(going)
 
     def waits_for_reader(self, connection: "Connection", unread_bytes: int) -> None:
         """Note an answer that its caller does not take; cut off others when all is too much."""
@@ -156,13 +172,13 @@ class Connection(web.RequestHandler):
         # Any byte that the kernel does not take is then noticed, and ended when nobody reads it.
         transport.set_write_buffer_limits(high=0)
         server = self._server
-        if server.open >= server.terms.connections_max:
-            server.make_room()
+        if not server.has_room():
             most = server.terms.connections_max
             detail = f"Nothing was allocated: {most} connections are open already. Try again."
             self._turn_away(Problem(problems.BUSY, detail))
             return
         server.open += 1
+        server.silent[self] = None
         self._counted = True
         super().connection_made(transport)
         self._late = self._loop.call_later(server.terms.head_s, self._head_is_late)
@@ -174,6 +190,7 @@ class Connection(web.RequestHandler):
         for timer in (self._late, self._unread):
             if timer is not None:
                 timer.cancel()
+        self._server.silent.pop(self, None)
         self._server.reader_came(self)
         self._socket = None
         super().connection_lost(exc)
@@ -187,6 +204,7 @@ class Connection(web.RequestHandler):
                 self._late.cancel()
                 self._late = None
                 self._head_bytes = 0
+                self._server.silent.pop(self, None)
             if type(messages[-1][0]) is _ErrInfo:
                 self._break_off_body(messages[-1][0])
         elif data and self.idles:

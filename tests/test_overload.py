@@ -25,7 +25,7 @@ from coordinator.open_files import raise_limit
 
 ROOT = Path(__file__).parent.parent
 IDLE_CONNECTIONS = 10_000
-RSS_BYTES_MAX = 600_000_000
+RSS_BYTES_MAX = 300_000_000
 OTHERS_WITHIN_S = 3.0
 """Generous: these machines are slow and busy. Unharmed, an answer takes some milliseconds."""
 
@@ -306,3 +306,22 @@ async def test_a_flood_of_garbage_harms_nobody_and_fills_no_log(tmp_path: Path, 
         assert 2 <= len(lines) <= time.monotonic() - began + 2
         counted = sum(int(found[1]) for x in lines if (found := re.search(r"and (\d+) more", x)))
         assert counted == 1_999, "every refusal is in a line or in a count"
+
+
+async def test_a_flood_of_long_readings_keeps_no_number_waiting(tmp_path: Path, etcd: str) -> None:
+    async with running_node(tmp_path, etcd) as node:
+        for _ in range(12):
+            assert (await ask(node.port, get(f"{GOOD}&count=100"))).status == 200
+        listing = get("/api/v1/sequence/audit?limit=1000")
+        readers = [asyncio.create_task(ask(node.port, listing, within_s=60)) for _ in range(300)]
+        await asyncio.sleep(0.5)
+        assert not all(reader.done() for reader in readers), "the flood is still on"
+        assert [await node.issue() for _ in range(5)] == list(range(1_201, 1_206))
+        answers = await asyncio.gather(*readers)
+        refused = [answer for answer in answers if answer.status == 503]
+        assert {answer.status for answer in answers} == {200, 503}
+        assert len(refused) >= 300 - 64 - 12, "few run and few wait"
+        assert {answer.problem["code"] for answer in refused} == {"NB003"}
+        assert all(answer.headers["retry-after"] for answer in refused)
+        assert await node.rss() < RSS_BYTES_MAX
+        node.said()

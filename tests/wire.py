@@ -21,9 +21,11 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-async def answer_on(reader: asyncio.StreamReader, *, has_body: bool = True) -> Answer:
+async def answer_on(
+    reader: asyncio.StreamReader, *, has_body: bool = True, within_s: float = ANSWER_WITHIN_S
+) -> Answer:
     """Read one answer."""
-    async with asyncio.timeout(ANSWER_WITHIN_S):
+    async with asyncio.timeout(within_s):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         first, *lines = head.rstrip().split("\r\n")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -31,11 +33,11 @@ async def answer_on(reader: asyncio.StreamReader, *, has_body: bool = True) -> A
         return Answer(int(first.split()[1]), headers, await reader.readexactly(length))
 
 
-async def ask(port: int, sent: bytes) -> Answer:
+async def ask(port: int, sent: bytes, within_s: float = ANSWER_WITHIN_S) -> Answer:
     """Send bytes on a connection of their own and read one answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
-        return await answer_on(reader, has_body=not sent.startswith(b"HEAD"))
+        return await answer_on(reader, has_body=not sent.startswith(b"HEAD"), within_s=within_s)
     finally:
         writer.transport.abort()

@@ -4,8 +4,9 @@ aiohttp reads HTTP and runs the handlers. What it leaves to its users is done he
 methods of its connection class. This is the one module that touches names aiohttp keeps private:
 ``PRIVATE`` lists them, and a test finds out when aiohttp changes one.
 
-A caller has ``head_s`` for a request's head, ``inputs.BODY_WITHIN_S`` for its body, and ``UNREAD_S``
-for taking its answer; between requests a connection may idle for ``idle_s``. None of this costs an ordinary request a timer.
+A caller has ``head_s`` for a request's head, ``inputs.BODY_WITHIN_S`` for its body, and
+``UNREAD_S`` for taking its answer; between requests a connection may idle for ``idle_s``. None of
+this costs an ordinary request a timer.
 """
 
 import asyncio

@@ -15,9 +15,11 @@ import dashboard.view
 from coordinator import __version__
 from coordinator.api.admin import Admin
 from coordinator.api.calls import Caller
+from coordinator.api.connections import Runner
+from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
 from coordinator.api.operations import Operations
-from coordinator.api.problems import guard, nothing_here
+from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.sequence import SequenceApi
 from coordinator.api.views import Views
 from coordinator.config import Settings
@@ -29,6 +31,7 @@ from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.metrics import Metrics
+from coordinator.open_files import room
 from coordinator.overview import Installation
 from coordinator.service import Bounds, Node
 from coordinator.store import Store
@@ -69,6 +72,7 @@ class NodeApp:
             store, self._keys, node, Terms(rules, bounds), self._metrics.watcher, self.witness
         )
         self._caller = Caller(settings, node.instance)
+        self.refusals = Refusals(self._caller.name_request, self._metrics.refused)
         self.web = self._web(node)
 
     def _web(self, node: Node) -> web.Application:
@@ -89,10 +93,9 @@ class NodeApp:
             *DemoApi(settings, demonstrations).routes(),
             *Admin(self._caller, counters).routes(),
         ]
-        named, count_error = self._caller.name_request, self._metrics.refused
+        guard = self.refusals.guard
         for route in routes:
-            handler = guard(route.handler, named, count_error)
-            app.router.add_route(route.method, route.path, handler)
+            app.router.add_route(route.method, route.path, guard(route.handler))
         page = dashboard.view.PageFacts(
             settings.sites,
             settings.partitions,
@@ -103,12 +106,18 @@ class NodeApp:
             settings.profile.value,
         )
         dashboard.view.add_routes(app, page)
-        app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here, named, count_error))
+        app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))
         return app
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until it is cancelled. Each may raise CannotJoin."""
         return [self.membership.run(), self.witness.keep_saving(), self.upkeep.run()]
+
+    def runner(self, connections_max: int, **more: Any) -> Runner:
+        """Return what serves this node to its callers."""
+        settings = self._settings
+        terms = ConnectionTerms(connections_max, settings.head_s, settings.idle_s)
+        return Runner(self.web, terms, self.refusals, **more)
 
     async def stop(self) -> None:
         """Serve what waits, leave the installation, let go of the store."""
@@ -123,9 +132,9 @@ async def serve(settings: Settings) -> None:
     """Run a node until SIGINT or SIGTERM. Raises CannotJoin, or OSError for a port in use."""
     store = EtcdStore(settings.etcd_endpoints, commit_s=settings.etcd_attempt_s)
     node = NodeApp(settings, store)
-    runner = web.AppRunner(
-        node.web,
-        access_log=None,
+    fitting = room(settings.connections_max)
+    runner = node.runner(
+        fitting.connections_max,
         handle_signals=False,
         handler_cancellation=True,  # who has left needs no number
         shutdown_timeout=ANSWERS_GRACE_S,
@@ -135,7 +144,7 @@ async def serve(settings: Settings) -> None:
     _stop_on_signals(stopping)
     jobs = {asyncio.create_task(job) for job in node.jobs()}
     try:
-        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=fitting.backlog).start()
         log.info("listening on %s", settings.url)
         gc.freeze()  # what is loaded by now stays: no collection needs to walk it again
         gc.set_threshold(*GC_THRESHOLDS)

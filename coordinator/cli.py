@@ -10,21 +10,13 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-import aiohttp.web
 from pydantic import ValidationError
 
 from coordinator import __version__
-from coordinator.api.problems import one_line
 from coordinator.app import CannotJoin, serve
 from coordinator.config import Settings
 
 OK, BROKEN, UNUSABLE = 0, 1, 2
-
-_CALLERS_FAULTS = (
-    aiohttp.http_exceptions.HttpProcessingError,
-    aiohttp.web.RequestPayloadError,
-    ConnectionError,
-)
 
 _EPILOG = """\
 examples:
@@ -91,7 +83,6 @@ def _serve(given: dict[str, Any]) -> int:
         level=settings.log_level.upper(),
         format=f"%(asctime)s %(levelname)-7s {settings.node_id} %(message)s",
     )
-    logging.getLogger("aiohttp.server").addFilter(_callers_faults_in_one_line)
     try:
         asyncio.run(serve(settings))
     except CannotJoin as refused:
@@ -101,16 +92,6 @@ def _serve(given: dict[str, Any]) -> int:
         print(f"coordinator: cannot serve on {settings.url}: {failed}", file=sys.stderr)
         return UNUSABLE
     return OK
-
-
-def _callers_faults_in_one_line(record: logging.LogRecord) -> bool:
-    """Keep the stack traces of aiohttp's server for errors in the program."""
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, _CALLERS_FAULTS):
-        record.levelno, record.levelname = logging.INFO, "INFO"
-        record.msg, record.args = "bad HTTP from a caller: %s", (one_line(str(error))[:200],)
-        record.exc_info = record.exc_text = None
-    return True
 
 
 def _status(given: dict[str, Any]) -> int:

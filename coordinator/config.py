@@ -59,6 +59,9 @@ class Settings(BaseSettings):
 
     queue_max: int = Field(20_000, ge=1, description="requests that may wait for one counter")
     deadline_s: float = Field(10.0, gt=0, description="seconds until a request is given up")
+    connections_max: int = Field(20_000, ge=1, description="open connections; fewer if files lack")
+    head_s: float = Field(30.0, gt=0, description="seconds for a request's head to arrive")
+    idle_s: float = Field(600.0, gt=0, description="seconds a connection may idle between requests")
     node_ttl_s: int = Field(5, ge=2, description="seconds until a silent node counts as gone")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 

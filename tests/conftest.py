@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from support import free_port, running_etcd, wait_for
 
+from coordinator.api.connections import Runner
 from coordinator.app import NodeApp
 from coordinator.config import Settings
 from coordinator.store import Store
@@ -46,6 +47,18 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     await real.close()
 
 
+class NodeServer(TestServer):
+    """Serves a node as ``coordinator serve`` does."""
+
+    def __init__(self, node: NodeApp, port: int) -> None:
+        super().__init__(node.web, port=port)
+        self._node = node
+
+    async def _make_runner(self, **more: object) -> Runner:
+        more.pop("debug", None)
+        return self._node.runner(1_000, **more)
+
+
 @pytest.fixture
 async def start_node(etcd: str) -> AsyncIterator[Callable[..., object]]:
     """Start nodes in this process, on a real etcd, all under a prefix of this test's own."""
@@ -60,7 +73,7 @@ async def start_node(etcd: str) -> AsyncIterator[Callable[..., object]]:
             stack.push_async_callback(node.stop)
             await node.membership.join()
             await node.membership.be_seen()
-            client = TestClient(TestServer(node.web, port=port))
+            client = TestClient(NodeServer(node, port))
             await stack.enter_async_context(client)
             return client
 

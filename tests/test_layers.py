@@ -11,7 +11,7 @@ PACKAGE = ROOT / "coordinator"
 # From the bottom up: a module imports only from its own layer's parts listed here, and below.
 LAYERS = [
     {"core"},
-    {"store", "clock"},
+    {"store", "clock", "open_files"},
     {"faults"},
     {"witness"},
     {"commit", "history", "replica", "overview"},

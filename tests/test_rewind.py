@@ -154,7 +154,7 @@ def test_a_restored_snapshot_is_refused_until_an_operator_accepts_it(tmp_path: P
         assert "--accept-rewind" in problem["detail"]
         (lost,) = ask(url, "../cluster")[1]["rewinds"]
         wrong = {"lostHash": "0" * 16, "reason": "by mistake"}
-        assert ask(url, "../admin/accept-rewind", wrong)[1]["code"] == "NB021"
+        assert ask(url, "../admin/accept-rewind", wrong)[1]["code"] == "NB024"
         right = {"lostHash": lost["lostHash"], "reason": "restored after the fire"}
         status, answer = ask(url, "../admin/accept-rewind", right)
         assert (status, answer["accepted"][0]["lostEntry"]) == (200, lost["lostEntry"])

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 from multidict import istr
 
 from coordinator.api import problems
@@ -69,11 +69,14 @@ class Caller:
 
     def name_request(self, request: web.Request) -> str:
         """Return the request's own id, or a new one. Raises Problem when it is malformed."""
-        given = request.headers.get(REQUEST_ID)
+        headers = request.headers
+        given = headers.get(REQUEST_ID)
         if given is None:
             given = f"{self._instance}-{next(self._serial):x}"
-        elif not _TOKEN.fullmatch(given):
-            raise _bad_header(REQUEST_ID, "1 to 128 visible ASCII characters")
+        elif not _TOKEN.fullmatch(given) or len(headers.getall(REQUEST_ID)) > 1:
+            raise _bad_header(REQUEST_ID, "one of 1 to 128 visible ASCII characters")
+        if not headers.get(hdrs.HOST):
+            _check_old_caller(request)
         request[NAME] = given
         return given
 
@@ -107,8 +110,8 @@ class Caller:
         """Return what the core needs to know of an HTTP request. Raises Problem."""
         headers = request.headers
         user = headers.get(USER)
-        if user is not None and not (1 <= len(user) <= USER_MAX and user.isprintable()):
-            raise _bad_header(USER, f"1 to {USER_MAX} printable characters")
+        if user is not None and not (_is_user(user) and len(headers.getall(USER)) == 1):
+            raise _bad_header(USER, f"one of 1 to {USER_MAX} printable characters")
         agent = headers.get(hdrs.USER_AGENT)
         origin = _origin(site, partition, invoice_type, user, request.remote, agent)
         key = headers.get(IDEMPOTENCY_KEY)
@@ -135,6 +138,19 @@ def _origin(
     if agent is not None:
         agent = "".join(c for c in agent[:USER_AGENT_MAX] if c.isprintable())
     return Origin(site, partition, invoice_type, user, address, agent)
+
+
+def _check_old_caller(request: web.Request) -> None:
+    """Refuse what aiohttp lets pass without a Host: HTTP/0.9 and an empty one."""
+    if request.version < HttpVersion10:
+        detail = "HTTP/0.9 has no way to say that a request is refused. Use HTTP/1.1."
+        raise Problem(problems.MALFORMED, detail)
+    if hdrs.HOST in request.headers:
+        raise _bad_header(hdrs.HOST, "the name of this host")
+
+
+def _is_user(name: str) -> bool:
+    return 1 <= len(name) <= USER_MAX and name.isprintable()
 
 
 def _digest(*payload: object) -> str:

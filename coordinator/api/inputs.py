@@ -5,10 +5,11 @@ import json
 import re
 from math import isfinite
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -19,11 +20,20 @@ from pydantic import (
 )
 from yarl import URL
 
-from coordinator.api.problems import MALFORMED, UNSUPPORTED, FieldError, Problem
+from coordinator.api.problems import (
+    MALFORMED,
+    TOO_SLOW,
+    UNSUPPORTED,
+    FieldError,
+    Problem,
+    one_line,
+)
 
 METADATA_BYTES_MAX = 4_096
 BODY_WITHIN_S = 10.0
 NUMBER_MAX = 2**63 - 1
+ERRORS_SHOWN_MAX = 20
+NAME_SHOWN_MAX = 100
 
 Name = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
 Token = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
@@ -43,6 +53,9 @@ Text = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE),
 ]
 Operation = Literal["GENERATE", "RELEASE", "RECOVER", "RESET", "ADJUST"]
+_STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_MEDIA_TYPES = {"application/json", "application/octet-stream"}
+_CODINGS = {"", "identity", "gzip", "deflate"}
 Model = TypeVar("Model", bound="Input")
 
 
@@ -60,10 +73,17 @@ class Query(Input):
     @classmethod
     def parse(cls, url: URL) -> Self:
         """Return the query of an address. Raises Problem."""
+        try:
+            unquote_to_bytes(url.raw_query_string).decode()
+        except UnicodeDecodeError:
+            raise _malformed([FieldError("query", "must be UTF-8, percent-encoded")]) from None
+        if _STRAY_PERCENT.search(url.raw_query_string):
+            raise _malformed([FieldError("query", "% must stand before two hexadecimal digits")])
         fields: dict[str, str] = {}
         for name, value in url.query.items():
             if name in fields:
-                raise _malformed([FieldError(name, "given more than once")])
+                field = one_line(name[:NAME_SHOWN_MAX])
+                raise _malformed([FieldError(field, "given more than once")])
             fields[name] = value
         return _validated(cls, fields)
 
@@ -158,32 +178,48 @@ class NothingQuery(Query):
 
 async def body_of(request: web.Request, model: type[Model]) -> Model:
     """Return the JSON body of a request. Raises Problem."""
-    if request.content_type not in {"application/json", "application/octet-stream"}:
-        detail = f"Send the body as application/json, not {request.content_type}."
-        raise Problem(UNSUPPORTED, detail)
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            content = await request.read()
-    except TimeoutError:
-        detail = f"The body did not arrive within {BODY_WITHIN_S:g} seconds."
-        raise Problem(MALFORMED, detail) from None
-    except (web.RequestPayloadError, ConnectionError, aiohttp.ClientPayloadError) as broken:
-        raise Problem(MALFORMED, f"The body cannot be read: {broken!r}.") from None
+    _check_headers(request)
+    content = await _content(request)
     try:
         fields = json.loads(
-            content,
+            content.decode(),
             object_pairs_hook=_each_once,
             parse_constant=_no_constant,
             parse_float=_finite,
         )
         orjson.dumps(fields)  # refuses what no other JSON reader could take: lone surrogates
     except FieldRepeated as repeated:
-        raise _malformed([FieldError(str(repeated), "given more than once")]) from None
+        field = one_line(str(repeated)[:NAME_SHOWN_MAX])
+        raise _malformed([FieldError(field, "given more than once")]) from None
     except (ValueError, TypeError, RecursionError) as broken:
         raise Problem(MALFORMED, f"The body is no JSON: {broken}.") from None
     if not isinstance(fields, dict):
         raise Problem(MALFORMED, "The body must be a JSON object.")
     return _validated(model, fields)
+
+
+def _check_headers(request: web.Request) -> None:
+    given = request.headers.get(hdrs.CONTENT_TYPE, "application/json")
+    if given.partition(";")[0].strip().lower() not in _MEDIA_TYPES:
+        raise Problem(UNSUPPORTED, f"Send the body as application/json, not {one_line(given)}.")
+    if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise Problem(UNSUPPORTED, "Send the body in UTF-8, as JSON is.")
+    codings = request.headers.getall(hdrs.CONTENT_ENCODING, [""])
+    if len(codings) > 1 or codings[0].strip().lower() not in _CODINGS:
+        raise Problem(UNSUPPORTED, "Send the body as it is, or compressed by gzip or deflate.")
+    if (request.content_length or 0) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+
+
+async def _content(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            return await request.read()
+    except TimeoutError:
+        detail = f"The body did not arrive within {BODY_WITHIN_S:g} seconds."
+        raise Problem(TOO_SLOW, detail) from None
+    except (web.RequestPayloadError, ConnectionError, aiohttp.ClientPayloadError) as broken:
+        raise Problem(MALFORMED, f"The body cannot be read: {broken!r}.") from None
 
 
 class FieldRepeated(ValueError):
@@ -215,8 +251,9 @@ def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
         return model.model_validate(fields)
     except ValidationError as invalid:
         errors = []
-        for error in invalid.errors(include_url=False, include_context=False):
-            field = ".".join(str(part) for part in error["loc"])
+        found = invalid.errors(include_url=False, include_context=False, include_input=False)
+        for error in found[:ERRORS_SHOWN_MAX]:
+            field = one_line(".".join(str(part)[:NAME_SHOWN_MAX] for part in error["loc"]))
             message = error["msg"].removeprefix("Value error, ")
             if error["type"] == "extra_forbidden":
                 known = ", ".join(model.model_fields) or "none"

@@ -11,6 +11,7 @@ from aiohttp import web
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.audit import Cursor, Filter, Listing, listing, rows_of_life
+from coordinator.api.gate import Gate, Width
 from coordinator.api.inputs import NUMBER_MAX, AuditQuery, GapsQuery, NothingQuery, NumberPath
 from coordinator.api.problems import FieldError, Problem
 from coordinator.clock import now_ms
@@ -44,17 +45,19 @@ class Views:
         self._counters = counters
         self._membership = membership
         self._names = installation.counters
+        self._quick = Gate(Width(at_once=8, waiting_max=256, within_s=settings.deadline_s))
+        self._long = Gate(Width(at_once=2, waiting_max=64, within_s=settings.deadline_s))
         self._proof: asyncio.Task[list[Verdict]] | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
         root = "/api/v1/sequence"
         return [
-            web.get(f"{root}/stats", self.stats),
-            web.get(f"{root}/gaps", self.gaps),
-            web.get(f"{root}/audit", self.audit),
-            web.get(f"{root}/audit/{{number}}", self.audit_of_number),
-            web.get(f"{root}/health", self.health),
+            web.get(f"{root}/stats", self._quick.before(self.stats)),
+            web.get(f"{root}/gaps", self._long.before(self.gaps)),
+            web.get(f"{root}/audit", self._long.before(self.audit)),
+            web.get(f"{root}/audit/{{number}}", self._long.before(self.audit_of_number)),
+            web.get(f"{root}/health", self._quick.before(self.health)),
             web.get(f"{root}/validate", self.validate),
         ]
 

@@ -31,6 +31,10 @@ from simulation.schedule import Schedule
 from simulation.virtual_time import at_once
 
 
+QUICK_S = 0.001
+"""One way, when nothing goes wrong any more."""
+
+
 class Fault(StrEnum):
     """What may happen to a message, beside nothing."""
 
@@ -175,8 +179,10 @@ class Network:
     def fate_of(self, node: str, serial: int) -> Fate:
         """Return what is to happen to this message, as things are now."""
         fate = draw_fate(self._schedule, node, serial)
+        if self.is_calm:
+            return fate._replace(fault=None, there_s=QUICK_S, back_s=QUICK_S)
         chosen = self._schedule.faulty
-        if self.is_calm or (chosen is not None and (node, serial) not in chosen):
+        if chosen is not None and (node, serial) not in chosen:
             return fate._replace(fault=None)
         if fate.fault is not None:
             self.faulty.append((node, serial))

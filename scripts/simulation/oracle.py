@@ -304,31 +304,28 @@ class Oracle:
         asked = self._asked[told.request]
         found = self._count.in_ledger.get(told.request) or self._lost.get(told.request)
         if found is not None:
-            expected = found.numbers
             newest = max(self._acknowledged.get(told.run, 0), found.entry)
             self._acknowledged[told.run] = newest
-        elif (use := self._use_of_key(asked)) is not None:
-            if use.payload != asked.payload:
-                said = f"{told.request} is answered, but {asked.key} stands for another payload"
-                self.find(Rule.ONCE, said)
-                return
-            expected = use.numbers
-        else:
-            self._answered_without_commit(told)
+            if told.numbers != found.numbers:
+                said = f"the ledger has {list(found.numbers)} for it"
+                self.find(Rule.UNIQUE, f"{told.request} is told {list(told.numbers)}, {said}")
             return
-        if told.numbers != expected:
-            rule = Rule.UNIQUE if found is not None else Rule.ONCE
-            said = f"{told.request} is told {list(told.numbers)}, the ledger has {list(expected)}"
-            self.find(rule, said)
+        uses = self._uses_of_key(asked)
+        same = [use.numbers for use in uses if use.payload == asked.payload]
+        if same and told.numbers not in same:
+            said = f"{told.request} is told {list(told.numbers)}, key {asked.key} stands for"
+            self.find(Rule.ONCE, f"{said} {[list(numbers) for numbers in same]}")
+        elif uses and not same:
+            said = f"{told.request} is answered, but key {asked.key} stands for another payload"
+            self.find(Rule.ONCE, said)
+        elif not uses:
+            self._answered_without_commit(told)
 
-    def _use_of_key(self, asked: Asked) -> Use | None:
-        """Return what this key has stood for since the question: with its payload, if ever so."""
-        if asked.key is None:
-            return None
-        uses = self._of_key.get(asked.key, Timeline()).during(self._asked_at[asked.request])
-        known = [use for use in uses if isinstance(use, Use)]
-        same = [use for use in known if use.payload == asked.payload]
-        return next(iter(same or known), None)
+    def _uses_of_key(self, asked: Asked) -> list[Use]:
+        """Return what this request's key has stood for since it was asked."""
+        timeline = self._of_key.get(asked.key or "", Timeline())
+        since = timeline.during(self._asked_at[asked.request])
+        return [use for use in since if isinstance(use, Use)]
 
     def _answered_without_commit(self, told: Told) -> None:
         for number in told.numbers:
@@ -352,14 +349,13 @@ class Oracle:
         asked = self._asked[told.request]
         since = self._asked_at[told.request]
         of_number = self._of_number.get(asked.number, Timeline([(0, None)])).during(since)
-        of_key = self._of_key.get(asked.key or "", Timeline()).during(since)
         left_then = [left for left in self._of_counter.during(since) if isinstance(left, int)]
         true_when: dict[str, Callable[[], bool]] = {
             Why.NEVER_ISSUED: lambda: None in of_number,
             Why.ALREADY_FREE: lambda: FREE in of_number,
             Why.OTHER_OWNER: lambda: bool(set(of_number) - {None, FREE, asked.site}),
             Why.KEY_REUSED: lambda: any(
-                isinstance(use, Use) and use.payload != asked.payload for use in of_key
+                use.payload != asked.payload for use in self._uses_of_key(asked)
             ),
             Why.TOO_LARGE: lambda: asked.at_once,
             Why.EXHAUSTED: lambda: any(left < asked.quantity for left in left_then),

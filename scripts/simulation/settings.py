@@ -123,9 +123,11 @@ def _draw_network(chance: random.Random) -> Network:
     def rate() -> float:
         return chance.choice(RATES_OF_FAULTS)
 
+    latency_ms = chance.choice(LATENCIES_MS)
+    there_and_back_s = 2 * latency_ms[1] / 1_000
     return Network(
-        latency_ms=chance.choice(LATENCIES_MS),
-        attempt_s=chance.choice((0.1, 0.5, 2.0)),
+        latency_ms=latency_ms,
+        attempt_s=there_and_back_s + chance.choice((0.01, 0.1, 0.5, 2.0)),
         refused=rate(),
         request_lost=rate(),
         reply_lost=rate(),

@@ -76,6 +76,7 @@ class World:
         self._schedule = schedule
         self._loop = VirtualTimeLoop()
         self._loop.set_exception_handler(self._on_error)
+        self._is_over = False
         self._events: list[tuple[float, Event]] = []
         self._oracle = Oracle(KEYS, settings.start, last_number(settings))
         truth = Truth(self._loop.time, self.observe, settings.operations_max)
@@ -96,14 +97,19 @@ class World:
         """Live through the schedule."""
         try:
             living = self._loop.create_task(self._live())
-            living.add_done_callback(lambda _: self._loop.stop())
+            living.add_done_callback(self._stop)
             self._loop.run_forever()
+            living.remove_done_callback(self._stop)
             if living.done():
                 living.result()
         except Stuck as stuck:
             self.observe(Failure(str(stuck)))
         finally:
+            self._is_over = True
             self._loop.close()
+
+    def _stop(self, _: object) -> None:
+        self._loop.stop()
 
     def result(self) -> Result:
         """Return what came of it."""
@@ -117,18 +123,22 @@ class World:
 
     def observe(self, event: Event) -> None:
         """Note an event; end the run when the oracle finds something."""
-        if self._oracle.findings:
+        if self._is_over:
             return
         self._events.append((self._loop.time(), event))
         if isinstance(event, Wrote):
             self._counts["revisions"] += 1
         self._oracle.hear(event)
-        if self._oracle.findings:
-            self._loop.stop()
+        self._end_with_a_finding()
 
     def _find(self, rule: Rule, what: str) -> None:
-        if not self._oracle.findings:
+        if not self._is_over:
             self._oracle.find(rule, what)
+            self._end_with_a_finding()
+
+    def _end_with_a_finding(self) -> None:
+        if self._oracle.findings:
+            self._is_over = True
             self._loop.stop()
 
     def _on_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

@@ -49,12 +49,11 @@ def main() -> int:
         return 0
     seed = total.failed.seed
     print(f"\nseed {seed} FAILED")
-    for finding in total.failed.findings:
-        print(f"FOUND  {finding}")
+    print("\n".join(f"FOUND  {finding}" for finding in total.failed.findings))
     print("shrinking ...", file=sys.stderr, flush=True)
     print("\n".join(shrunk(seed, options.bug).lines()))
-    bug = f" --bug {options.bug}" if options.bug else ""
-    print(f"to see it whole: scripts/simulate.py --seed {seed} --schedules 1 --verbose{bug}")
+    with_bug = f" --bug {options.bug}" if options.bug else ""
+    print(f"to see it whole: scripts/simulate.py --seed {seed} --schedules 1 --verbose{with_bug}")
     return 1
 
 
@@ -65,8 +64,7 @@ def _tell_whole_histories(options: argparse.Namespace) -> int:
             result = run(draw_schedule(seed))
         print(f"seed {seed}: {result.schedule.settings}")
         print("\n".join(result.history))
-        for finding in result.findings:
-            print(f"FOUND  {finding}")
+        print("\n".join(f"FOUND  {finding}" for finding in result.findings))
         print(f"digest of seed {seed}: {result.digest}")
         failed = failed or bool(result.findings)
     return int(failed)

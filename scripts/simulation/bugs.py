@@ -20,7 +20,6 @@ from coordinator.core.plan import Plan
 from coordinator.core.requests import Done, Issue, Refused, Why
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
-from coordinator.history import History
 from coordinator.replica import Replica
 from coordinator.sequencer import Sequencer, StoreDown
 from coordinator.store import (
@@ -32,7 +31,6 @@ from coordinator.store import (
     Unknown,
 )
 from coordinator.store.paging import all_of
-
 from simulation.events import Rule
 
 Planting = AbstractContextManager[object]
@@ -167,10 +165,9 @@ def _key_by_plain_read() -> Planting:
         return None
 
     async def look(self: Any, pending: Any, key: str) -> None:
-        history: History = self._history
         while not pending.reply.done():
             try:
-                page = await history.newest(0, ENTRIES_LOOKED_AT)
+                page = await self._history.newest(0, ENTRIES_LOOKED_AT)
             except StoreError:
                 await asyncio.sleep(0.1)
                 continue

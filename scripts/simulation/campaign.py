@@ -128,9 +128,10 @@ class Shrunk(NamedTuple):
     def lines(self) -> list[str]:
         """Return the schedule and its history, for people."""
         schedule = self.result.schedule
+        steps = f"from {len(self.original.steps)} steps to {len(schedule.steps)}"
+        faulty = f"{len(self.result.faulty)} faulty messages"
         return [
-            f"shrunk from {len(self.original.steps)} steps to {len(schedule.steps)}, with "
-            f"{len(self.result.faulty)} faulty messages, in {self.runs} runs:",
+            f"shrunk {steps}, with {faulty}, in {self.runs} runs:",
             *(f"    {step}" for step in schedule.steps),
             *(f"    faulty: {node} message {serial}" for node, serial in self.result.faulty),
             f"settings: {schedule.settings}",

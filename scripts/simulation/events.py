@@ -6,7 +6,10 @@ The oracle judges by these events alone. A history is their text, one line each.
 from enum import StrEnum
 from typing import NamedTuple
 
+from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys
+from coordinator.core.ledger import Issued, Record, Released, Restarted
+from coordinator.core.unreadable import Unreadable
 
 
 class Kind(StrEnum):
@@ -86,11 +89,35 @@ class Wrote(NamedTuple):
     changes: tuple[tuple[bytes, bytes | None], ...]
 
     def __str__(self) -> str:
-        names = (
-            ("-" if value is None else "+") + key.rpartition(b"/c/")[2].decode()
-            for key, value in self.changes
+        return f"store at revision {self.revision}: " + "; ".join(
+            _in_words(key.decode(errors="replace"), value) for key, value in self.changes
         )
-        return f"store at revision {self.revision}: " + " ".join(names)
+
+
+def _in_words(key: str, value: bytes | None) -> str:
+    """Return what a change of a key means: an entry by its records, any other key by its name."""
+    folder, _, last = key.rpartition("/")
+    name = f"{folder.rpartition('/')[2]} {int(last)}" if last.isdigit() else last
+    if value is None:
+        return f"no {name}"
+    if not folder.endswith("/entry"):
+        return name
+    try:
+        entry = ledger.decode(value)
+    except Unreadable:
+        return f"{name}, unreadable"
+    return f"{name} by {entry.instance} ({', '.join(map(_record_in_words, entry.records))})"
+
+
+def _record_in_words(record: Record) -> str:
+    request = record.cause.correlation
+    match record:
+        case Issued():
+            return f"{request} gets {record.numbers()}"
+        case Released(_, number):
+            return f"{request} releases {number}"
+        case Restarted():
+            return f"{request} starts anew"
 
 
 class WentBack(NamedTuple):

@@ -25,11 +25,9 @@ from coordinator.store import (
     Unknown,
 )
 from coordinator.store.memory import MemoryStore
-
 from simulation.events import Event, Note, WentBack, Wrote
 from simulation.schedule import Schedule
 from simulation.virtual_time import at_once
-
 
 QUICK_S = 0.001
 """One way, when nothing goes wrong any more."""
@@ -61,7 +59,7 @@ class Fate(NamedTuple):
 def draw_fate(schedule: Schedule, node: str, serial: int) -> Fate:
     """Return the fate of a node's message: it depends on nothing else."""
     network = schedule.settings.network
-    chance = random.Random(f"{schedule.seed} {node} {serial}")
+    chance = random.Random(f"{schedule.seed} {node} {serial}")  # noqa: S311 - a seed, no secret
     there_s, back_s = (chance.uniform(*network.latency_ms) / 1_000 for _ in range(2))
     late_s = chance.uniform(0, network.late_s_max)
     heads = chance.random() < 0.5  # noqa: PLR2004 - a coin
@@ -234,7 +232,7 @@ class Edge:
         """Send the transaction once."""
         write = "commit" if transaction.writes else "compare"
         message = _Message(self, write, lambda: self._network.truth.commit(transaction))
-        message.send(not_sent=NotCommitted, lost=lambda why: Unknown(why))
+        message.send(not_sent=NotCommitted, lost=Unknown)
         outcome: Outcome = await message.reply
         self._network.counts["conflicts"] += isinstance(outcome, Conflict)
         return outcome
@@ -283,9 +281,7 @@ class Edge:
 class _Message:
     """One message on its way to the store, and its reply on the way back."""
 
-    def __init__(
-        self, edge: Edge, what: str, work: Callable[[], Coroutine[Any, Any, Any]]
-    ) -> None:
+    def __init__(self, edge: Edge, what: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         self._node, serial, self._network = edge.next_message()
         self._name = f"{self._node} message {serial}, {what}"
         self._fate = self._network.fate_of(self._node, serial)
@@ -322,9 +318,7 @@ class _Message:
 
     def _deliver_after(self, delay_s: float, reply: Callable[[Any], None]) -> None:
         deliver = self._network.deliver
-        self._network.later(
-            delay_s, deliver, self._name, self._node, self._life, self._work, reply
-        )
+        self._network.later(delay_s, deliver, self._name, self._node, self._life, self._work, reply)
 
     def _send_back(self, result: Any) -> None:
         self._network.later(self._fate.back_s, self._arrive, result)

@@ -14,7 +14,6 @@ from coordinator.core.plan import Limits, Rules
 from coordinator.core.requests import Call, Instant, Issue, Refused, Release, Reset
 from coordinator.core.requests import Request as Wanted
 from coordinator.sequencer import Bounds, NotServed, OutcomeUnknown, Sequencer, Watcher
-
 from simulation.events import Asked, Kind, Outcome, Told
 from simulation.network import Edge, Network
 from simulation.settings import Settings
@@ -47,18 +46,29 @@ def small_limits(settings: Settings) -> AbstractContextManager[object]:
 
 
 class SimulatedNode:
-    """One node. ``run`` is the name of its present run; None while it is down."""
+    """One node, up or down."""
 
-    def __init__(self, name: str, settings: Settings, loop: VirtualTimeLoop, network: Network):
+    def __init__(
+        self, name: str, settings: Settings, loop: VirtualTimeLoop, network: Network
+    ) -> None:
         self.name = name
-        self.run: str | None = None
         self.is_paused = False
+        self._is_up = False
         self._settings = settings
         self._loop = loop
         self._edge = Edge(name, network)
         self._runs = 0
         self._wall_offset_ms = 0
         self._process = Process(name)
+
+    @property
+    def run(self) -> str | None:
+        """Return the name of the present run; None while the node is down."""
+        return self._run_name if self._is_up else None
+
+    @property
+    def _run_name(self) -> str:
+        return f"{self.name}.{self._runs}"
 
     @property
     def process(self) -> Process:
@@ -68,16 +78,14 @@ class SimulatedNode:
     def start(self) -> None:
         """Start a run with an empty memory."""
         self._runs += 1
-        self.run = f"{self.name}.{self._runs}"
+        self._is_up = True
         self._process = self._loop.new_process(self.name)
-        self._sequencer = self._process.context.run(self._build, self.run)
+        self._sequencer = self._process.context.run(self._build, self._run_name)
 
     def _build(self, run: str) -> Sequencer:
         """Make the real parts of a node: the one place where that is done."""
         settings = self._settings
-        limits = Limits(
-            settings.operations_max, settings.entry_bytes_max, settings.batch_max
-        )
+        limits = Limits(settings.operations_max, settings.entry_bytes_max, settings.batch_max)
         batches = count(1)
         sequencer = Sequencer(
             self._edge,
@@ -95,7 +103,7 @@ class SimulatedNode:
     def kill(self) -> None:
         """End the run at once."""
         self._process.kill()
-        self.run = None
+        self._is_up = False
         self.is_paused = False
 
     def pause(self) -> None:
@@ -119,8 +127,7 @@ class SimulatedNode:
 
     async def serve(self, asked: Asked, tell: Callable[[Told], None]) -> None:
         """Serve a request as the HTTP edge does, and tell the client. Runs in the process."""
-        assert self.run is not None
-        run, request = self.run, asked.request
+        run, request = self._run_name, asked.request
         try:
             answer = await self._sequencer.submit(self._wanted(asked))
         except NotServed as none:
@@ -139,9 +146,7 @@ class SimulatedNode:
     def _wanted(self, asked: Asked) -> Wanted:
         site = "" if asked.kind is Kind.RESET else asked.site
         origin = ledger.Origin(site, "partition-a", "on-cycle")
-        call = Call(
-            origin, asked.request, self._now().monotonic_us, asked.key, asked.payload
-        )
+        call = Call(origin, asked.request, self._now().monotonic_us, asked.key, asked.payload)
         match asked.kind:
             case Kind.ISSUE:
                 return Issue(call, asked.quantity, asked.at_once)

@@ -26,7 +26,6 @@ from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys, number_in
 from coordinator.core.ledger import Entry, Issued, Record, Released, Restarted
 from coordinator.core.requests import Why
-
 from simulation.events import (
     Asked,
     CounterNames,
@@ -47,6 +46,7 @@ CLIENT_LEFT = "client-disconnected"
 """The reason of a release that nobody asked for: the caller of an un-keyed issue had gone."""
 
 FREE = "free"
+Check = Callable[[], bool]
 
 
 class Held(NamedTuple):
@@ -153,13 +153,13 @@ class Oracle:
             (self._gap_keys.discard if value is None else self._gap_keys.add)(number)
         if not (entries or head is not None or gaps):
             return  # of no concern to the count
-        if len(entries) != 1 or head is None or entries[0][1] is None:
+        written = [(key, value) for key, value in entries if value is not None]
+        if len(entries) != 1 or not written or head is None:
             said = f"revision {event.revision} changes {len(gaps)} gap keys, {len(entries)} "
             head_said = "and no head" if head is None else "and the head"
             self.find(Rule.ONE_COMMIT, f"{said}ledger entries {head_said}")
             return
-        key, content = entries[0]
-        assert content is not None
+        key, content = written[0]
         index = number_in(key)
         if index != self._count.entries + 1:
             said = f"after entry {self._count.entries} the ledger goes on with {index}"
@@ -350,7 +350,7 @@ class Oracle:
         since = self._asked_at[told.request]
         of_number = self._of_number.get(asked.number, Timeline([(0, None)])).during(since)
         left_then = [left for left in self._of_counter.during(since) if isinstance(left, int)]
-        true_when: dict[str, Callable[[], bool]] = {
+        true_when: dict[str, Check] = {
             Why.NEVER_ISSUED: lambda: None in of_number,
             Why.ALREADY_FREE: lambda: FREE in of_number,
             Why.OTHER_OWNER: lambda: bool(set(of_number) - {None, FREE, asked.site}),

@@ -33,7 +33,7 @@ class Release(NamedTuple):
     """A client gives back a number. Which one depends on what its site holds by then.
 
     ``pick`` chooses among them; with ``wild`` any number at all, held or not; with ``keeps`` the
-    site does not note that it has given it back, and may do so again.
+    site does not note that it has given it back, and does so again.
     """
 
     at_ms: int
@@ -112,9 +112,7 @@ class Restore(NamedTuple):
     at_ms: int
 
 
-Step = (
-    Issue | Release | Reset | Crash | Pause | ClockJump | Cut | Full | Compact | Backup | Restore
-)
+Step = Issue | Release | Reset | Crash | Pause | ClockJump | Cut | Full | Compact | Backup | Restore
 
 
 class Schedule(NamedTuple):
@@ -136,7 +134,7 @@ class Schedule(NamedTuple):
 
 def draw_schedule(seed: int) -> Schedule:
     """Return the schedule of a seed."""
-    chance = random.Random(f"schedule {seed}")
+    chance = random.Random(f"schedule {seed}")  # noqa: S311 - a seed, no secret
     settings = draw_settings(chance)
     steps = [*_requests(chance, settings), *_faults(chance, settings)]
     steps.sort(key=lambda step: step.at_ms)
@@ -155,7 +153,9 @@ def _requests(chance: random.Random, settings: Settings) -> list[Step]:
         node = favourite if is_favoured else chance.randrange(settings.nodes)
         step = _request(chance, settings, at_ms, f"q{serial}", node)
         steps.append(step)
-        if isinstance(step, Issue | Release) and step.key and chance.random() < settings.repeats:
+        if (
+            isinstance(step, Issue | Release) and step.key and chance.random() < settings.repeats
+        ) or (isinstance(step, Release) and step.keeps):
             steps.append(_repeat(chance, settings, step))
     return steps
 

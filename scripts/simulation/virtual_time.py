@@ -12,10 +12,12 @@ of clean-up.
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 ROUNDS_MAX = 400_000
 """Turns of the loop in one run: far more than any schedule needs."""
@@ -133,7 +135,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._jump.now_s
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Args], object], *args: *Args, context: Context | None = None
     ) -> asyncio.Handle:
         """Run a callback next, in the process of its context."""
         step = _step(callback, args, context)
@@ -145,8 +147,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[..., object],
-        *args: Any,
+        callback: Callable[[*Args], object],
+        *args: *Args,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run a callback at that moment, in the process of its context."""
@@ -158,15 +160,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return timer
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, callback: Callable[[*Args], object], *args: *Args, context: Context | None = None
     ) -> asyncio.Handle:
         """Run a callback next: there are no other threads."""
         return self.call_soon(callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Args], T], *args: *Args
+    ) -> asyncio.Future[T]:
         """Run the function at once: there are no other threads."""
         del executor
-        done = self.create_future()
+        done: asyncio.Future[T] = self.create_future()
         done.set_result(func(*args))
         return done
 

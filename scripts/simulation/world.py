@@ -5,10 +5,9 @@ import gc
 import hashlib
 import logging
 from collections import Counter
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from coordinator.history import History
-
 from simulation import schedule as steps
 from simulation.events import (
     Asked,
@@ -34,9 +33,6 @@ REST_S = 3.0
 
 ANSWERS_S_MAX = 60.0
 """By then everybody has an answer: longer than any deadline."""
-
-TRIES = 3
-"""How often a node is asked to show that it has recovered, a second apart."""
 
 
 class Result(NamedTuple):
@@ -91,6 +87,7 @@ class World:
         self._held: dict[str, list[int]] = {}
         """What each site believes to hold."""
         self._asked: dict[str, Asked] = {}
+        self._outcomes: dict[str, Outcome] = {}
         self._number_of_key: dict[str, int] = {}
 
     def run_to_end(self) -> None:
@@ -164,6 +161,8 @@ class World:
                 if not isinstance(step, steps.Reset) and step.leaves_ms is not None:
                     self._loop.call_later(step.leaves_ms / 1_000, self._leave, step.name)
                 return
+            case steps.Full() | steps.Compact() | steps.Backup() | steps.Restore():
+                self._do_to_store(step)
             case steps.Crash(_, node, for_ms):
                 self._crash(self._nodes[node], for_ms / 1_000)
             case steps.Pause(_, node, for_ms):
@@ -174,6 +173,11 @@ class World:
                 name = self._nodes[node].name
                 self._network.cut.add(name)
                 self._loop.call_later(for_ms / 1_000, self._network.cut.discard, name)
+        self._counts[type(step).__name__] += 1
+        self.observe(Note(f"fault: {step}"))
+
+    def _do_to_store(self, step: steps.Full | steps.Compact | steps.Backup | steps.Restore) -> None:
+        match step:
             case steps.Full(_, for_ms):
                 self._network.full += 1
                 self._loop.call_later(for_ms / 1_000, self._space_again)
@@ -183,8 +187,6 @@ class World:
                 self._network.truth.back_up()
             case steps.Restore():
                 self._network.restore()
-        self._counts[type(step).__name__] += 1
-        self.observe(Note(f"fault: {step}"))
 
     def _crash(self, node: SimulatedNode, for_s: float) -> None:
         if node.run is None:
@@ -262,6 +264,7 @@ class World:
     def _told(self, told: Told) -> None:
         self._serving.pop(told.request, None)
         asked = self._asked[told.request]
+        self._outcomes[told.request] = told.outcome
         self._counts[f"{asked.kind} {told.outcome.name}"] += 1
         self._counts["replays"] += told.replayed
         if told.outcome is Outcome.ANSWERED and asked.kind is Kind.ISSUE and not asked.at_once:
@@ -295,7 +298,7 @@ class World:
         await self._repeat_every_key()
         if not self._schedule.restores:  # else a person must decide what is true
             await self._every_node_serves()
-            self._nodes_agree()
+            await self._nodes_agree()
             await self._proof_is_valid()
 
     async def _everybody_has_an_answer(self) -> None:
@@ -315,27 +318,20 @@ class World:
 
     async def _every_node_serves(self) -> None:
         for node in self._nodes:
-            for trial in range(TRIES):
-                request = f"last-{node.name}-{trial}"
-                self._ask(Asked(request, node.name, Kind.ISSUE, "site-0"), node)
-                await self._everybody_has_an_answer()
-                outcome = self._last_outcome(request)
-                if outcome in {Outcome.ANSWERED, Outcome.REFUSED}:
-                    break
-                await asyncio.sleep(1)
-            else:
+            request = f"last-{node.name}"
+            self._ask(Asked(request, node.name, Kind.ISSUE, "site-0"), node)
+            await self._everybody_has_an_answer()
+            if self._outcomes[request] not in {Outcome.ANSWERED, Outcome.REFUSED}:
                 self._find(Rule.RECOVERS, f"{node.name} does not serve after the faults")
 
-    def _last_outcome(self, request: str) -> Outcome | None:
-        told = (e for _, e in reversed(self._events) if isinstance(e, Told))
-        return next((event.outcome for event in told if event.request == request), None)
-
-    def _nodes_agree(self) -> None:
-        newest = self._nodes[-1].state()  # it has served last
-        for node in self._nodes[:-1]:
-            # A refusal brings a node up to date: it is about the newest state.
-            if newest is not None and node.state() is None:
-                self._find(Rule.AGREES, f"{node.name} knows nothing of the counter")
+    async def _nodes_agree(self) -> None:
+        """Ask each node for a refusal, which is about the newest state; compare what they know."""
+        for node in self._nodes:
+            self._ask(Asked(f"no-such-number-{node.name}", node.name, Kind.RELEASE, "site-0"), node)
+        await self._everybody_has_an_answer()
+        known = [node.state() for node in self._nodes]
+        if any(state != known[0] for state in known):
+            self._find(Rule.AGREES, f"the nodes know different things: {known}")
 
     async def _proof_is_valid(self) -> None:
         verdict = await History(self._network.truth, KEYS).prove(self._schedule.settings.start)
@@ -351,7 +347,7 @@ class _Listening(logging.Handler):
         self._world = world
         self._logger = logging.getLogger("coordinator")
 
-    def __enter__(self) -> "_Listening":
+    def __enter__(self) -> Self:
         self._before = self._logger.propagate, self._logger.level
         self._logger.propagate = False
         self._logger.setLevel(logging.WARNING)

@@ -288,7 +288,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "refusal-unproven": Bug(
         "a refusal is told from memory, without the compare that proves it current",
-        _rules(Rule.TRUE_REFUSAL),
+        _rules(Rule.TRUE_REFUSAL, Rule.AGREES),
         _commits_by(_refusal_without_compare),
     ),
     "key-by-plain-read": Bug(

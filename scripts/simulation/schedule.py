@@ -153,10 +153,10 @@ def _requests(chance: random.Random, settings: Settings) -> list[Step]:
         node = favourite if is_favoured else chance.randrange(settings.nodes)
         step = _request(chance, settings, at_ms, f"q{serial}", node)
         steps.append(step)
-        if (
-            isinstance(step, Issue | Release) and step.key and chance.random() < settings.repeats
-        ) or (isinstance(step, Release) and step.keeps):
-            steps.append(_repeat(chance, settings, step))
+        if isinstance(step, Issue | Release):
+            is_repeated = step.key is not None and chance.random() < settings.repeats
+            if is_repeated or (isinstance(step, Release) and step.keeps):
+                steps.append(_repeat(chance, settings, step))
     return steps
 
 

@@ -219,4 +219,5 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
     except StopIteration as done:
         result: T = done.value
         return result
+    work.close()
     raise RuntimeError(f"{work!r} waits")

@@ -96,7 +96,6 @@ class World:
             living = self._loop.create_task(self._live())
             living.add_done_callback(self._stop)
             self._loop.run_forever()
-            living.remove_done_callback(self._stop)
             if living.done():
                 living.result()
         except Stuck as stuck:
@@ -106,7 +105,8 @@ class World:
             self._loop.close()
 
     def _stop(self, _: object) -> None:
-        self._loop.stop()
+        if not self._is_over:
+            self._loop.stop()
 
     def result(self) -> Result:
         """Return what came of it."""

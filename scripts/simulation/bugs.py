@@ -198,7 +198,11 @@ async def _only_the_returned_page(self: Any, found: Any) -> None:
     if self._state is None or not head_found:
         self.forget()
         return
-    self._apply(self._state, heads.decode(head_found[0].value), entries)
+    head = heads.decode(head_found[0].value)
+    if head.index < self._state.head.index:
+        self.forget()
+        raise self._rewound(head)
+    self._apply(self._state, head, entries)
     self.guard = replicas._guard_of(head_found[0])  # noqa: SLF001
 
 

@@ -59,7 +59,8 @@ class Fate(NamedTuple):
 def draw_fate(schedule: Schedule, node: str, serial: int) -> Fate:
     """Return the fate of a node's message: it depends on nothing else."""
     network = schedule.settings.network
-    chance = random.Random(f"{schedule.seed} {node} {serial}")  # noqa: S311 - a seed, no secret
+    fates = f"{schedule.seed} {schedule.variant} {node} {serial}"
+    chance = random.Random(fates)  # noqa: S311 - a seed, no secret
     there_s, back_s = (chance.uniform(*network.latency_ms) / 1_000 for _ in range(2))
     late_s = chance.uniform(0, network.late_s_max)
     heads = chance.random() < 0.5  # noqa: PLR2004 - a coin

@@ -119,12 +119,14 @@ class Schedule(NamedTuple):
     """All that a run depends on.
 
     ``faulty`` are the messages, by node and serial, that may meet a fault; None is all.
+    ``variant`` draws other fates for all messages: only shrinking needs it.
     """
 
     seed: int
     settings: Settings
     steps: tuple[Step, ...]
     faulty: frozenset[tuple[str, int]] | None = None
+    variant: int = 0
 
     @property
     def restores(self) -> bool:

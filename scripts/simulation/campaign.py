@@ -45,6 +45,7 @@ SUMMARY = (
     ("cut off", ("cut off",)),
     ("crashes", ("Crash",)),
     ("requests whose node crashed", ("issue BROKEN", "release BROKEN", "reset BROKEN")),
+    ("orderly stops", ("Stop",)),
     ("pauses", ("Pause",)),
     ("clock jumps", ("ClockJump",)),
     ("compactions", ("Compact",)),

@@ -53,6 +53,7 @@ class SimulatedNode:
     ) -> None:
         self.name = name
         self.is_paused = False
+        self.is_stopping = False
         self._is_up = False
         self._settings = settings
         self._loop = loop
@@ -103,8 +104,14 @@ class SimulatedNode:
     def kill(self) -> None:
         """End the run at once."""
         self._process.kill()
+        self.is_stopping = False
         self._is_up = False
         self.is_paused = False
+
+    async def stop(self, grace_s: float) -> None:
+        """End the run as a signal does: serve what waits for so long, tell the others."""
+        self.is_stopping = True
+        await self._sequencer.stop(grace_s)
 
     def pause(self) -> None:
         """Stop the process for a while."""

@@ -63,6 +63,15 @@ class Crash(NamedTuple):
     for_ms: int
 
 
+class Stop(NamedTuple):
+    """A node is told to stop, serves what waits for ``grace_ms`` at most, and starts again."""
+
+    at_ms: int
+    node: int
+    grace_ms: int
+    for_ms: int
+
+
 class Pause(NamedTuple):
     """A node's process is stopped for a while; its clocks and the network go on."""
 
@@ -112,7 +121,9 @@ class Restore(NamedTuple):
     at_ms: int
 
 
-Step = Issue | Release | Reset | Crash | Pause | ClockJump | Cut | Full | Compact | Backup | Restore
+OfNode = Crash | Stop | Pause | ClockJump | Cut
+OfStore = Full | Compact | Backup | Restore
+Step = Issue | Release | Reset | OfNode | OfStore
 
 
 class Schedule(NamedTuple):
@@ -205,6 +216,7 @@ def _faults(chance: random.Random, settings: Settings) -> list[Step]:
         return chance.choice((1, 10, 100, 500, 2_000, 5_000))
 
     steps += [Crash(at, node(), duration()) for at in times(settings.crashes)]
+    steps += [Stop(at, node(), duration(), duration()) for at in times(settings.stops)]
     steps += [Pause(at, node(), duration()) for at in times(settings.pauses)]
     steps += [
         ClockJump(at, node(), chance.randint(-7_200_000, 7_200_000))

@@ -64,6 +64,7 @@ class Settings(NamedTuple):
 
     # What goes wrong.
     crashes: float
+    stops: float
     pauses: float
     clock_jumps: float
     cuts: float
@@ -87,7 +88,7 @@ def draw_settings(chance: random.Random) -> Settings:
     return Settings(
         nodes=whole(1, 2, 2, 3, 3, 4),
         length_ms=whole(50, 500, 2_000, 10_000),
-        requests=whole(4, 12, 25, 40, 80),
+        requests=whole(4, 12, 25, 40, 80, 120),
         network=_draw_network(chance),
         start=whole(1, 1, 1_000),
         series_length=whole(30, 10**6, 10**6, 10**6),
@@ -95,12 +96,12 @@ def draw_settings(chance: random.Random) -> Settings:
         queue_max=whole(5, 20_000, 20_000, 20_000),
         operations_max=whole(16, 24, 128, 128),
         entry_bytes_max=whole(4_000, 1_000_000, 1_000_000),
-        batch_max=whole(1, 2, 8, 1_024, 1_024),
-        catch_up_max=whole(3, 12, 256, 256),
+        batch_max=whole(1, 1, 2, 8, 1_024, 1_024),
+        catch_up_max=whole(3, 12, 256, 256, 256),
         catch_up_page=whole(1, 2, 16),
         freed_remembered_max=whole(1, 3, 65_536),
         in_bursts=one_of(0.0, 0.5, 1.0),
-        at_favourite=one_of(0.0, 0.5, 0.9),
+        at_favourite=one_of(0.0, 0.5, 0.9, 0.97),
         quantity_max=whole(1, 2, 5, 20),
         keyed=one_of(0.0, 0.2, 0.8),
         repeats=one_of(0.0, 0.5, 0.9),
@@ -110,6 +111,7 @@ def draw_settings(chance: random.Random) -> Settings:
         leaving=one_of(0.0, 0.0, 0.2),
         resets=one_of(0.0, 0.0, 0.0, 0.0, 0.05),
         crashes=steps(),
+        stops=steps(),
         pauses=steps(),
         clock_jumps=steps(),
         cuts=steps(),

@@ -155,28 +155,33 @@ class World:
         await self._come_to_rest()
 
     def _do(self, step: Step) -> None:
-        match step:
-            case steps.Issue() | steps.Release() | steps.Reset():
-                self._ask(self._question(step), self._nodes[step.node])
-                if not isinstance(step, steps.Reset) and step.leaves_ms is not None:
-                    self._loop.call_later(step.leaves_ms / 1_000, self._leave, step.name)
-                return
-            case steps.Full() | steps.Compact() | steps.Backup() | steps.Restore():
-                self._do_to_store(step)
-            case steps.Crash(_, node, for_ms):
-                self._crash(self._nodes[node], for_ms / 1_000)
-            case steps.Pause(_, node, for_ms):
-                self._pause(self._nodes[node], for_ms / 1_000)
-            case steps.ClockJump(_, node, by_ms):
-                self._nodes[node].set_clock(by_ms)
-            case steps.Cut(_, node, for_ms):
-                name = self._nodes[node].name
-                self._network.cut.add(name)
-                self._loop.call_later(for_ms / 1_000, self._network.cut.discard, name)
+        if isinstance(step, steps.Issue | steps.Release | steps.Reset):
+            self._ask(self._question(step), self._nodes[step.node])
+            if not isinstance(step, steps.Reset) and step.leaves_ms is not None:
+                self._loop.call_later(step.leaves_ms / 1_000, self._leave, step.name)
+            return
         self._counts[type(step).__name__] += 1
         self.observe(Note(f"fault: {step}"))
+        if isinstance(step, steps.OfNode):
+            self._do_to_node(step, self._nodes[step.node])
+        else:
+            self._do_to_store(step)
 
-    def _do_to_store(self, step: steps.Full | steps.Compact | steps.Backup | steps.Restore) -> None:
+    def _do_to_node(self, step: steps.OfNode, node: SimulatedNode) -> None:
+        match step:
+            case steps.Crash(_, _, for_ms):
+                self._crash(node, for_ms / 1_000)
+            case steps.Stop(_, _, grace_ms, for_ms):
+                self._stop_node(node, grace_ms / 1_000, for_ms / 1_000)
+            case steps.Pause(_, _, for_ms):
+                self._pause(node, for_ms / 1_000)
+            case steps.ClockJump(_, _, by_ms):
+                node.set_clock(by_ms)
+            case steps.Cut(_, _, for_ms):
+                self._network.cut.add(node.name)
+                self._loop.call_later(for_ms / 1_000, self._network.cut.discard, node.name)
+
+    def _do_to_store(self, step: steps.OfStore) -> None:
         match step:
             case steps.Full(_, for_ms):
                 self._network.full += 1
@@ -196,6 +201,19 @@ class World:
                 self._told(Told(request, run_of_node, Outcome.BROKEN))
         node.kill()
         self._loop.call_later(for_s, self._restart, node)
+
+    def _stop_node(self, node: SimulatedNode, grace_s: float, for_s: float) -> None:
+        if node.run is None or node.is_paused or node.is_stopping:
+            return
+        stopping = self._loop.create_task(node.stop(grace_s), context=node.process.context)
+        run_of_node = node.run
+
+        def has_stopped() -> None:
+            if node.run == run_of_node:
+                self._crash(node, for_s)
+
+        # A step later: those who were told at the last moment hear it.
+        stopping.add_done_callback(lambda _: self._loop.call_soon(has_stopped))
 
     def _restart(self, node: SimulatedNode) -> None:
         if node.run is None:
@@ -289,6 +307,8 @@ class World:
         self._network.is_calm = True
         self._network.cut.clear()
         for node in self._nodes:
+            if node.is_stopping:
+                self._crash(node, 0)
             if node.run is None:
                 self._restart(node)
             elif node.is_paused:

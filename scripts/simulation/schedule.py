@@ -32,8 +32,9 @@ class Issue(NamedTuple):
 class Release(NamedTuple):
     """A client gives back a number. Which one depends on what its site holds by then.
 
-    ``pick`` chooses among them; with ``wild`` any number at all, held or not; with ``keeps`` the
-    site does not note that it has given it back, and does so again.
+    ``pick`` chooses among them; another site does it when this one holds none. With ``wild`` it is
+    any number at all, held or not; with ``keeps`` the site does not note that it has given it
+    back, and does so again.
     """
 
     at_ms: int
@@ -177,7 +178,13 @@ def _request(
     chance: random.Random, settings: Settings, at_ms: int, name: str, node: int
 ) -> Issue | Release | Reset:
     site = chance.randrange(SITES)
-    key = f"k{chance.randrange(KEYS_SHARED)}" if chance.random() < settings.keyed else None
+    quantity = chance.randint(1, settings.quantity_max)
+    key = None
+    if chance.random() < settings.keyed:
+        which = chance.randrange(KEYS_SHARED)
+        key = f"k{which}"
+        if chance.random() >= settings.wild:  # the same key asks the same
+            site, quantity = which % SITES, 1 + which % settings.quantity_max
     leaves_ms = None
     if chance.random() < settings.leaving:
         leaves_ms = chance.choice((0, 1, 5, 50, 500))
@@ -186,8 +193,9 @@ def _request(
     if chance.random() < settings.releases:
         wild, keeps = chance.random() < settings.wild, chance.random() < settings.wild
         pick = chance.randrange(1_000)
+        if chance.random() < 0.5:  # noqa: PLR2004 - a coin: with the issues, or after them
+            at_ms = chance.randrange(settings.length_ms)
         return Release(at_ms, name, node, site, pick, key, wild, keeps, leaves_ms)
-    quantity = chance.randint(1, settings.quantity_max)
     at_once = chance.random() < settings.at_once
     return Issue(at_ms, name, node, site, quantity, key, at_once, leaves_ms)
 

@@ -91,7 +91,7 @@ def draw_settings(chance: random.Random) -> Settings:
         requests=whole(4, 12, 25, 40, 80, 120),
         network=_draw_network(chance),
         start=whole(1, 1, 1_000),
-        series_length=whole(30, 10**6, 10**6, 10**6),
+        series_length=whole(30, *[10**6] * 7),
         deadline_s=one_of(0.3, 1.0, 3.0, 8.0),
         queue_max=whole(5, 20_000, 20_000, 20_000),
         operations_max=whole(16, 24, 128, 128),

@@ -88,7 +88,7 @@ class World:
         """What each site believes to hold."""
         self._asked: dict[str, Asked] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._number_of_key: dict[str, int] = {}
+        self._released_by_key: dict[str, tuple[str, int]] = {}
 
     def run_to_end(self) -> None:
         """Live through the schedule."""
@@ -247,15 +247,17 @@ class World:
                 *(step.name, node, Kind.ISSUE, site, step.quantity, 0, step.at_once),
                 *(step.key, payload),
             )
-        number = self._number_to_release(step, site)
+        site, number = self._number_to_release(step, site)
         payload = f"release {site} {number}" if step.key else None
         return Asked(
             step.name, node, Kind.RELEASE, site, number=number, key=step.key, payload=payload
         )
 
-    def _number_to_release(self, step: steps.Release, site: str) -> int:
-        if step.key is not None and step.key in self._number_of_key:
-            return self._number_of_key[step.key]
+    def _number_to_release(self, step: steps.Release, site: str) -> tuple[str, int]:
+        """Return a number and the site that gives it back: this one, or else one that holds any."""
+        if step.key is not None and step.key in self._released_by_key:
+            return self._released_by_key[step.key]
+        site = next((each for each in (site, *self._held) if self._held.get(each)), site)
         held = self._held.get(site, [])
         if step.wild or not held:
             number = max(0, self._schedule.settings.start - 2 + step.pick % 60)
@@ -264,8 +266,8 @@ class World:
             if not step.keeps:
                 held.remove(number)
         if step.key is not None:
-            self._number_of_key[step.key] = number
-        return number
+            self._released_by_key[step.key] = (site, number)
+        return site, number
 
     def _ask(self, asked: Asked, node: SimulatedNode) -> None:
         self._counts["requests"] += 1

@@ -277,9 +277,13 @@ class World:
             self._told(Told(asked.request, "", Outcome.NO_NODE))
             return
         serving = self._loop.create_task(
-            node.serve(asked, self._told), context=node.process.context
+            node.serve(asked, self._reply), context=node.process.context
         )
         self._serving[asked.request] = (node.run, serving)
+
+    def _reply(self, told: Told) -> None:
+        if told.request in self._serving:  # else its caller has left
+            self._told(told)
 
     def _told(self, told: Told) -> None:
         self._serving.pop(told.request, None)

@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
 from support import free_port, running_etcd, wait_for
 
@@ -142,7 +143,10 @@ def free_block(size: int) -> int:
     return int(wait_for(look, 10, f"{size} free ports in a row"))
 
 
-FAST_FIRST = ("core", "ledger", "layers", "lost", "trouble", "store", "api", "cluster", "dashboard")
+FAST_FIRST = (
+    *("core", "ledger", "layers", "oracle", "lost", "trouble", "store", "api", "simulation"),
+    *("cluster", "dashboard"),
+)
 """Test modules by these words, quick ones first; what is not named comes last."""
 
 

@@ -1,0 +1,353 @@
+"""Bugs that can be planted into the real code, to see whether the oracle finds them.
+
+Each is one that such a program has had, or would have if it were written with less care. `PLANTS`
+below says in a line what each does; `rules` are the findings that fit it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from coordinator import commit as commits
+from coordinator import replica as replicas
+from coordinator import sequencer as sequencers
+from coordinator.commit import Overtaken
+from coordinator.core import head as heads
+from coordinator.core import plan as plans
+from coordinator.core.plan import Plan
+from coordinator.core.requests import Done, Issue, Refused, Why
+from coordinator.core.state import CounterState
+from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
+from coordinator.replica import Replica
+from coordinator.sequencer import Sequencer, StoreDown
+from coordinator.store import (
+    Committed,
+    Conflict,
+    NotCommitted,
+    Store,
+    StoreError,
+    Unknown,
+)
+from coordinator.store.paging import all_of
+from simulation.events import Rule
+
+Planting = AbstractContextManager[object]
+Fate = Committed | Overtaken
+Tell = Callable[[str], None]
+
+_commit = commits.commit
+_answer = Sequencer._answer  # noqa: SLF001 - bugs are planted inside
+_enqueue = Sequencer._enqueue  # noqa: SLF001
+
+TRUST_S = 2.0
+"""How long a planted bug trusts its turn, without asking."""
+
+ENTRIES_LOOKED_AT = 200
+
+
+class Bug(NamedTuple):
+    """A bug: what it does, the rules that it may be found to break, and how it is planted."""
+
+    what: str
+    rules: frozenset[Rule]
+    plant: Callable[[], Planting]
+
+
+# Lost replies
+
+
+async def _blindly(store: Store, planned: Plan, tell: Tell) -> Fate:
+    transaction = planned.transaction
+    while True:
+        outcome = await store.commit(transaction)
+        match outcome:
+            case Committed():
+                return outcome
+            case Conflict(found):
+                return Overtaken(found, ours=False)
+            case Unknown(why):
+                tell(why)
+                await asyncio.sleep(0.02)
+                (found_head,) = (await store.read(Range(transaction.guard.key))).found
+                guard = Guard(transaction.guard.key)
+                if found_head:
+                    guard = Guard(guard.key, found_head[0].revision, found_head[0].value)
+                transaction = transaction._replace(guard=guard)
+
+
+async def _unknown_is_failed(store: Store, planned: Plan, _tell: Tell) -> Fate:
+    match await store.commit(planned.transaction):
+        case Committed() as outcome:
+            return outcome
+        case Conflict(found):
+            return Overtaken(found, ours=False)
+        case Unknown(why):
+            raise NotCommitted(why)
+
+
+async def _unknown_is_done(store: Store, planned: Plan, _tell: Tell) -> Fate:
+    match await store.commit(planned.transaction):
+        case Committed() as outcome:
+            return outcome
+        case Conflict(found):
+            return Overtaken(found, ours=False)
+        case Unknown():
+            return Committed(planned.transaction.guard.revision + 1)
+
+
+async def _refusal_ends_doubt(store: Store, planned: Plan, tell: Tell) -> Fate:
+    in_doubt = False
+    while True:
+        outcome = await store.commit(planned.transaction)  # may raise, also while in doubt
+        match outcome:
+            case Committed():
+                return outcome
+            case Conflict(found):
+                ours = in_doubt and commits._is_ours(planned, found)  # noqa: SLF001
+                return Overtaken(found, ours)
+            case Unknown(why):
+                in_doubt = True
+                tell(why)
+                await asyncio.sleep(0.02)
+
+
+# What one transaction holds, and its guard
+
+
+async def _gap_keys_apart(store: Store, planned: Plan, tell: Tell) -> Fate:
+    transaction = planned.transaction
+
+    def is_gap(write: Put | Delete) -> bool:
+        return b"/gap/" in (write.key if isinstance(write, Put) else write.start)
+
+    gaps = tuple(write for write in transaction.writes if is_gap(write))
+    others = tuple(write for write in transaction.writes if not is_gap(write))
+    first = planned._replace(transaction=transaction._replace(writes=others))
+    fate = await _commit(store, first, tell)
+    if gaps and isinstance(fate, Committed):
+        head = heads.encode(planned.after)
+        guard = Guard(transaction.guard.key, fate.revision, head)
+        second = planned._replace(transaction=Transaction(guard, gaps, transaction.otherwise))
+        await _commit(store, second, tell)
+    return fate
+
+
+async def _turn_instead_of_compare(store: Store, planned: Plan, tell: Tell) -> Fate:
+    now_s = asyncio.get_running_loop().time()
+    believes = vars(store)
+    if now_s < believes.get("holds_turn_until_s", 0.0):
+        nobody = Guard(b"/nobody")  # a key that is never there: this always commits
+        planned = planned._replace(transaction=planned.transaction._replace(guard=nobody))
+    fate = await _commit(store, planned, tell)
+    if isinstance(fate, Committed) and planned.entry is not None:
+        believes["holds_turn_until_s"] = now_s + TRUST_S
+    return fate
+
+
+async def _refusal_without_compare(store: Store, planned: Plan, tell: Tell) -> Fate:
+    if planned.entry is None:
+        return Committed(planned.transaction.guard.revision)
+    return await _commit(store, planned, tell)
+
+
+# Idempotency keys
+
+
+def _key_by_plain_read() -> Planting:
+    def known_by_reading(_self: Any, key: str, payload: str | None, ask: Any) -> Any:
+        for entry in ask.earlier:
+            for record in entry.records:
+                if record.cause.key == key:
+                    is_same = record.cause.payload == payload
+                    return Done(entry, record, True) if is_same else Refused(Why.KEY_REUSED, key)
+        return None
+
+    async def look(self: Any, pending: Any, key: str) -> None:
+        while not pending.reply.done():
+            try:
+                page = await self._history.newest(0, ENTRIES_LOOKED_AT)
+            except StoreError:
+                await asyncio.sleep(0.1)
+                continue
+            using = (e for e, _ in page.entries if any(r.cause.key == key for r in e.records))
+            pending.ask = pending.ask._replace(earlier=tuple(using))
+            _enqueue(self, pending)
+            return
+
+    def enqueue(self: Any, pending: Any) -> None:
+        looked = vars(self).setdefault("looked", {})
+        key = pending.ask.request.call.key
+        if key is None or pending in looked:
+            _enqueue(self, pending)
+        else:
+            looked[pending] = asyncio.get_running_loop().create_task(look(self, pending, key))
+
+    stack = ExitStack()
+    stack.enter_context(patch.object(plans._Batch, "_committed_before", known_by_reading))  # noqa: SLF001
+    stack.enter_context(patch.object(Sequencer, "_enqueue", enqueue))
+    return stack
+
+
+# Replica
+
+
+async def _only_the_returned_page(self: Any, found: Any) -> None:
+    head_found, entries = found
+    if self._state is None or not head_found:
+        self.forget()
+        return
+    head = heads.decode(head_found[0].value)
+    if head.index < self._state.head.index:
+        self.forget()
+        raise self._rewound(head)
+    self._apply(self._state, head, entries)
+    self.guard = replicas._guard_of(head_found[0])  # noqa: SLF001
+
+
+async def _half_applied(self: Any, found: Any) -> None:
+    await _only_the_returned_page(self, found)
+    if self._state is not None:
+        state, head = self._state, heads.decode(found[0][0].value)
+        wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
+        async for page in all_of(self._store, wanted):  # may raise, and the state stays
+            self._apply(state, head, page)
+
+
+# Sequencer and plan
+
+
+def _shifted(self: Any, served: list[Any], planned: Plan) -> None:
+    def is_issue(at: int) -> bool:
+        is_done = isinstance(planned.replies[at], Done)
+        return is_done and isinstance(served[at].ask.request, Issue)
+
+    places = [at for at in range(len(served)) if is_issue(at)]
+    replies = list(planned.replies)
+    for to, come_from in zip(places, places[1:] + places[:1], strict=True):
+        replies[to] = planned.replies[come_from]
+    _answer(self, served, planned._replace(replies=tuple(replies)))
+
+
+def _take_highest(self: Any) -> Any:
+    if self._returned:
+        return self._returned.pop()
+    self._taken += 1
+    return self._state.gaps[len(self._state.gaps) - self._taken]
+
+
+def _commits_by(how: Callable[[Store, Plan, Tell], Any]) -> Callable[[], Planting]:
+    return lambda: patch.object(sequencers, "commit", how)
+
+
+def _with(owner: object, name: str, what: object) -> Callable[[], Planting]:
+    return lambda: patch.object(owner, name, what)
+
+
+def _rules(*rules: Rule) -> frozenset[Rule]:
+    return frozenset(rules)
+
+
+PLANTS: dict[str, Bug] = {
+    "blind-retry": Bug(
+        "after a lost reply the same writes are sent again, on whatever the head is now",
+        _rules(Rule.ONCE, Rule.COMPLETE, Rule.ONE_COMMIT),
+        _commits_by(_blindly),
+    ),
+    "plan-anew": Bug(
+        "a lost reply counts as a failure: the batch is planned anew",
+        _rules(Rule.ONCE, Rule.NOT_FAILED),
+        _commits_by(_unknown_is_failed),
+    ),
+    "answer-early": Bug(
+        "a lost reply counts as a success: numbers are answered before their commit is known",
+        _rules(Rule.NOT_EARLY, Rule.UNIQUE),
+        _commits_by(_unknown_is_done),
+    ),
+    "refusal-ends-doubt": Bug(
+        "a refused second sending makes the first one, which is in doubt, count as failed too",
+        _rules(Rule.ONCE, Rule.NOT_FAILED),
+        _commits_by(_refusal_ends_doubt),
+    ),
+    "others-entry-is-ours": Bug(
+        "after a lost reply, any entry in the place of the batch's own is taken for it",
+        _rules(Rule.UNIQUE, Rule.NOT_EARLY),
+        _with(commits, "_is_ours", lambda _plan, found: bool(found[1])),
+    ),
+    "own-entry-is-others": Bug(
+        "after a lost reply, the batch's own entry is not recognised",
+        _rules(Rule.ONCE, Rule.NOT_FAILED),
+        _with(commits, "_is_ours", lambda _plan, _found: False),
+    ),
+    "gap-keys-apart": Bug(
+        "the gap keys are written by a second transaction, after head and entry",
+        _rules(Rule.COMPLETE, Rule.ONE_COMMIT),
+        _commits_by(_gap_keys_apart),
+    ),
+    "turn-as-lock": Bug(
+        f"a node that has its turn writes without the compare for {TRUST_S:.0f} s",
+        _rules(Rule.COMPLETE, Rule.UNIQUE, Rule.ONE_COMMIT),
+        _commits_by(_turn_instead_of_compare),
+    ),
+    "refusal-unproven": Bug(
+        "a refusal is told from memory, without the compare that proves it current",
+        _rules(Rule.TRUE_REFUSAL, Rule.AGREES),
+        _commits_by(_refusal_without_compare),
+    ),
+    "key-by-plain-read": Bug(
+        "an idempotency key is looked up by a read before the plan, and not in the replica",
+        _rules(Rule.ONCE),
+        _key_by_plain_read,
+    ),
+    "keys-forgotten": Bug(
+        "a node that loads the counter does not load the idempotency keys",
+        _rules(Rule.ONCE),
+        _with(replicas, "decode_digests", lambda _content: []),
+    ),
+    "one-page": Bug(
+        "after a conflict, entries beyond those that came with it are not read",
+        _rules(Rule.COMPLETE),
+        _with(Replica, "catch_up", _only_the_returned_page),
+    ),
+    "half-applied": Bug(
+        "when reading on after a conflict fails, the half that was applied is planned on",
+        _rules(Rule.COMPLETE),
+        _with(Replica, "catch_up", _half_applied),
+    ),
+    "old-store-accepted": Bug(
+        "a node does not look whether the store continues what it has acknowledged",
+        _rules(Rule.NO_REWIND),
+        _with(Replica, "_check_continues", lambda *_: None),
+    ),
+    "stale-evidence": Bug(
+        "who held a number is not read again, though it was released meanwhile",
+        _rules(Rule.OWNER, Rule.COMPLETE),
+        _with(CounterState, "fresh_evidence", lambda *_: True),
+    ),
+    "replies-shifted": Bug(
+        "each issue of a batch gets the answer of the next one",
+        _rules(Rule.UNIQUE, Rule.ONCE),
+        _with(Sequencer, "_answer", _shifted),
+    ),
+    "doubt-told-as-failure": Bug(
+        "at the deadline, a request whose commit is in doubt is told that nothing was allocated",
+        _rules(Rule.NOT_FAILED),
+        _with(sequencers, "OutcomeUnknown", StoreDown),
+    ),
+    "served-after-failure": Bug(
+        "a request that was told that nothing was allocated stays in the queue",
+        _rules(Rule.NOT_FAILED),
+        _with(Sequencer, "_drop_who_left", lambda _self, _batch: None),
+    ),
+    "highest-first": Bug(
+        "the highest gaps are issued first",
+        _rules(Rule.LOWEST),
+        _with(plans._Batch, "_take_lowest", _take_highest),  # noqa: SLF001
+    ),
+}
+
+
+def planted(name: str | None) -> Planting:
+    """Return a context in which this bug is in the code; none for no name."""
+    return nullcontext() if name is None else PLANTS[name].plant()

@@ -1,0 +1,197 @@
+"""What can be seen of a run from outside: what clients ask and are told, what the store takes.
+
+The oracle judges by these events alone. A history is their text, one line each.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from coordinator.core import ledger
+from coordinator.core.keys import CounterKeys
+from coordinator.core.ledger import Issued, Record, Released, Restarted
+from coordinator.core.unreadable import Unreadable
+
+
+class Kind(StrEnum):
+    """What a request wants."""
+
+    ISSUE = "issue"
+    RELEASE = "release"
+    RESET = "reset"
+
+
+class Asked(NamedTuple):
+    """A client sends a request to a node. ``number`` is the one to release, else 0."""
+
+    request: str
+    node: str
+    kind: Kind
+    site: str
+    quantity: int = 1
+    number: int = 0
+    at_once: bool = False
+    key: str | None = None
+    payload: str | None = None
+
+    def __str__(self) -> str:
+        what = {
+            Kind.ISSUE: f"{self.quantity} number(s)",
+            Kind.RELEASE: f"number {self.number}",
+            Kind.RESET: "the count",
+        }[self.kind]
+        at_once = ", to be released at once" if self.at_once else ""
+        key = f", key {self.key} payload {self.payload}" if self.key else ""
+        return f"{self.request} asks {self.node}: {self.kind} {what} for {self.site}{at_once}{key}"
+
+
+class Outcome(StrEnum):
+    """What a client learns of its request."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    NOT_SERVED = "told that nothing was allocated"
+    UNKNOWN = "told that it is not known"
+    BROKEN = "left without an answer: the node is gone"
+    NO_NODE = "not connected: the node is down"
+    FAILED = "failed on an error of the program"
+
+
+class Told(NamedTuple):
+    """A client learns something. ``run`` is the run of the node that says it."""
+
+    request: str
+    run: str
+    outcome: Outcome
+    numbers: tuple[int, ...] = ()
+    why: str = ""
+    replayed: bool = False
+
+    def __str__(self) -> str:
+        numbers = f" {list(self.numbers)}" if self.numbers else ""
+        why = f" ({self.why})" if self.why else ""
+        replayed = " as before" if self.replayed else ""
+        return f"{self.request} is {self.outcome}{replayed}{numbers}{why}"
+
+
+class Left(NamedTuple):
+    """A client goes away without waiting for its answer."""
+
+    request: str
+
+    def __str__(self) -> str:
+        return f"{self.request} leaves"
+
+
+class Wrote(NamedTuple):
+    """The store takes a transaction: all that one revision changes; None is a deletion."""
+
+    revision: int
+    changes: tuple[tuple[bytes, bytes | None], ...]
+
+    def __str__(self) -> str:
+        return f"store at revision {self.revision}: " + "; ".join(
+            _in_words(key.decode(errors="replace"), value) for key, value in self.changes
+        )
+
+
+def _in_words(key: str, value: bytes | None) -> str:
+    """Return what a change of a key means: an entry by its records, any other key by its name."""
+    folder, _, last = key.rpartition("/")
+    name = f"{folder.rpartition('/')[2]} {int(last)}" if last.isdigit() else last
+    if value is None:
+        return f"no {name}"
+    if not folder.endswith("/entry"):
+        return name
+    try:
+        entry = ledger.decode(value)
+    except Unreadable:
+        return f"{name}, unreadable"
+    return f"{name} by {entry.instance} ({', '.join(map(_record_in_words, entry.records))})"
+
+
+def _record_in_words(record: Record) -> str:
+    request = record.cause.correlation
+    match record:
+        case Issued():
+            return f"{request} gets {record.numbers()}"
+        case Released(_, number):
+            return f"{request} releases {number}"
+        case Restarted():
+            return f"{request} starts anew"
+
+
+class WentBack(NamedTuple):
+    """The store is replaced by a copy from earlier, whose newest ledger entry is ``entry``."""
+
+    entry: int
+
+    def __str__(self) -> str:
+        return f"the store is restored from a backup, which ends with entry {self.entry}"
+
+
+class Failure(NamedTuple):
+    """The program reports an error of its own, or the run cannot end."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"error: {self.what}"
+
+
+class Note(NamedTuple):
+    """For the reader of the history only: nothing is judged by it."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Event = Asked | Told | Left | Wrote | WentBack | Failure | Note
+
+
+class Rule(StrEnum):
+    """The rules that a run is judged by; most are invariants of the design, with their number."""
+
+    UNIQUE = "1 Unique"
+    COMPLETE = "2 Complete"
+    LOWEST = "3 Lowest first"
+    ONE_COMMIT = "4 One commit"
+    ONCE = "5 Exactly once"
+    NOT_FAILED = "6 Unknown is not failed"
+    NOT_EARLY = "7 Nothing leaves early"
+    NO_REWIND = "10 No rewind"
+    ASKED = "Only what was asked"
+    OWNER = "Only the holder's site releases a number"
+    TRUE_REFUSAL = "A refusal is true"
+    RECOVERS = "Every node recovers by itself"
+    AGREES = "All nodes come to the same state"
+    NO_ERROR = "No error of the program"
+
+
+class Finding(NamedTuple):
+    """A rule that was broken, in words."""
+
+    rule: Rule
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.what}"
+
+
+class CounterNames(NamedTuple):
+    """Which of a counter's keys a key is."""
+
+    keys: CounterKeys
+
+    def is_entry(self, key: bytes) -> bool:
+        """Tell whether this is the key of a ledger entry."""
+        return key.startswith(self.keys.prefix + b"entry/")
+
+    def is_gap(self, key: bytes) -> bool:
+        """Tell whether this is the key of a gap."""
+        return key.startswith(self.keys.prefix + b"gap/")
+
+    def is_head(self, key: bytes) -> bool:
+        """Tell whether this is the head."""
+        return key == self.keys.head

@@ -1,0 +1,180 @@
+"""A simulated node: runs of the real product code, one after the other, at one address."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from itertools import count
+from unittest.mock import patch
+
+from coordinator import replica as replicas
+from coordinator import sequencer as sequencers
+from coordinator.core import ledger
+from coordinator.core import state as states
+from coordinator.core.keys import Keys
+from coordinator.core.plan import Limits, Rules
+from coordinator.core.requests import Call, Instant, Issue, Refused, Release, Reset
+from coordinator.core.requests import Request as Wanted
+from coordinator.sequencer import Bounds, NotServed, OutcomeUnknown, Sequencer, Watcher
+from simulation.events import Asked, Kind, Outcome, Told
+from simulation.network import Edge, Network
+from simulation.settings import Settings
+from simulation.virtual_time import Process, VirtualTimeLoop
+
+KEYS = Keys().counter("invoice")
+WALL_START_MS = 1_767_225_600_000
+"""All clocks begin at the turn of the year 2026."""
+
+REASON = "not needed"
+QUIET = Watcher(lambda _: None, lambda _: None, lambda: None)
+
+
+def last_number(settings: Settings) -> int:
+    """Return the highest number of the series."""
+    return settings.start + settings.series_length - 1
+
+
+def small_limits(settings: Settings) -> AbstractContextManager[object]:
+    """Give the product's fixed bounds the sizes of this schedule."""
+    stack = ExitStack()
+    bounds = (
+        (replicas, "CATCH_UP_MAX", settings.catch_up_max),
+        (replicas, "CATCH_UP_PAGE", settings.catch_up_page),
+        (states, "FREED_REMEMBERED_MAX", settings.freed_remembered_max),
+    )
+    for module, name, value in bounds:
+        stack.enter_context(patch.object(module, name, value))
+    return stack
+
+
+class SimulatedNode:
+    """One node, up or down."""
+
+    def __init__(
+        self, name: str, settings: Settings, loop: VirtualTimeLoop, network: Network
+    ) -> None:
+        self.name = name
+        self.is_paused = False
+        self.is_stopping = False
+        self._is_up = False
+        self._settings = settings
+        self._loop = loop
+        self._edge = Edge(name, network)
+        self._runs = 0
+        self._wall_offset_ms = 0
+        self._process = Process(name)
+
+    @property
+    def run(self) -> str | None:
+        """Return the name of the present run; None while the node is down."""
+        return self._run_name if self._is_up else None
+
+    @property
+    def _run_name(self) -> str:
+        return f"{self.name}.{self._runs}"
+
+    @property
+    def process(self) -> Process:
+        """Return the process of the present run, or of the last one."""
+        return self._process
+
+    def start(self) -> None:
+        """Start a run with an empty memory."""
+        self._runs += 1
+        self._is_up = True
+        self._process = self._loop.new_process(self.name)
+        self._sequencer = self._process.context.run(self._build, self._run_name)
+
+    def _build(self, run: str) -> Sequencer:
+        """Make the real parts of a node: the one place where that is done."""
+        settings = self._settings
+        limits = Limits(settings.operations_max, settings.entry_bytes_max, settings.batch_max)
+        batches = count(1)
+        sequencer = Sequencer(
+            self._edge,
+            KEYS,
+            sequencers.Node(self.name, run),
+            Rules(settings.start, last_number(settings), limits),
+            Bounds(settings.queue_max, settings.deadline_s),
+            self._now,
+            QUIET,
+            lambda: f"{run}.{next(batches)}",
+        )
+        sequencer.start()
+        return sequencer
+
+    def kill(self) -> None:
+        """End the run at once."""
+        self._process.kill()
+        self.is_stopping = False
+        self._is_up = False
+        self.is_paused = False
+
+    async def stop(self, grace_s: float) -> None:
+        """End the run as a signal does: serve what waits for so long, tell the others."""
+        self.is_stopping = True
+        await self._sequencer.stop(grace_s)
+
+    def pause(self) -> None:
+        """Stop the process for a while."""
+        self._process.pause()
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """Let the process go on."""
+        self._process.resume(self._loop)
+        self.is_paused = False
+
+    def set_clock(self, by_ms: int) -> None:
+        """Move the wall clock. The monotonic clock goes on as it was."""
+        self._wall_offset_ms += by_ms
+
+    def _now(self) -> Instant:
+        passed_s = self._loop.time()
+        wall_ms = WALL_START_MS + self._wall_offset_ms + int(passed_s * 1_000)
+        return Instant(wall_ms, int(passed_s * 1_000_000))
+
+    async def serve(self, asked: Asked, tell: Callable[[Told], None]) -> None:
+        """Serve a request as the HTTP edge does, and tell the client. Runs in the process."""
+        run, request = self._run_name, asked.request
+        try:
+            answer = await self._sequencer.submit(self._wanted(asked))
+        except NotServed as none:
+            tell(Told(request, run, Outcome.NOT_SERVED, why=f"{type(none).__name__}: {none}"))
+        except OutcomeUnknown as unknown:
+            tell(Told(request, run, Outcome.UNKNOWN, why=str(unknown)))
+        except Exception as bug:  # noqa: BLE001 - a finding
+            tell(Told(request, run, Outcome.FAILED, why=repr(bug)))
+        else:
+            if isinstance(answer, Refused):
+                tell(Told(request, run, Outcome.REFUSED, why=answer.why))
+                return
+            numbers = _numbers_of(answer.record)
+            tell(Told(request, run, Outcome.ANSWERED, numbers, replayed=answer.replayed))
+
+    def _wanted(self, asked: Asked) -> Wanted:
+        site = "" if asked.kind is Kind.RESET else asked.site
+        origin = ledger.Origin(site, "partition-a", "on-cycle")
+        call = Call(origin, asked.request, self._now().monotonic_us, asked.key, asked.payload)
+        match asked.kind:
+            case Kind.ISSUE:
+                return Issue(call, asked.quantity, asked.at_once)
+            case Kind.RELEASE:
+                return Release(call, asked.number, REASON)
+            case Kind.RESET:
+                return Reset(call)
+
+    def state(self) -> tuple[object, ...] | None:
+        """Return what this node knows of the counter, to compare it with the other nodes."""
+        state = self._sequencer._replica._state  # noqa: SLF001 - no one else needs to see it
+        if state is None:
+            return None
+        return (state.head, list(state.gaps.numbers))
+
+
+def _numbers_of(record: ledger.Record) -> tuple[int, ...]:
+    match record:
+        case ledger.Issued():
+            return tuple(record.numbers())
+        case ledger.Released():
+            return (record.number,)
+        case ledger.Restarted():
+            return ()

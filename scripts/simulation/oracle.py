@@ -1,0 +1,385 @@
+"""The oracle: judges a run by the invariants, and knows nothing of how they are kept.
+
+It sees what clients ask and are told, and every revision of the store. It replays the ledger with
+a model that is a table `number -> holder` and a set of free numbers. The rules, by method:
+
+- `_wrote`         one transaction holds head, one entry and the gap keys (4); after it the store's
+                   gap keys and next number are just what the ledger gives: complete (2)
+- `_issued`        a number goes out only if nobody holds it (1, 2), the lowest free one first (3)
+- `_released`      only a number that its site holds comes back, for somebody who asked
+- `_check_request` a request stands in the ledger once (5), and as it was asked; never after its
+                   caller was told that nothing was allocated (6); a key stands there once (5)
+- `_answered`      an answer is in the ledger before it is given (7), and is this request's (1);
+                   the same key gets the same answer (5)
+- `_refused`       a refusal was true at some moment between question and answer
+- `_not_served`    who is told that nothing was allocated has nothing (6)
+- `_check_author`  who has acknowledged more than the store has, writes nothing (10)
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from coordinator.core import head as heads
+from coordinator.core import ledger
+from coordinator.core.keys import CounterKeys, number_in
+from coordinator.core.ledger import Entry, Issued, Record, Released, Restarted
+from coordinator.core.requests import Why
+from simulation.events import (
+    Asked,
+    CounterNames,
+    Event,
+    Failure,
+    Finding,
+    Kind,
+    Left,
+    Note,
+    Outcome,
+    Rule,
+    Told,
+    WentBack,
+    Wrote,
+)
+
+CLIENT_LEFT = "client-disconnected"
+"""The reason of a release that nobody asked for: the caller of an un-keyed issue had gone."""
+
+FREE = "free"
+Check = Callable[[], bool]
+
+
+class Held(NamedTuple):
+    """Who holds a number: the request, its site, and the entry that issued it."""
+
+    request: str
+    site: str
+    entry: int
+
+
+class Use(NamedTuple):
+    """A key stands in the ledger with this payload, for these numbers."""
+
+    payload: str | None
+    numbers: tuple[int, ...]
+
+
+class InLedger(NamedTuple):
+    """A request stands in this entry, for these numbers."""
+
+    entry: int
+    numbers: tuple[int, ...]
+
+
+class Timeline(list[tuple[int, object]]):
+    """The values that something has had, each from an event on."""
+
+    def during(self, first: int) -> list[object]:
+        """Return every value since the event ``first``, with the one it had then."""
+        at = bisect_right(self, first, key=lambda moment: moment[0])
+        return [value for _, value in self[max(0, at - 1) :]]
+
+
+@dataclass
+class Count:
+    """The trivial model: what the ledger says so far."""
+
+    next: int
+    entries: int = 0
+    held: dict[int, Held] = field(default_factory=dict)
+    free: set[int] = field(default_factory=set)
+    in_ledger: dict[str, InLedger] = field(default_factory=dict)
+    keys: dict[str, Use] = field(default_factory=dict)
+    contents: list[bytes] = field(default_factory=list)
+
+
+class Oracle:
+    """Hears every event in order; ``findings`` are the rules that were broken."""
+
+    def __init__(self, keys: CounterKeys, start: int, last: int) -> None:
+        self.findings: list[Finding] = []
+        self._names = CounterNames(keys)
+        self._start = start
+        self._last = last  # the highest number of the series
+        self._count = Count(start)
+        self._gap_keys: set[int] = set()
+        self._time = 0  # events heard
+        self._asked: dict[str, Asked] = {}
+        self._asked_at: dict[str, int] = {}
+        self._gone: set[str] = set()
+        self._got_nothing: set[str] = set()
+        self._acknowledged: dict[str, int] = {}
+        """By run of a node: the newest entry of which it has told a client."""
+        self._barred: set[str] = set()
+        """Runs of nodes that have acknowledged what a restored store lacks."""
+        self._lost: dict[str, InLedger] = {}
+        """What the ledger had before the store was restored from a backup."""
+        self._of_number: dict[int, Timeline] = {}  # site that holds it, or FREE
+        self._of_key: dict[str, Timeline] = {}
+        self._of_counter = Timeline([(0, last + 1 - start)])  # how many numbers are left
+
+    def hear(self, event: Event) -> None:
+        """Judge one more event."""
+        self._time += 1
+        match event:
+            case Asked():
+                self._asked[event.request] = event
+                self._asked_at[event.request] = self._time
+            case Left(request):
+                self._gone.add(request)
+            case Told():
+                self._told(event)
+            case Wrote():
+                self._wrote(event)
+            case WentBack(entry):
+                self._went_back(entry)
+            case Failure(what):
+                self.find(Rule.NO_ERROR, what)
+            case Note():
+                pass
+
+    def find(self, rule: Rule, what: str) -> None:
+        """Note that a rule was broken."""
+        self.findings.append(Finding(rule, what))
+
+    # What the store takes
+
+    def _wrote(self, event: Wrote) -> None:
+        names = self._names
+        entries = [(k, v) for k, v in event.changes if names.is_entry(k)]
+        head = next((v for k, v in event.changes if names.is_head(k)), None)
+        gaps = [(number_in(k), v) for k, v in event.changes if names.is_gap(k)]
+        for number, value in gaps:
+            (self._gap_keys.discard if value is None else self._gap_keys.add)(number)
+        if not (entries or head is not None or gaps):
+            return  # of no concern to the count
+        written = [(key, value) for key, value in entries if value is not None]
+        if len(entries) != 1 or not written or head is None:
+            said = f"revision {event.revision} changes {len(gaps)} gap keys, {len(entries)} "
+            head_said = "and no head" if head is None else "and the head"
+            self.find(Rule.ONE_COMMIT, f"{said}ledger entries {head_said}")
+            return
+        key, content = written[0]
+        index = number_in(key)
+        if index != self._count.entries + 1:
+            said = f"after entry {self._count.entries} the ledger goes on with {index}"
+            self.find(Rule.COMPLETE, said)
+            return
+        self._replay(index, content)
+        self._compare(event.revision, heads.decode(head).next)
+
+    def _replay(self, index: int, content: bytes) -> None:
+        entry = ledger.decode(content)
+        self._check_author(entry)
+        self._count.entries = index
+        self._count.contents.append(content)
+        for record in entry.records:
+            match record:
+                case Issued():
+                    self._check_request(index, record, tuple(record.numbers()))
+                    self._issued(index, record)
+                case Released():
+                    self._released(index, record)
+                case Restarted():
+                    self._check_request(index, record, ())
+                    self._restart()
+        left = self._last + 1 - self._count.next + len(self._count.free)
+        self._of_counter.append((self._time, left))
+
+    def _compare(self, revision: int, next_number: int) -> None:
+        """Complete: at this revision ``start..next-1`` is exactly issued and gaps."""
+        count = self._count
+        if next_number != count.next:
+            said = f"the head's next number is {next_number}, the ledger gives {count.next}"
+            self.find(Rule.COMPLETE, f"at revision {revision} {said}")
+        if self._gap_keys != count.free:
+            said = f"gap keys {sorted(self._gap_keys)}, the ledger gives {sorted(count.free)}"
+            self.find(Rule.COMPLETE, f"at revision {revision} there are {said}")
+
+    def _issued(self, index: int, record: Issued) -> None:
+        count = self._count
+        holder = Held(record.cause.correlation, record.cause.origin.site, index)
+        for number in record.numbers():
+            if number in count.held:
+                said = f"entry {index} issues {number}, which {count.held[number].request} holds"
+                self.find(Rule.UNIQUE, said)
+            lowest = min(count.free, default=number)
+            if number != lowest:
+                said = f"entry {index} issues {number} while {lowest} is free"
+                self.find(Rule.LOWEST, said)
+            if number not in count.free and number != count.next:
+                said = f"entry {index} issues {number}, and the next number is {count.next}"
+                self.find(Rule.COMPLETE, said)
+            count.free.discard(number)
+            count.next = max(count.next, number + 1)
+            count.held[number] = holder
+            self._now_number(number, holder.site)
+
+    def _released(self, index: int, record: Released) -> None:
+        count, number = self._count, record.number
+        cause = record.cause
+        holder = count.held.get(number)
+        if holder is None:
+            self.find(Rule.COMPLETE, f"entry {index} releases {number}, which nobody holds")
+            return
+        asked = self._asked.get(cause.correlation)
+        at_once = asked is not None and asked.at_once and holder.request == cause.correlation
+        if record.reason == CLIENT_LEFT:
+            if holder.request not in self._gone or self._asked[holder.request].key is not None:
+                said = f"entry {index} takes {number} from {holder.request}, which has not left"
+                self.find(Rule.OWNER, said)
+        elif not at_once:
+            self._check_request(index, record, (number,))
+            if cause.origin.site != holder.site:
+                said = f"entry {index} releases {number} for {cause.origin.site}"
+                self.find(Rule.OWNER, f"{said}; {holder.site} holds it")
+        if record.issued_in != holder.entry:
+            said = f"entry {index} releases {number} as issued by entry {record.issued_in}"
+            self.find(Rule.COMPLETE, f"{said}; it was entry {holder.entry}")
+        del count.held[number]
+        count.free.add(number)
+        self._now_number(number, FREE)
+
+    def _restart(self) -> None:
+        count = self._count
+        for number in range(self._start, count.next):
+            self._now_number(number, None)
+        for key in count.keys:
+            self._of_key[key].append((self._time, None))
+        count.next = self._start
+        count.held.clear()
+        count.free.clear()
+        count.keys.clear()
+
+    def _check_request(self, index: int, record: Record, numbers: tuple[int, ...]) -> None:
+        count, request = self._count, record.cause.correlation
+        asked = self._asked.get(request)
+        if asked is None:
+            self.find(Rule.ASKED, f"entry {index} has request {request}, which nobody sent")
+            return
+        if request in count.in_ledger:
+            before = count.in_ledger[request].entry
+            said = f"request {request} stands in the ledger twice: entries {before} and {index}"
+            self.find(Rule.ONCE, said)
+        if request in self._got_nothing:
+            said = f"entry {index} serves {request}, which was told that nothing was allocated"
+            self.find(Rule.NOT_FAILED, said)
+        key, payload = record.cause.key, record.cause.payload
+        said_so = (asked.kind, asked.site, asked.key, asked.payload)
+        kind = {Issued: Kind.ISSUE, Released: Kind.RELEASE, Restarted: Kind.RESET}[type(record)]
+        is_number = kind is not Kind.RELEASE or numbers == (asked.number,)
+        is_quantity = kind is not Kind.ISSUE or len(numbers) == asked.quantity
+        if (kind, record.cause.origin.site, key, payload) != said_so or not (
+            is_number and is_quantity
+        ):
+            self.find(Rule.ASKED, f"entry {index} has {record}, asked was: {asked}")
+        count.in_ledger[request] = InLedger(index, numbers)
+        if key is not None:
+            if key in count.keys:
+                self.find(Rule.ONCE, f"entry {index} uses key {key}, which was used before")
+            count.keys[key] = Use(payload, numbers)
+            self._of_key.setdefault(key, Timeline()).append((self._time, count.keys[key]))
+
+    def _now_number(self, number: int, holder: str | None) -> None:
+        self._of_number.setdefault(number, Timeline([(0, None)])).append((self._time, holder))
+
+    # What clients are told
+
+    def _told(self, told: Told) -> None:
+        match told.outcome:
+            case Outcome.ANSWERED:
+                self._answered(told)
+            case Outcome.REFUSED:
+                self._refused(told)
+            case Outcome.NOT_SERVED | Outcome.NO_NODE:
+                self._not_served(told)
+            case Outcome.FAILED:
+                self.find(Rule.NO_ERROR, f"{told.request} failed: {told.why}")
+            case Outcome.BROKEN:
+                self._gone.add(told.request)
+            case Outcome.UNKNOWN:
+                pass  # whatever comes of it, it comes once
+
+    def _answered(self, told: Told) -> None:
+        asked = self._asked[told.request]
+        found = self._count.in_ledger.get(told.request) or self._lost.get(told.request)
+        if found is not None:
+            newest = max(self._acknowledged.get(told.run, 0), found.entry)
+            self._acknowledged[told.run] = newest
+            if told.numbers != found.numbers:
+                said = f"the ledger has {list(found.numbers)} for it"
+                self.find(Rule.UNIQUE, f"{told.request} is told {list(told.numbers)}, {said}")
+            return
+        uses = self._uses_of_key(asked)
+        same = [use.numbers for use in uses if use.payload == asked.payload]
+        if same and told.numbers not in same:
+            said = f"{told.request} is told {list(told.numbers)}, key {asked.key} stands for"
+            self.find(Rule.ONCE, f"{said} {[list(numbers) for numbers in same]}")
+        elif uses and not same:
+            said = f"{told.request} is answered, but key {asked.key} stands for another payload"
+            self.find(Rule.ONCE, said)
+        elif not uses:
+            self._answered_without_commit(told)
+
+    def _uses_of_key(self, asked: Asked) -> list[Use]:
+        """Return what this request's key has stood for since it was asked."""
+        timeline = self._of_key.get(asked.key or "", Timeline())
+        since = timeline.during(self._asked_at[asked.request])
+        return [use for use in since if isinstance(use, Use)]
+
+    def _answered_without_commit(self, told: Told) -> None:
+        for number in told.numbers:
+            holder = self._count.held.get(number)
+            if holder is not None and self._asked[told.request].kind is Kind.ISSUE:
+                said = f"{told.request} is told {number}, which {holder.request} holds"
+                self.find(Rule.UNIQUE, said)
+                return
+        said = f"{told.request} is answered {list(told.numbers)}, and nothing of it is committed"
+        self.find(Rule.NOT_EARLY, said)
+
+    def _not_served(self, told: Told) -> None:
+        self._got_nothing.add(told.request)
+        found = self._count.in_ledger.get(told.request)
+        if found is not None:
+            said = f"{told.request} was told that nothing was allocated ({told.why})"
+            self.find(Rule.NOT_FAILED, f"{said}, and stands in entry {found.entry}")
+
+    def _refused(self, told: Told) -> None:
+        self._not_served(told)
+        asked = self._asked[told.request]
+        since = self._asked_at[told.request]
+        of_number = self._of_number.get(asked.number, Timeline([(0, None)])).during(since)
+        left_then = [left for left in self._of_counter.during(since) if isinstance(left, int)]
+        true_when: dict[str, Check] = {
+            Why.NEVER_ISSUED: lambda: None in of_number,
+            Why.ALREADY_FREE: lambda: FREE in of_number,
+            Why.OTHER_OWNER: lambda: bool(set(of_number) - {None, FREE, asked.site}),
+            Why.KEY_REUSED: lambda: any(
+                use.payload != asked.payload for use in self._uses_of_key(asked)
+            ),
+            Why.TOO_LARGE: lambda: asked.at_once,
+            Why.EXHAUSTED: lambda: any(left < asked.quantity for left in left_then),
+        }
+        if not true_when[told.why]():
+            said = f"{told.request} ({asked.kind} {asked.number or asked.quantity})"
+            self.find(Rule.TRUE_REFUSAL, f"{said} is refused: {told.why}; it never was so")
+
+    # A store that went back
+
+    def _went_back(self, entry: int) -> None:
+        contents = self._count.contents[:entry]
+        self._lost |= self._count.in_ledger
+        self._barred |= {run for run, newest in self._acknowledged.items() if newest > entry}
+        for timeline in (*self._of_number.values(), *self._of_key.values()):
+            timeline.append((self._time, None))
+        self._count = Count(self._start)
+        before, self.findings = self.findings, []
+        for index, content in enumerate(contents, 1):
+            self._replay(index, content)
+        self.findings = before  # what it had then has been judged before
+        self._gap_keys = set(self._count.free)
+
+    def _check_author(self, entry: Entry) -> None:
+        if entry.instance in self._barred:
+            said = f"{entry.instance} writes entry {entry.index} to a store older than what it has"
+            self.find(Rule.NO_REWIND, f"{said} acknowledged")

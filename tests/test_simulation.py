@@ -1,0 +1,114 @@
+"""The simulator: the same seed is the same run, planted bugs are found, the product has none."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from simulation.bugs import PLANTS, planted
+from simulation.campaign import SUMMARY, judge, shrunk
+from simulation.schedule import draw_schedule
+from simulation.shrink import smallest
+from simulation.world import run
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "simulate.py"
+SCHEDULES = 2_000
+SCHEDULES_TO_FIND_A_BUG = 1_000
+
+
+def simulate(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1_800,
+        env=os.environ | environment,
+    )
+
+
+def test_the_same_seed_is_the_same_run_in_every_process() -> None:
+    options = ("--seed", "40", "--schedules", "12", "--verbose")
+    runs = [simulate(*options, PYTHONHASHSEED=seed) for seed in ("1", "2")]
+    assert runs[0].returncode == 0, runs[0].stderr
+    assert len(runs[0].stdout.splitlines()) > 1_000
+    assert runs[0].stdout == runs[1].stdout
+
+
+def test_how_the_work_is_shared_changes_nothing() -> None:
+    alone, shared = (
+        simulate("--schedules", "30", "--jobs", jobs).stdout.splitlines() for jobs in ("1", "2")
+    )
+    assert alone[:-3] == shared[:-3]  # the counts
+    assert alone[-2] == shared[-2]
+    assert alone[-2].startswith("digest")
+
+
+@pytest.mark.parametrize("bug", PLANTS)
+def test_a_planted_bug_is_found_for_what_it_is(bug: str) -> None:
+    for seed in range(1, 1 + SCHEDULES_TO_FIND_A_BUG):
+        findings = judge(seed, bug).findings
+        if findings:
+            assert findings[0].rule in PLANTS[bug].rules, findings
+            assert not judge(seed).findings, "without the bug there is nothing to find"
+            return
+    raise AssertionError(f"not found in {SCHEDULES_TO_FIND_A_BUG} schedules")
+
+
+def test_the_smallest_failing_part_is_found() -> None:
+    tried: list[int] = []
+
+    def fails(items: tuple[int, ...]) -> bool:
+        tried.append(len(items))
+        return {3, 77} <= set(items)
+
+    assert smallest(tuple(range(100)), fails) == (3, 77)
+    assert len(tried) < 100
+
+
+def test_a_failure_is_reported_with_its_seed_and_a_small_schedule() -> None:
+    found = simulate("--bug", "answer-early", "--schedules", "300")
+    assert found.returncode == 1, found.stderr
+    seed = re.search(r"^seed (\d+) FAILED$", found.stdout, re.MULTILINE)
+    assert seed, found.stdout
+    assert f"--seed {seed[1]} --schedules 1 --verbose --bug answer-early" in found.stdout
+    size = re.search(r"^shrunk from (\d+) steps to (\d+),", found.stdout, re.MULTILINE)
+    assert size, found.stdout
+    assert int(size[2]) <= 6 < int(size[1])
+    history = found.stdout.partition("history:")[2].splitlines()
+    assert [line for line in history if line.startswith("FOUND")]
+    assert len(history) < 100
+
+
+def test_a_shrunk_schedule_fails_by_itself_and_no_step_of_it_can_go() -> None:
+    bug = "one-page"
+    seed = next(seed for seed in range(1, 300) if judge(seed, bug).findings)
+    small = shrunk(seed, bug).result
+    steps = small.schedule.steps
+    assert set(steps) < set(draw_schedule(seed).steps)
+    with planted(bug):
+        assert run(small.schedule).history == small.history
+        for step in steps:
+            rest = tuple(other for other in steps if other is not step)
+            findings = run(small.schedule._replace(steps=rest)).findings
+            assert [f.rule for f in findings[:1]] != [small.findings[0].rule], step
+
+
+def test_thousands_of_schedules_find_nothing_and_meet_every_fault() -> None:
+    all_of_them = simulate("--schedules", str(SCHEDULES))
+    assert all_of_them.returncode == 0, all_of_them.stdout + all_of_them.stderr
+    assert "nothing was found" in all_of_them.stdout
+    counts = {
+        name: int(value.replace(",", ""))
+        for value, name in re.findall(r"^ *([\d,]+)  (.+)$", all_of_them.stdout, re.MULTILINE)
+    }
+    assert counts["schedules"] == SCHEDULES
+    assert [name for name, _ in SUMMARY if counts[name] < 50] == []
+
+
+def test_the_help_teaches_and_the_bugs_are_listed() -> None:
+    assert "--seed 77 --schedules 1 --verbose" in simulate("--help").stdout
+    assert len(simulate("--list-bugs").stdout.splitlines()) == len(PLANTS) >= 10
+    assert simulate("--bug", "no-such-bug").returncode == 2

@@ -54,6 +54,12 @@ class Witness:
         self._seen[counter] = seen
         self._changed = True
 
+    def copy(self) -> "Witness":
+        """Return another one that knows the same, without a file."""
+        other = Witness()
+        other._seen = dict(self._seen)
+        return other
+
     def save(self) -> None:
         """Write the file if there is news; as a whole or not at all. Raises OSError."""
         if self._path is None or not self._changed:

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from simulation.events import Asked, Kind, Left, Outcome, Rule, Told, WentBack, Wrote
+from simulation.events import Asked, Kind, Left, Outcome, Rule, Saved, Told, WentBack, Wrote
 from simulation.oracle import CLIENT_LEFT, Oracle
 from simulation.virtual_time import Stuck, VirtualTimeLoop, at_once
 
@@ -224,3 +224,24 @@ def test_a_paused_process_is_late_and_a_killed_one_never_runs_again() -> None:
 def test_a_coroutine_that_waits_is_not_run_at_once() -> None:
     with pytest.raises(RuntimeError, match="waits"):
         at_once(asyncio.sleep(0))
+
+
+def test_a_number_whose_caller_left_must_come_back(story: Story) -> None:
+    story.ask("q1")
+    story.write(Issued(cause("q1"), 1, 1))
+    story.oracle.hear(Left("q1", "node-1.1"))
+    story.oracle.at_rest({"node-1.2"})
+    assert not story.broken  # its node died: nobody could know
+    story.oracle.at_rest({"node-1.1"})
+    assert story.broken == {Rule.UNHEARD}
+
+
+def test_what_a_node_has_written_down_binds_its_next_run_too(story: Story) -> None:
+    for request, number in (("q1", 1), ("q2", 2)):
+        story.ask(request)
+        story.write(Issued(cause(request), number, 1))
+    story.oracle.hear(Saved("node-1", 2))
+    story.oracle.hear(WentBack(1))
+    story.ask("q3")
+    story.write(Issued(cause("q3"), 2, 1), by="node-1.2")
+    assert Rule.NO_REWIND in story.broken

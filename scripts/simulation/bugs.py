@@ -13,15 +13,17 @@ from unittest.mock import patch
 from coordinator import commit as commits
 from coordinator import replica as replicas
 from coordinator import sequencer as sequencers
+from coordinator import unheard
 from coordinator.commit import Overtaken
 from coordinator.core import head as heads
 from coordinator.core import plan as plans
 from coordinator.core.plan import Plan
-from coordinator.core.requests import Done, Issue, Refused, Why
+from coordinator.core.requests import Done, Issue, Refused, Release, Why
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
 from coordinator.replica import Replica
-from coordinator.sequencer import Sequencer, StoreDown
+from coordinator.sequencer import Sequencer
+from coordinator.service import StoreDown
 from coordinator.store import (
     Committed,
     Conflict,
@@ -31,11 +33,12 @@ from coordinator.store import (
     Unknown,
 )
 from coordinator.store.paging import all_of
+from coordinator.unheard import Unheard
 from simulation.events import Rule
 
 Planting = AbstractContextManager[object]
 Fate = Committed | Overtaken
-Tell = Callable[[str], None]
+Tell = Callable[[Unknown], None]
 
 _commit = commits.commit
 _answer = Sequencer._answer  # noqa: SLF001 - bugs are planted inside
@@ -67,8 +70,8 @@ async def _blindly(store: Store, planned: Plan, tell: Tell) -> Fate:
                 return outcome
             case Conflict(found):
                 return Overtaken(found, ours=False)
-            case Unknown(why):
-                tell(why)
+            case Unknown() as doubt:
+                tell(doubt)
                 await asyncio.sleep(0.02)
                 (found_head,) = (await store.read(Range(transaction.guard.key))).found
                 guard = Guard(transaction.guard.key)
@@ -107,9 +110,9 @@ async def _refusal_ends_doubt(store: Store, planned: Plan, tell: Tell) -> Fate:
             case Conflict(found):
                 ours = in_doubt and commits._is_ours(planned, found)  # noqa: SLF001
                 return Overtaken(found, ours)
-            case Unknown(why):
+            case Unknown() as doubt:
                 in_doubt = True
-                tell(why)
+                tell(doubt)
                 await asyncio.sleep(0.02)
 
 
@@ -339,6 +342,16 @@ PLANTS: dict[str, Bug] = {
         "a request that was told that nothing was allocated stays in the queue",
         _rules(Rule.NOT_FAILED),
         _with(Sequencer, "_drop_who_left", lambda _self, _batch: None),
+    ),
+    "unheard-kept": Bug(
+        "numbers of callers that left before their answer stay issued",
+        _rules(Rule.UNHEARD),
+        _with(Unheard, "add", lambda *_: None),
+    ),
+    "unheard-taken": Bug(
+        "such a number is given back whoever holds it by then",
+        _rules(Rule.OWNER, Rule.COMPLETE),
+        _with(unheard, "Release", lambda call, number, why, _: Release(call, number, why)),
     ),
     "highest-first": Bug(
         "the highest gaps are issued first",

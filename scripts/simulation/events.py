@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Issued, Record, Released, Restarted
+from coordinator.core.ledger import Issued, LossAccepted, Record, Released, Restarted
 from coordinator.core.unreadable import Unreadable
 
 
@@ -74,12 +74,23 @@ class Told(NamedTuple):
 
 
 class Left(NamedTuple):
-    """A client goes away without waiting for its answer."""
+    """A client goes away without waiting for its answer from this run of a node."""
 
     request: str
+    run: str
 
     def __str__(self) -> str:
         return f"{self.request} leaves"
+
+
+class Saved(NamedTuple):
+    """A node has written down that it has seen the ledger up to this entry."""
+
+    node: str
+    entry: int
+
+    def __str__(self) -> str:
+        return f"{self.node} has written that it knows entry {self.entry}"
 
 
 class Wrote(NamedTuple):
@@ -118,6 +129,8 @@ def _record_in_words(record: Record) -> str:
             return f"{request} releases {number}"
         case Restarted():
             return f"{request} starts anew"
+        case LossAccepted(_, entry):
+            return f"{request} accepts the loss of entry {entry}"
 
 
 class WentBack(NamedTuple):
@@ -147,7 +160,7 @@ class Note(NamedTuple):
         return self.text
 
 
-Event = Asked | Told | Left | Wrote | WentBack | Failure | Note
+Event = Asked | Told | Left | Saved | Wrote | WentBack | Failure | Note
 
 
 class Rule(StrEnum):
@@ -164,6 +177,7 @@ class Rule(StrEnum):
     ASKED = "Only what was asked"
     OWNER = "Only the holder's site releases a number"
     TRUE_REFUSAL = "A refusal is true"
+    UNHEARD = "No number stays with a caller that has left"
     RECOVERS = "Every node recovers by itself"
     AGREES = "All nodes come to the same state"
     NO_ERROR = "No error of the program"

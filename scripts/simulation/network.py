@@ -165,7 +165,7 @@ class Network:
         self.full = 0
         self._loop = loop
         self._schedule = schedule
-        self._observe = observe
+        self.observe = observe
         self._context = copy_context()
         self._life_of_store = 0
         self.attempt_s = schedule.settings.network.attempt_s
@@ -193,7 +193,7 @@ class Network:
 
     def note(self, text: str) -> None:
         """Write a line into the history."""
-        self._observe(Note(text))
+        self.observe(Note(text))
 
     def deliver(
         self,
@@ -233,7 +233,7 @@ class Edge:
         """Send the transaction once."""
         write = "commit" if transaction.writes else "compare"
         message = _Message(self, write, lambda: self._network.truth.commit(transaction))
-        message.send(not_sent=NotCommitted, lost=Unknown)
+        message.send(not_sent=NotCommitted, lost=_unknown)
         outcome: Outcome = await message.reply
         self._network.counts["conflicts"] += isinstance(outcome, Conflict)
         return outcome
@@ -277,6 +277,10 @@ class Edge:
         """Return the sender of a new message, its serial and its network."""
         self._serial += 1
         return self._node, self._serial, self._network
+
+
+def _unknown(why: str) -> Unknown:
+    return Unknown(why, needs_operator=why == Fault.FULL)
 
 
 class _Message:

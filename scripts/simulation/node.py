@@ -1,20 +1,22 @@
 """A simulated node: runs of the real product code, one after the other, at one address."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from itertools import count
 from unittest.mock import patch
 
 from coordinator import replica as replicas
-from coordinator import sequencer as sequencers
 from coordinator.core import ledger
 from coordinator.core import state as states
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Limits, Rules
 from coordinator.core.requests import Call, Instant, Issue, Refused, Release, Reset
 from coordinator.core.requests import Request as Wanted
-from coordinator.sequencer import Bounds, NotServed, OutcomeUnknown, Sequencer, Watcher
-from simulation.events import Asked, Kind, Outcome, Told
+from coordinator.sequencer import Sequencer
+from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
+from coordinator.witness import SAVE_EVERY_S, Witness
+from simulation.events import Asked, Kind, Outcome, Saved, Told
 from simulation.network import Edge, Network
 from simulation.settings import Settings
 from simulation.virtual_time import Process, VirtualTimeLoop
@@ -58,6 +60,10 @@ class SimulatedNode:
         self._settings = settings
         self._loop = loop
         self._edge = Edge(name, network)
+        self._observe = network.observe
+        self._witness = Witness()
+        self._disk = self._witness
+        """What the node has written of its witness: it outlives the runs."""
         self._runs = 0
         self._wall_offset_ms = 0
         self._process = Process(name)
@@ -86,20 +92,32 @@ class SimulatedNode:
     def _build(self, run: str) -> Sequencer:
         """Make the real parts of a node: the one place where that is done."""
         settings = self._settings
+        self._witness = self._disk.copy()
+        self._loop.call_later(SAVE_EVERY_S, self._keep_saving)
         limits = Limits(settings.operations_max, settings.entry_bytes_max, settings.batch_max)
         batches = count(1)
         sequencer = Sequencer(
             self._edge,
             KEYS,
-            sequencers.Node(self.name, run),
+            Node(self.name, run),
             Rules(settings.start, last_number(settings), limits),
             Bounds(settings.queue_max, settings.deadline_s),
             self._now,
             QUIET,
+            self._witness,
             lambda: f"{run}.{next(batches)}",
         )
         sequencer.start()
         return sequencer
+
+    def _keep_saving(self) -> None:
+        self._save()
+        self._loop.call_later(SAVE_EVERY_S, self._keep_saving)
+
+    def _save(self) -> None:
+        self._disk = self._witness.copy()
+        entry, _ = self._disk.seen(KEYS.prefix.decode())
+        self._observe(Saved(self.name, entry))
 
     def kill(self) -> None:
         """End the run at once."""
@@ -112,6 +130,7 @@ class SimulatedNode:
         """End the run as a signal does: serve what waits for so long, tell the others."""
         self.is_stopping = True
         await self._sequencer.stop(grace_s)
+        self._save()
 
     def pause(self) -> None:
         """Stop the process for a while."""
@@ -136,7 +155,7 @@ class SimulatedNode:
         """Serve a request as the HTTP edge does, and tell the client. Runs in the process."""
         run, request = self._run_name, asked.request
         try:
-            answer = await self._sequencer.submit(self._wanted(asked))
+            answer = await self._answer(self._wanted(asked))
         except NotServed as none:
             tell(Told(request, run, Outcome.NOT_SERVED, why=f"{type(none).__name__}: {none}"))
         except OutcomeUnknown as unknown:
@@ -149,6 +168,14 @@ class SimulatedNode:
                 return
             numbers = _numbers_of(answer.record)
             tell(Told(request, run, Outcome.ANSWERED, numbers, replayed=answer.replayed))
+
+    async def _answer(self, wanted: Wanted) -> Answer:
+        reply = self._sequencer.submit(wanted)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            self._sequencer.caller_left(wanted, reply)
+            raise
 
     def _wanted(self, asked: Asked) -> Wanted:
         site = "" if asked.kind is Kind.RESET else asked.site
@@ -176,5 +203,5 @@ def _numbers_of(record: ledger.Record) -> tuple[int, ...]:
             return tuple(record.numbers())
         case ledger.Released():
             return (record.number,)
-        case ledger.Restarted():
+        case ledger.Restarted() | ledger.LossAccepted():
             return ()

@@ -14,6 +14,7 @@ a model that is a table `number -> holder` and a set of free numbers. The rules,
 - `_refused`       a refusal was true at some moment between question and answer
 - `_not_served`    who is told that nothing was allocated has nothing (6)
 - `_check_author`  who has acknowledged more than the store has, writes nothing (10)
+- `at_rest`        what a caller did not wait for comes back, unless its node died
 """
 
 from bisect import bisect_right
@@ -24,7 +25,7 @@ from typing import NamedTuple
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import Entry, Issued, Record, Released, Restarted
+from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Released, Restarted
 from coordinator.core.requests import Why
 from simulation.events import (
     Asked,
@@ -37,6 +38,7 @@ from simulation.events import (
     Note,
     Outcome,
     Rule,
+    Saved,
     Told,
     WentBack,
     Wrote,
@@ -107,11 +109,14 @@ class Oracle:
         self._asked: dict[str, Asked] = {}
         self._asked_at: dict[str, int] = {}
         self._gone: set[str] = set()
+        self._left: dict[str, str] = {}
+        """Requests whose client left, and the run of the node that was serving them."""
         self._got_nothing: set[str] = set()
         self._acknowledged: dict[str, int] = {}
-        """By run of a node: the newest entry of which it has told a client."""
+        """By run of a node: the newest entry of which it has told a client. By node: the newest
+        that it has written down, for all its runs."""
         self._barred: set[str] = set()
-        """Runs of nodes that have acknowledged what a restored store lacks."""
+        """Nodes and runs of nodes that know what a restored store lacks."""
         self._lost: dict[str, InLedger] = {}
         """What the ledger had before the store was restored from a backup."""
         self._of_number: dict[int, Timeline] = {}  # site that holds it, or FREE
@@ -125,8 +130,11 @@ class Oracle:
             case Asked():
                 self._asked[event.request] = event
                 self._asked_at[event.request] = self._time
-            case Left(request):
+            case Left(request, run):
                 self._gone.add(request)
+                self._left[request] = run
+            case Saved(node, entry):
+                self._acknowledged[node] = entry
             case Told():
                 self._told(event)
             case Wrote():
@@ -183,6 +191,8 @@ class Oracle:
                 case Restarted():
                     self._check_request(index, record, ())
                     self._restart()
+                case LossAccepted():
+                    self.find(Rule.ASKED, f"entry {index} accepts a loss; nobody decided that")
         left = self._last + 1 - self._count.next + len(self._count.free)
         self._of_counter.append((self._time, left))
 
@@ -364,6 +374,14 @@ class Oracle:
             said = f"{told.request} ({asked.kind} {asked.number or asked.quantity})"
             self.find(Rule.TRUE_REFUSAL, f"{said} is refused: {told.why}; it never was so")
 
+    def at_rest(self, runs: set[str | None]) -> None:
+        """Judge what is left when all has come to rest; these runs of nodes are alive."""
+        for number, holder in self._count.held.items():
+            unheard = self._left.get(holder.request) in runs
+            if unheard and self._asked[holder.request].key is None:
+                said = f"{number} was issued to {holder.request}, which had left"
+                self.find(Rule.UNHEARD, f"{said}; it never came back")
+
     # A store that went back
 
     def _went_back(self, entry: int) -> None:
@@ -380,6 +398,6 @@ class Oracle:
         self._gap_keys = set(self._count.free)
 
     def _check_author(self, entry: Entry) -> None:
-        if entry.instance in self._barred:
+        if {entry.instance, entry.node} & self._barred:
             said = f"{entry.instance} writes entry {entry.index} to a store older than what it has"
             self.find(Rule.NO_REWIND, f"{said} acknowledged")

@@ -108,7 +108,7 @@ def draw_settings(chance: random.Random) -> Settings:
         releases=one_of(0.0, 0.2, 0.5),
         wild=one_of(0.0, 0.1, 0.4),
         at_once=one_of(0.0, 0.0, 0.3),
-        leaving=one_of(0.0, 0.0, 0.2),
+        leaving=one_of(0.0, 0.2, 0.6),
         resets=one_of(0.0, 0.0, 0.0, 0.0, 0.05),
         crashes=steps(),
         stops=steps(),

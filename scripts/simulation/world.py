@@ -303,7 +303,7 @@ class World:
             run_of_node, serving = self._serving.pop(request)
             node = next(node for node in self._nodes if node.run == run_of_node)
             self._counts["left"] += 1
-            self.observe(Left(request))
+            self.observe(Left(request, run_of_node))
             self._loop.call_soon(serving.cancel, context=node.process.context)
 
     # The quiet at the end: no more faults; everything must come right by itself
@@ -326,6 +326,8 @@ class World:
             await self._every_node_serves()
             await self._nodes_agree()
             await self._proof_is_valid()
+            self._oracle.at_rest({node.run for node in self._nodes})
+            self._end_with_a_finding()
 
     async def _everybody_has_an_answer(self) -> None:
         ends_s = self._loop.time() + ANSWERS_S_MAX

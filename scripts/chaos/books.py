@@ -25,6 +25,11 @@ class Asked:
     abandoned: bool = False
 
     @property
+    def client(self) -> str:
+        """Return the name of the client that asks."""
+        return self.key.partition("-")[0]
+
+    @property
     def settled(self) -> bool:
         """Tell whether a definite answer came."""
         return self.answer is not None or bool(self.refusal)
@@ -40,11 +45,18 @@ class Asked:
 
 
 class Watch(NamedTuple):
-    """Waits for the first success of a request that began after ``since``, at a node or any."""
+    """Waits for the first success of a request that began after ``since``, told by whom."""
 
     since: float
     node: str | None
+    clients: frozenset[str] | None
     seen: asyncio.Future[float]
+
+    def is_for(self, client: str, node: str, began: float) -> bool:
+        """Tell whether this success is what is waited for."""
+        if began < self.since or self.node not in {None, node}:
+            return False
+        return self.clients is None or client in self.clients
 
 
 @dataclass
@@ -65,19 +77,22 @@ class Books:
         """Note an answer that should not be."""
         self.wrong.setdefault(check, []).append(what)
 
-    def succeeded(self, node: str, began: float) -> None:
+    def succeeded(self, client: str, node: str, began: float) -> None:
         """Note a success (monotonic seconds) and tell whoever waits for it."""
         self.counts["successes"] += 1
-        if not self.watches:
-            return
         now = time.monotonic()
-        for watch in [w for w in self.watches if began >= w.since and w.node in {None, node}]:
+        for watch in [watch for watch in self.watches if watch.is_for(client, node, began)]:
             self.watches.remove(watch)
             if not watch.seen.done():
                 watch.seen.set_result(now - watch.since)
 
-    def first_success(self, node: str | None = None) -> asyncio.Future[float]:
-        """Return how long it will take from now to the first success of a later request."""
+    def first_success(
+        self, node: str | None = None, clients: frozenset[str] | None = None
+    ) -> asyncio.Future[float]:
+        """Return the seconds from now to the end of the first later request that succeeds.
+
+        Only at this node, and only of one of these clients, if named.
+        """
         seen = asyncio.get_running_loop().create_future()
-        self.watches.append(Watch(time.monotonic(), node, seen))
+        self.watches.append(Watch(time.monotonic(), node, clients, seen))
         return seen

@@ -84,7 +84,7 @@ class Caller:
             books.told_nothing.add(request_id)
             return Fate.NOTHING
         if status == HTTPStatus.OK and body is not None:
-            books.succeeded(node, began)
+            books.succeeded(asked.client, node, began)
             books.counts["replays"] += replayed
             self._settle(asked, body, node, replayed=replayed)
             return Fate.SETTLED
@@ -140,7 +140,7 @@ class Client:
         self._caller = caller
         self._draw = draw
         self._mix = mix
-        self._name = f"c{number:02}"
+        self.name = f"c{number:02}"
         self._place = PLACES[number % len(PLACES)]
         self._home = number % len(caller.names)
         self._at = self._home
@@ -150,9 +150,9 @@ class Client:
         self._patience_s = mix.patience_s[number % len(mix.patience_s)]
 
     @property
-    def home(self) -> str:
-        """Return the node that this client prefers."""
-        return self._caller.names[self._home]
+    def at(self) -> str:
+        """Return the node that this client asks now."""
+        return self._caller.names[self._at]
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Ask until told to stop; what has been asked is brought to its end."""
@@ -171,7 +171,7 @@ class Client:
     def _next_request(self) -> Asked:
         draw, mix = self._draw, self._mix
         self._serial += 1
-        key = f"{self._name}-{self._serial}"
+        key = f"{self.name}-{self._serial}"
         if draw.random() < mix.burst:  # many gaps at once, for batches that take many
             self._burst = BURST_RELEASES
         self._burst -= self._burst > 0

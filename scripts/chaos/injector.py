@@ -70,7 +70,8 @@ class Injector:
             if self.now_s + pause_s > seconds:
                 break
             await asyncio.sleep(pause_s)
-            kind = await self._strike(waiting or [self.draw.choice(sorted(self.faults))])
+            others = self.draw.sample(sorted(self.faults), len(self.faults))
+            kind = await self._strike([*waiting, *others])
             if kind in waiting:
                 waiting.remove(kind)
         await asyncio.sleep(max(0.0, seconds - self.now_s))

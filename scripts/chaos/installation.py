@@ -21,7 +21,7 @@ from cluster.errors import StartError
 from cluster.etcd_binary import find_etcd, tools_folder
 from cluster.nodes import node_specs
 from cluster.ports import Claims
-from cluster.supervisor import TICK_S, Spec, Supervisor, log_tail
+from cluster.supervisor import RESTART_DELAY_S_MIN, TICK_S, Spec, Supervisor, log_tail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,6 +57,8 @@ class Installation:
         say: Callable[[str], None],
         quota_bytes: int | None = None,
         faketime: Path | None = None,
+        *,
+        by_proxy: bool = True,
     ) -> None:
         self.folder = folder
         self.logs = folder / "logs"
@@ -71,6 +73,7 @@ class Installation:
         self._say = say
         self._quota_bytes = quota_bytes
         self._faketime = faketime
+        self._by_proxy = by_proxy
         self._claims = Claims(HOST)
         self._supervisor = Supervisor(folder, self.logs, self._heard, lambda: None)
         self._watching: asyncio.Task[None] | None = None
@@ -114,16 +117,22 @@ class Installation:
         ports = self._claims.claim_block(0)
         specs: list[Spec] = []
         for at in range(NODES):
-            ways: dict[str, TcpProxy] = {}
-            for name, gateway in self.members.items():
-                way = TcpProxy(HOST, int(gateway.url.rsplit(":", 1)[1]))
-                way.port = self._claims.claim_any()  # its own for good, also while it refuses
-                ways[name] = await way.start()
-            spec = node_specs(HOST, ports, [way.url for way in ways.values()])[at]
+            ways = await self._ways() if self._by_proxy else {}
+            reached = ways or self.members
+            spec = node_specs(HOST, ports, [each.url for each in reached.values()])[at]
             self.ways[spec.name] = ways
             self.nodes[spec.name] = spec.url
             specs.append(spec)
         return specs
+
+    async def _ways(self) -> dict[str, TcpProxy]:
+        """Make one node's ways, by member."""
+        ways: dict[str, TcpProxy] = {}
+        for name, gateway in self.members.items():
+            way = TcpProxy(HOST, int(gateway.url.rsplit(":", 1)[1]))
+            way.port = self._claims.claim_any()  # its own for good, also while it refuses
+            ways[name] = await way.start()
+        return ways
 
     def _with_quota(self, spec: Spec) -> Spec:
         if self._quota_bytes is None:
@@ -190,9 +199,12 @@ class Installation:
 
         With ``pid``, only if that process is still the one that runs under this name.
         """
-        running = self.pid(name)
+        child = self._supervisor.children[name]
+        running = child.pid
         if running is None or pid not in {None, running}:
             return None
+        if what == signal.SIGKILL:  # no loop of crashes, which would be waited for ever longer
+            child.delay_s = RESTART_DELAY_S_MIN
         with suppress(ProcessLookupError):
             os.kill(running, what)
         return running

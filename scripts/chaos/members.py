@@ -44,6 +44,8 @@ class Status(NamedTuple):
     leader: str
     revision: int
     size_bytes: int
+    term: int
+    """Grows with every election."""
 
     @property
     def leads(self) -> bool:
@@ -83,7 +85,8 @@ class Gateway:
         if leader == "0":
             raise GatewayError(f"{self.url}: no leader")
         size_bytes = int(fields.get("dbSize", 0))
-        return Status(header["member_id"], leader, int(header.get("revision", 0)), size_bytes)
+        revision, term = int(header.get("revision", 0)), int(header["raft_term"])
+        return Status(header["member_id"], leader, revision, size_bytes, term)
 
     async def is_healthy(self) -> bool:
         """Tell whether the member has a leader and answers a linearizable read."""

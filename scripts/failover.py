@@ -38,9 +38,9 @@ from cluster.members import ELECTION_MS, HEARTBEAT_MS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLIENTS = 16
+CLIENTS_DEFAULT = 16
 KILLS_DEFAULT = 20
-CALM_S = 20.0  # under load, before anything is killed: elections here are spurious
+CALM_S_DEFAULT = 20.0  # under load, before anything is killed: elections here are spurious
 STEADY_S_MIN, STEADY_S_MAX = 0.5, 1.5  # between well again and the next kill
 SUCCESS_S_MAX = 60.0
 END_S_MAX = 60.0
@@ -76,6 +76,7 @@ class Result:
 
     etcd: str
     kills: int
+    calm_s: float
     series: list[Series]
     calm_elections: int
     kill_elections: int
@@ -96,10 +97,16 @@ class Measurement:
         self._clients = clients
         self._books = books
         self._draw = random.Random(1)  # noqa: S311 - only the moments of the kills
+        self.calm = Series("nothing killed: one request", None)
         self.leader_first = Series("leader killed: until a client is served", LEADER_TARGET_S)
         self.leader_all = Series("leader killed: until every client is served", None)
         self.node_first = Series("node killed: until a client of its is served", NODE_TARGET_S)
         self.node_all = Series("node killed: until all its clients are served", None)
+
+    def series(self) -> list[Series]:
+        """Return everything measured, in the order of the report."""
+        leader, node = (self.leader_first, self.leader_all), (self.node_first, self.node_all)
+        return [self.calm, *leader, *node]
 
     async def kill_leader(self) -> None:
         """Kill the leader once and wait until all is well."""
@@ -179,15 +186,16 @@ async def measure(options: argparse.Namespace, folder: Path) -> Result:
         caller = Caller(http, installation.nodes, books)
         clients = [
             Client(caller, number, random.Random(number), STEADY)  # noqa: S311
-            for number in range(CLIENTS)
+            for number in range(options.clients)
         ]
         stopping = asyncio.Event()
         running = [asyncio.create_task(client.run(stopping)) for client in clients]
         taken = Measurement(installation, clients, books)
         terms = [await taken.term()]
-        say(f"{CALM_S:g} s under load, nothing is killed")
-        await asyncio.sleep(CALM_S)
+        say(f"{options.calm_s:g} s under load, nothing is killed")
+        await asyncio.sleep(options.calm_s)
         terms.append(await taken.term())
+        taken.calm.times_s += books.durations_s
         say(f"killing the leader {options.kills} times")
         for _ in range(options.kills):
             await taken.kill_leader()
@@ -202,7 +210,8 @@ async def measure(options: argparse.Namespace, folder: Path) -> Result:
         return Result(
             etcd=installation.etcd_version,
             kills=options.kills,
-            series=[taken.leader_first, taken.leader_all, taken.node_first, taken.node_all],
+            calm_s=options.calm_s,
+            series=taken.series(),
             calm_elections=terms[1] - terms[0],
             kill_elections=terms[2] - terms[1],
             figures={
@@ -244,7 +253,7 @@ def print_result(result: Result) -> None:
         if series.target_s is not None:
             target = f"  at most {series.target_s:g}: {'reached' if series.ok else 'MISSED'}"
         print(f"  {series.what:46}{row}{target}")
-    print(f"\n  elections: {result.calm_elections} in {CALM_S:g} s without a kill, ", end="")
+    print(f"\n  elections: {result.calm_elections} in {result.calm_s:g} s without a kill, ", end="")
     print(f"{result.kill_elections} in {result.kills} kills of a leader")
     for name, count in result.figures.items():
         print(f"  {count:>9,}  {name}")
@@ -278,12 +287,20 @@ def parse(words: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--kills", type=int, default=KILLS_DEFAULT, metavar="N", help="of each kind (20)")
+    add("--clients", type=int, default=CLIENTS_DEFAULT, metavar="N", help="clients at work (16)")
+    add(
+        "--calm-s",
+        type=float,
+        default=CALM_S_DEFAULT,
+        metavar="S",
+        help="seconds under load before the first kill, to see needless elections (20)",
+    )
     add("--busy", type=int, default=0, metavar="N", help="other processes that burn a core (0)")
     add("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     add("--check", action="store_true", help="exit 1 when a target is missed")
     options = parser.parse_args(words)
-    if options.kills < 1 or options.busy < 0:
-        parser.error("--kills starts at 1, --busy at 0")
+    if min(options.kills, options.clients) < 1 or min(options.busy, options.calm_s) < 0:
+        parser.error("--kills and --clients start at 1, --busy and --calm-s at 0")
     return options
 
 

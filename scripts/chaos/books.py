@@ -72,6 +72,8 @@ class Books:
     """Answers that should not be, under the name of the check that they break."""
     counts: Counter[str] = field(default_factory=Counter)
     watches: list[Watch] = field(default_factory=list)
+    durations_s: list[float] = field(default_factory=list)
+    """Of every success."""
 
     def finds(self, check: str, what: str) -> None:
         """Note an answer that should not be."""
@@ -81,6 +83,7 @@ class Books:
         """Note a success (monotonic seconds) and tell whoever waits for it."""
         self.counts["successes"] += 1
         now = time.monotonic()
+        self.durations_s.append(now - began)
         for watch in [watch for watch in self.watches if watch.is_for(client, node, began)]:
             self.watches.remove(watch)
             if not watch.seen.done():

@@ -5,7 +5,8 @@
 #   ./scripts/test.sh -k replies   words for pytest: only some of it
 #
 # It makes its environment in .venv beside the code. What the tests need of the system (an etcd, its
-# etcdctl, a browser, a library that moves clocks) is installed with apt-get when it is missing and this may be done.
+# etcdctl, a browser, a library that moves clocks) is installed with apt-get when it is missing and
+# this may be done.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -21,6 +21,7 @@ class Asked:
     answer: dict[str, Any] | None = None
     refusal: str = ""
     attempts: int = 0
+    originals: int = 0  # answers that were not marked as replayed
     doubts: int = 0  # attempts whose outcome stayed unknown
     abandoned: bool = False
 

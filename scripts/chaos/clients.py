@@ -77,7 +77,7 @@ class Caller:
         asked.attempts += 1
         request_id = f"{asked.key}.{asked.attempts}"
         headers = {"Idempotency-Key": asked.key, "X-Request-Id": request_id}
-        began = time.monotonic()
+        began, answered = time.monotonic(), asked.answer is not None
         status, body, replayed = await self.post(node, asked.path, asked.body, headers, patience_s)
         if status == 0 and body is None:
             books.counts["connections refused"] += 1
@@ -86,7 +86,10 @@ class Caller:
         if status == HTTPStatus.OK and body is not None:
             books.succeeded(asked.client, node, began)
             books.counts["replays"] += replayed
-            self._settle(asked, body, node, replayed=replayed)
+            asked.originals += not replayed
+            if not replayed and (answered or asked.originals > 1):
+                books.finds(SAME_ANSWER, f"{request_id} at {node}: not marked as replayed")
+            self._settle(asked, body, node)
             return Fate.SETTLED
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             books.counts["answers 503"] += 1
@@ -122,15 +125,12 @@ class Caller:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as lost:
             return 0, repr(lost), False
 
-    def _settle(self, asked: Asked, body: dict[str, Any], node: str, *, replayed: bool) -> None:
+    def _settle(self, asked: Asked, body: dict[str, Any], node: str) -> None:
         if asked.answer is None:
             asked.answer = body
-            return
-        if asked.answer != body:
+        elif asked.answer != body:
             what = f"{asked.key} at {node}: {asked.answer} and then {body}"
             self.books.finds(SAME_ANSWER, what[:700])
-        if not replayed:
-            self.books.finds(SAME_ANSWER, f"{asked.key} at {node}: not marked as replayed")
 
 
 class Client:

@@ -37,7 +37,7 @@ VANISHING = 4
 CLIENTS_END_S_MAX = 90.0
 MINUTES_DEFAULT = 2.0
 QUOTA_MIB = 64
-QUOTA_MIB_PER_MINUTE = 24  # the ledger of the run itself, and the heads it leaves to compaction
+QUOTA_MIB_PER_MINUTE = 12  # the ledger of the run itself, and the heads it leaves to compaction
 
 
 def main() -> int:

@@ -170,7 +170,7 @@ class Installation:
                 await self._watching
         for name in self._supervisor.children:
             self.send(name, signal.SIGCONT)
-        self._supervisor.stop()
+        await asyncio.to_thread(self._supervisor.stop)  # nodes leave by ways that work meanwhile
         for ways in self.ways.values():
             for way in ways.values():
                 await way.stop()

@@ -101,8 +101,11 @@ async def chaos(
         say(f"{injector.now_s:6.1f} s  no more faults; clients finish")
         stopping.set()
         ended = await _ended(clients)
-        say(f"{injector.now_s:6.1f} s  judging")
-        checks, ledger, fates = await judge(installation, caller, injector.struck, draw)
+
+        def judging(what: str) -> None:
+            say(f"{injector.now_s:6.1f} s{what}")
+
+        checks, ledger, fates = await judge(installation, caller, injector.struck, draw, judging)
         return Run(
             seed=options.seed,
             minutes=options.minutes,

@@ -21,7 +21,7 @@ from chaos.clients import KEYED_ANSWERED
 from chaos.replay import compare_derived, replay
 from chaos.verdict import check_books
 
-KINDS_EXPECTED = 8  # of fifteen; a slow machine does not come to all of them in two minutes
+KINDS_EXPECTED = 8  # of sixteen; a slow machine does not come to all of them in two minutes
 HANG_S = 600
 
 

@@ -108,6 +108,18 @@ async def kill_node(strike: Strike) -> None:
     await _nodes_well(strike)
 
 
+async def stop_node(strike: Strike) -> None:
+    """Stop a node in good order, as for an update; it is started again at once."""
+    strike.begins(strike.target, "by SIGTERM")
+    before = strike.installation.deaths(strike.target)
+    strike.installation.send(strike.target, signal.SIGTERM)
+    for _ in range(STEP_TRIES_MAX):
+        if strike.installation.deaths(strike.target) > before:
+            break
+        await asyncio.sleep(STEP_PAUSE_S)
+    await _nodes_well(strike)
+
+
 async def pause_node(strike: Strike) -> None:
     """Stop a node's process for longer than all its timeouts."""
     strike.begins(strike.target, f"for {NODE_PAUSE_S:g} s")
@@ -284,6 +296,7 @@ FAULTS: dict[str, Fault] = {
     "defragment": Fault("members", defragment, "compact the store, defragment a member"),
     "no-space": Fault("members", fill, "fill the store up to its quota, clear it up later"),
     "kill-node": Fault("node", kill_node, "kill -9 a node in the middle of a batch"),
+    "stop-node": Fault("node", stop_node, "stop a node in good order; it is started again"),
     "pause-node": Fault("node", pause_node, "stop a node's process for 12 s"),
     "drop-replies": Fault("node", drop_replies, "deliver, then break off at the reply"),
     "lose-requests": Fault("node", lose_requests, "a cut one way, node to members"),

@@ -190,9 +190,10 @@ class Installation:
         """Return the process id of a member or node while it runs."""
         return self._supervisor.children[name].pid
 
-    def deaths(self) -> int:
-        """Return how often any process has died so far."""
-        return sum(child.deaths for child in self._supervisor.children.values())
+    def deaths(self, name: str | None = None) -> int:
+        """Return how often this process, or any, has died so far."""
+        children = self._supervisor.children
+        return sum(child.deaths for child in children.values() if name in {None, child.spec.name})
 
     def send(self, name: str, what: signal.Signals, pid: int | None = None) -> int | None:
         """Send a signal and return the process it went to.
@@ -203,7 +204,10 @@ class Installation:
         running = child.pid
         if running is None or pid not in {None, running}:
             return None
-        if what == signal.SIGKILL:  # no loop of crashes, which would be waited for ever longer
+        if what in {
+            signal.SIGKILL,
+            signal.SIGTERM,
+        }:  # no loop of crashes, which would be waited for ever longer
             child.delay_s = RESTART_DELAY_S_MIN
         with suppress(ProcessLookupError):
             os.kill(running, what)

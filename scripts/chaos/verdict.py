@@ -13,7 +13,7 @@ from chaos.replay import ALL, KEY_TWICE, Replayed, compare_derived, replay
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from chaos.books import Asked, Books
     from chaos.clients import Caller
@@ -63,7 +63,11 @@ def _number(key: bytes) -> int:
 
 
 async def judge(
-    installation: Installation, caller: Caller, struck: Sequence[Struck], draw: random.Random
+    installation: Installation,
+    caller: Caller,
+    struck: Sequence[Struck],
+    draw: random.Random,
+    say: Callable[[str], None],
 ) -> tuple[list[Check], Replayed, Fates]:
     """Wait until all is well, repeat what must be repeated, and check everything."""
     books = caller.books
@@ -71,10 +75,13 @@ async def judge(
     await installation.wait_until("all members are well", healthy, WELL_S_MAX)
     await installation.wait_until("all nodes are ready", ready, WELL_S_MAX)
     gateway = next(iter(installation.members.values()))
+    say("  replaying the ledger")
     before = await read_ledger(gateway)
     abandoned = [asked for asked in books.keyed.values() if asked.abandoned]
     one = sum(asked.key in before.by_key for asked in abandoned)
+    say("  repeating keys at every node")
     repeated = await _repeat_everywhere(caller, abandoned, draw)
+    say("  replaying the ledger again, and asking nodes and members")
     after = await read_ledger(gateway)
     checks = [
         *check_books(books, after),

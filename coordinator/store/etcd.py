@@ -133,7 +133,8 @@ class EtcdStore:
 
     def _patience(self) -> Patience:
         connect_s, reply_s = self._commit_patience
-        return Patience(connect_s, reply_s * 2 ** min(self._unanswered, _PATIENCE_DOUBLED_MAX))
+        doubled = min(self._unanswered // len(self._members), _PATIENCE_DOUBLED_MAX)
+        return Patience(connect_s, reply_s * 2**doubled)
 
     def _leave(self, member: Wire) -> None:
         if member is self._members[self._current]:  # another request may have left it already

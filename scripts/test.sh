@@ -5,7 +5,8 @@
 #   ./scripts/test.sh -k replies   words for pytest: only some of it
 #
 # It makes its environment in .venv beside the code. What the tests need of the system (an etcd, its
-# etcdctl, a browser) is installed with apt-get when it is missing and this may be done.
+# etcdctl, a browser, a library that moves clocks) is installed with apt-get when it is missing and
+# this may be done.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,6 +17,7 @@ need() { # need COMMAND PACKAGE: install the package when the command is missing
 missing=""
 need etcd etcd-server
 need etcdctl etcd-client
+ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing libfaketime" # no command
 command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || need chromium chromium
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 if [ -n "$missing" ]; then

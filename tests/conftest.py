@@ -147,7 +147,9 @@ FAST_FIRST = (
     *("core", "ledger", "layers", "oracle", "lost", "trouble", "store", "api", "simulation"),
     *("cluster", "dashboard"),
 )
-"""Test modules by these words, quick ones first; what is not named comes last."""
+"""Test modules by these words, quick ones first; what is not named comes after them."""
+
+SLOWEST = "chaos"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -155,6 +157,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def rank(item: pytest.Item) -> int:
         name = item.path.stem
+        if SLOWEST in name:
+            return len(FAST_FIRST) + 1
         ranks = (at for at, word in enumerate(FAST_FIRST) if word in name)
         return next(ranks, len(FAST_FIRST))
 

@@ -70,7 +70,7 @@ def story() -> Story:
 
 
 def test_a_number_of_who_left_comes_back_by_itself(story: Story) -> None:
-    story.oracle.hear(Left("q1"))
+    story.oracle.hear(Left("q1", "node-1.1"))
     story.write(Released(cause("q1"), 1, 1, CLIENT_LEFT), gaps="+1")
     assert not story.broken
 
@@ -83,7 +83,7 @@ def test_a_number_of_who_stayed_does_not_come_back_by_itself(story: Story) -> No
 def test_a_keyed_number_of_who_left_stays_for_its_key() -> None:
     story = Story()
     story.ask("q1", key="k", payload="p")
-    story.oracle.hear(Left("q1"))
+    story.oracle.hear(Left("q1", "node-1.1"))
     story.write(Issued(cause("q1", "k", "p"), 1, 1))
     story.write(Released(cause("q1"), 1, 1, CLIENT_LEFT), gaps="+1")
     assert story.broken == {Rule.OWNER}
@@ -169,6 +169,30 @@ def test_who_has_acknowledged_more_than_a_restored_store_has_writes_nothing(
     assert story.broken == broken
 
 
+def test_a_number_whose_caller_left_must_come_back(story: Story) -> None:
+    story.oracle.hear(Left("q1", "node-1.1"))
+    story.oracle.at_rest({"node-1.2"})
+    assert not story.broken  # its node died: nobody could know
+    story.oracle.at_rest({"node-1.1"})
+    assert story.broken == {Rule.UNHEARD}
+
+
+@pytest.mark.parametrize(("saved", "broken"), [(1, set()), (2, {Rule.NO_REWIND})])
+def test_what_a_node_has_written_down_binds_its_next_run_too(saved: int, broken: set[Rule]) -> None:
+    story = Story()
+    story.ask("q1")
+    story.write(Issued(cause("q1"), 1, 1))
+    before = story.head
+    story.ask("q2")
+    story.write(Issued(cause("q2"), 2, 1))
+    story.oracle.hear(Saved("node-1", saved))
+    story.oracle.hear(WentBack(1))
+    story.head = before
+    story.ask("q3")
+    story.write(Issued(cause("q3"), 2, 1), by="node-1.2")
+    assert story.broken == broken
+
+
 def run(loop: VirtualTimeLoop, work: Coroutine[Any, Any, Any]) -> Any:
     try:
         return loop.run_until_complete(work)
@@ -224,24 +248,3 @@ def test_a_paused_process_is_late_and_a_killed_one_never_runs_again() -> None:
 def test_a_coroutine_that_waits_is_not_run_at_once() -> None:
     with pytest.raises(RuntimeError, match="waits"):
         at_once(asyncio.sleep(0))
-
-
-def test_a_number_whose_caller_left_must_come_back(story: Story) -> None:
-    story.ask("q1")
-    story.write(Issued(cause("q1"), 1, 1))
-    story.oracle.hear(Left("q1", "node-1.1"))
-    story.oracle.at_rest({"node-1.2"})
-    assert not story.broken  # its node died: nobody could know
-    story.oracle.at_rest({"node-1.1"})
-    assert story.broken == {Rule.UNHEARD}
-
-
-def test_what_a_node_has_written_down_binds_its_next_run_too(story: Story) -> None:
-    for request, number in (("q1", 1), ("q2", 2)):
-        story.ask(request)
-        story.write(Issued(cause(request), number, 1))
-    story.oracle.hear(Saved("node-1", 2))
-    story.oracle.hear(WentBack(1))
-    story.ask("q3")
-    story.write(Issued(cause("q3"), 2, 1), by="node-1.2")
-    assert Rule.NO_REWIND in story.broken

@@ -6,6 +6,7 @@ import uuid
 import pytest
 from etcd3gw.client import Etcd3Client
 from support import free_port
+from tcp_proxy import TcpProxy
 
 from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction, prefix_end
 from coordinator.store import (
@@ -219,6 +220,22 @@ async def test_a_member_that_stays_silent_leaves_the_outcome_unknown(prefix: byt
     assert isinstance(await store.commit(guarded(prefix, NEW)), Unknown)
     await store.close()
     server.close()
+
+
+async def test_members_slower_than_one_attempt_are_heard_in_the_end(
+    prefix: bytes, etcd: str
+) -> None:
+    way = await TcpProxy("127.0.0.1", int(etcd.rsplit(":", 1)[1])).start()
+    way.delay_s = 0.15  # each way
+    store = EtcdStore((way.url,), commit_s=0.2)
+    transaction = guarded(prefix, NEW, Put(prefix + b"head", b"1"))
+    outcomes = [await store.commit(transaction)]
+    while isinstance(outcomes[-1], Unknown) and len(outcomes) < 5:
+        outcomes.append(await store.commit(transaction))
+    assert isinstance(outcomes[0], Unknown)
+    assert isinstance(outcomes[-1], Conflict)  # with itself: the first sending had committed
+    await store.close()
+    await way.stop()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ _OK = 200
 Answer = TypeVar("Answer")
 _READ_ROUNDS = 3
 _PAUSE_BETWEEN_ROUNDS_S = 0.1
+_PATIENCE_DOUBLED_MAX = 2
 
 
 class EtcdStore:
@@ -51,23 +52,28 @@ class EtcdStore:
         self._members = [Wire(endpoint.rstrip("/")) for endpoint in endpoints]
         self._current = 0
         self._commit_patience = Patience(connect_s, commit_s)
+        self._unanswered = 0
+        """Commits without an answer since the last one that had one."""
         self._read_patience = Patience(connect_s, read_s)
 
     async def commit(self, transaction: Transaction) -> Outcome:
         """Send once, to the member that answered last; to the next where nothing could be sent."""
         body = codec.transaction_body(transaction)
+        patience = self._patience()
         refusals = []
         for _ in self._members:
             member = self._members[self._current]
             try:
-                reply = await member.post(b"/v3/kv/txn", body, self._commit_patience)
+                reply = await member.post(b"/v3/kv/txn", body, patience)
             except NotSent as nothing_sent:
                 refusals.append(str(nothing_sent))
                 self._leave(member)
                 continue
             except ReplyLost as lost:
+                self._unanswered += 1
                 self._leave(member)
                 return Unknown(str(lost))
+            self._unanswered = 0
             if reply.status != _OK:
                 self._leave(member)
                 return outcome_of(reply.status, reply.body)
@@ -124,6 +130,11 @@ class EtcdStore:
         """Close all connections."""
         for member in self._members:
             member.close()
+
+    def _patience(self) -> Patience:
+        connect_s, reply_s = self._commit_patience
+        doubled = min(self._unanswered // len(self._members), _PATIENCE_DOUBLED_MAX)
+        return Patience(connect_s, reply_s * 2**doubled)
 
     def _leave(self, member: Wire) -> None:
         if member is self._members[self._current]:  # another request may have left it already

@@ -13,7 +13,7 @@ LAYERS = [
     {"core"},
     {"store", "clock"},
     {"faults"},
-    {"commit", "history", "replica", "overview"},
+    {"commit", "exports", "history", "overview", "proof", "replica"},
     {"sequencer"},
     {"config", "counters", "metrics"},
     {"jobs"},
@@ -23,8 +23,17 @@ LAYERS = [
     {"__main__"},
 ]
 PURE = {
-    *("__future__", "array", "bisect", "collections", "coordinator", "dataclasses", "enum"),
-    *("functools", "hashlib", "heapq", "orjson", "struct", "typing", "urllib"),
+    *(
+        "__future__",
+        "array",
+        "base64",
+        "bisect",
+        "collections",
+        "coordinator",
+        "dataclasses",
+        "enum",
+    ),
+    *("enum", "functools", "hashlib", "heapq", "orjson", "struct", "typing", "urllib"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -41,6 +41,7 @@ class Break(StrEnum):
     STRAY_KEY = "key that the ledger does not explain"
     ALTERED_KEY = "key that says other than the ledger"
     MISSING_KEY = "key missing"
+    FILE = "file not as it was closed"
 
 
 _RESTORE = "compare this entry with an export or a backup; restore the original bytes"
@@ -75,6 +76,7 @@ ADVICE: dict[Break, str] = {
     Break.STRAY_KEY: "find out who wrote it, then delete it",
     Break.ALTERED_KEY: _REBUILD,
     Break.MISSING_KEY: _REBUILD,
+    Break.FILE: "lines were taken out or put in since: export again, and compare",
 }
 """What a person should do next about each kind."""
 

@@ -100,6 +100,13 @@ class Verifier:
         said = f"{kv.key!r} goes on after entry {index}, where the head is"
         self._findings.add(Break.BEYOND_HEAD, index, None, said)
 
+    def closed_with(self, said: tuple[int, int], found: tuple[int, int]) -> None:
+        """Take how many entries and keys an export was closed with, and how many it has."""
+        if said != found:
+            detail = f"it was closed with {said[0]} entries and {said[1]} keys, and has"
+            detail = f"{detail} {found[0]} and {found[1]}"
+            self._findings.add(Break.FILE, self._chain.place, None, detail)
+
     def _replay(self, link: Link) -> None:
         entry = link.entry
         start_is_known = self._tally.start > 0

@@ -129,7 +129,19 @@ def free_block(size: int) -> int:
     return int(wait_for(look, 10, f"{size} free ports in a row"))
 
 
-FAST_FIRST = ("core", "ledger", "layers", "lost", "trouble", "store", "api", "cluster", "dashboard")
+FAST_FIRST = (
+    "core",
+    "ledger",
+    "layers",
+    "proof",
+    "export",
+    "lost",
+    "trouble",
+    "store",
+    "api",
+    "cluster",
+    "dashboard",
+)
 """Test modules by these words, quick ones first; what is not named comes last."""
 
 

@@ -28,7 +28,9 @@ from coordinator.store import StoreError
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     etcd_arguments(parser)
-    parser.add_argument("--counter", default="invoice", metavar="NAME", help="which counter")
+    parser.add_argument(
+        "--counter", default="invoice", metavar="NAME", help="which counter (default: %(default)s)"
+    )
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="where to write; - is the output"
     )
@@ -105,9 +107,9 @@ COMMAND = Command(
     arguments=_arguments,
     run=_run,
     examples=(
-        "coordinator audit-export --etcd-endpoints http://10.0.0.1:2379 --counter invoice "
-        "-o ledger.jsonl",
+        "coordinator audit-export --etcd-endpoints http://10.0.0.1:2379 -o ledger.jsonl",
         "coordinator audit-export --etcd-endpoints http://10.0.0.1:2379 -o - | gzip > ledger.gz",
+        "coordinator audit-export --etcd-endpoints http://10.0.0.1:2379 --counter x -o x.jsonl",
         "coordinator validate --file ledger.jsonl",
     ),
 )

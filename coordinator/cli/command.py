@@ -80,10 +80,8 @@ async def installation(store: Store, keys: Keys) -> Installation:
     found: dict[str, None] = {}
     wanted = keys.counters._replace(limit=1)
     while page := (await store.read(wanted)).found[0]:
-        name = keys.counter_of(page[0].key)
-        found[name] = None
-        after = max(keys.counter(name).all_keys.end, page[0].key + b"\0")
-        wanted = wanted._replace(start=after)
+        found[keys.counter_of(page[0].key)] = None
+        wanted = wanted._replace(start=keys.after_counter_of(page[0].key))
     (settings,) = (await store.read(Range(keys.settings))).found
     start = None
     if settings:

@@ -22,11 +22,6 @@ class CounterKeys(NamedTuple):
     prefix: bytes
 
     @property
-    def all_keys(self) -> Range:
-        """Return the range of every key of this counter."""
-        return Range(self.prefix, prefix_end(self.prefix))
-
-    @property
     def head(self) -> bytes:
         """Return the one key that every change to the counter compares and rewrites."""
         return self.prefix + b"head"
@@ -129,8 +124,14 @@ class Keys(NamedTuple):
 
     def counter_of(self, key: bytes) -> str:
         """Return the name of the counter that a key among ``counters`` belongs to."""
-        name = key.removeprefix(self.root + b"c/").partition(b"/")[0]
-        return unquote(name.decode(errors="replace"))
+        return unquote(self._written_name(key).decode(errors="replace"))
+
+    def after_counter_of(self, key: bytes) -> bytes:
+        """Return the first key after all keys of the counter that this key belongs to."""
+        return prefix_end(self.root + b"c/" + self._written_name(key) + b"/")
+
+    def _written_name(self, key: bytes) -> bytes:
+        return key.removeprefix(self.root + b"c/").partition(b"/")[0]
 
     def known_node(self, node: str) -> bytes:
         """Return the key that remembers a node which has once served."""

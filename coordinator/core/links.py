@@ -152,12 +152,12 @@ class Chain:
         mended = replace(second.entry, previous=first.tip)
         mended_tip = ledger.chain(first.tip, ledger.encode(mended))
         if following == mended_tip and second.trusted:
-            said = f"it names {second.entry.previous[:16]} as the hash of entry {first.place}"
-            second = self._doubt(second, Break.CHAIN, f"{said}, which is {first.tip[:16]}")
+            said = f"it names {second.entry.previous} as the hash of entry {first.place}"
+            second = self._doubt(second, Break.CHAIN, f"{said}, which is {first.tip}")
             second = second._replace(tip=mended_tip)
         else:
-            said = f"its hash is {first.tip[:16]}, entry {second.place} was written after"
-            first = self._doubt(first, Break.CHAIN, f"{said} {second.entry.previous[:16]}")
+            said = f"its hash is {first.tip}, entry {second.place} was written after"
+            first = self._doubt(first, Break.CHAIN, f"{said} {second.entry.previous}")
         yield first
         self._waiting = [second]
 

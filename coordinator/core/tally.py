@@ -94,6 +94,12 @@ class Tally:
         self._again: dict[int, int] = {}
         """Which entry has issued it since."""
         self._skipped: list[range] = []
+        self._doubted = False
+        """Whether the entry before was altered."""
+        self._sure_next = self.start
+        """The next number before it."""
+        self._claimed: tuple[int, int, int] | None = None
+        """A next number that an entry names and the count has not; where; and what it has."""
         self._suspect: set[int] = set()
         """Numbers that a finding is about: what stands beside the ledger may follow either side."""
         self._forget_entries()
@@ -108,6 +114,9 @@ class Tally:
             self.start = self.next = entry.next_before
         if entry.next_before != self.next:
             self._meet(entry, link.after_loss)
+        else:
+            self.settle()
+        self._doubted, self._sure_next = not link.trusted, self.next
         self._indexes.append(max(entry.index, self._indexes[-1] if self._indexes else 0))
         self._firsts.append(self.next)
         self._times.append(entry.time_ms)
@@ -136,21 +145,28 @@ class Tally:
     def _meet(self, entry: Entry, after_loss: bool) -> None:  # noqa: FBT001
         """Judge an entry that names another next number than the count has."""
         said = entry.next_before
-        if after_loss or (self._lost and self._lost.last == self._last_replayed):
-            if said >= self.next:
+        if after_loss or self._doubted:
+            if said >= self._sure_next:
                 self.next = said
                 return
             if said == self.start:  # what is lost may have been a reset
                 self._restart(said)
                 return
-        numbers = (record.first for record in entry.records if isinstance(record, Issued))
-        if next(numbers, self.next) == self.next:
-            detail = f"it names {said}, the entries before give {self.next}"
-            self._found(Break.FALSE_COUNT, said, detail)
+        self._claim(said)
 
-    @property
-    def _last_replayed(self) -> int:
-        return self._indexes[-1] if self._indexes else 0
+    def _claim(self, said: int) -> None:
+        """Note that a record names another next number, until it is clear what that comes from."""
+        if self._claimed is None or self._claimed[0] != said:
+            self.settle()
+            self._claimed = (said, self._place, self.next)
+
+    def settle(self) -> None:
+        """Tell that an entry named a wrong next number, when no number followed from it."""
+        if self._claimed is not None:
+            said, place, should = self._claimed
+            detail = f"it names {said}, the entries before give {should}"
+            self._findings.add(Break.FALSE_COUNT, place, said, detail)
+            self._claimed = None
 
     def _restart(self, start: int) -> None:
         self.next = start
@@ -166,20 +182,21 @@ class Tally:
     def _issue_oddly(self, first: int, fresh: int, place: int) -> None:
         if not fresh:
             if first != self.next:
-                detail = f"it names {first}, the records before give {self.next}"
-                self._found(Break.FALSE_COUNT, first, detail)
+                self._claim(first)
             return
+        if self._claimed is not None and self._claimed[0] == first:
+            self._claimed = None  # what follows says it better
         passed = self._pass_over(self.next)
         if passed is not None:
             self._found(Break.NOT_LOWEST, first, f"fresh number while {passed} was free")
         last = first + fresh - 1
         if first > self.next:
-            self._found(Break.SKIPPED, self.next, f"{self.next} to {first - 1} were not issued")
+            self._found(Break.SKIPPED, self.next, f"{_span(self.next, first - 1)} never went out")
             self._skipped.append(range(self.next, first))
         elif first < self.next:
             twice = self._first_not_skipped(first)
             if twice <= min(last, self.next - 1):
-                detail = f"{twice} was issued before; this record issues {first} to {last}"
+                detail = f"{twice} was issued before; this record issues {_span(first, last)}"
                 self._found(Break.DUPLICATE, twice, detail)
                 place = _NOBODY  # two have it, and either may release it
         self._holders.give(first, fresh, place)
@@ -290,3 +307,7 @@ class Tally:
 
     def _found(self, kind: Break, number: int, detail: str) -> None:
         self._findings.add(kind, self._place, number, detail)
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"

@@ -212,9 +212,9 @@ def _lines(file: IO[bytes], keys: CounterKeys) -> Iterator[tuple[bool, KeyValue 
             held = KeyValue(keys.entry(place + 1), content, 0)  # the proof says what is wrong
         if isinstance(held, KeyValue) and is_entry(content):
             place += 1
+        if isinstance(held, End) and file.read(1):
+            raise NotWhole("it goes on after its closing line")
         yield is_entry(content), held
         if isinstance(held, End):
-            if file.read(1):
-                raise NotWhole("it goes on after its closing line")
             return
     raise NotWhole("its closing line is missing: the export was interrupted")

@@ -40,7 +40,8 @@ def all_but(*without: int) -> list[int]:
 
 BYTES: list[tuple[str, Tamper, list[tuple[Break, int, int | None]]]] = [
     ("a space", lambda b: b.edit(5, ',"t"', ', "t"'), [(Break.NOT_CANONICAL, 5, None)]),
-    ("a space at the end", lambda b: b.edit(LAST, "]}", "]} "), [(Break.NOT_CANONICAL, LAST, None)]),
+    ("a space at the end", lambda b: b.edit(LAST, "]}", "]} "),
+     [(Break.NOT_CANONICAL, LAST, None)]),
     ("a new field", lambda b: b.edit(5, '"v":1', '"v":1,"x":1'), [(Break.NOT_CANONICAL, 5, None)]),
     ("a field, first", lambda b: b.edit(1, *FORGED_NAME), [(Break.CHAIN, 1, None)]),
     ("a field, middle", lambda b: b.edit(6, *FORGED_NAME), [(Break.CHAIN, 6, None)]),
@@ -152,7 +153,7 @@ def test_numbers_forged_with_every_hash_right_are_found(
 ) -> None:
     tampered = book()
     tamper(tampered)
-    assert sorted(tampered.seen(), key=str) == sorted(expected, key=str)
+    assert sorted(map(str, tampered.seen())) == sorted(str((k.value, *w)) for k, *w in expected)
 
 
 def test_a_number_reused_that_was_never_issued_is_found() -> None:

@@ -78,24 +78,27 @@ async def export(
         wanted = keys.entries(1)
         if newest is not None:
             wanted = Range(keys.entry(1), keys.entry(newest + 1))
-        entries = others = 0
+        counted: Counter[bool] = Counter()
         async for page in all_of(store, wanted, page=ENTRIES_PAGE):
             for kv in page:
-                line = line_of(keys, kv)
-                out.write(line)
-                entries += is_entry(line)
-                others += not is_entry(line)
-            progress(entries, about.entries)
+                _write(out, keys, kv, counted)
+            progress(counted.total(), about.entries)
         for kv in beside.beyond:
-            out.write(line_of(keys, kv))
-            entries += 1
+            _write(out, keys, kv, counted)
         beside.spool.seek(0)
         for chunk in iter(lambda: beside.spool.read(65_536), b""):
             out.write(chunk)
-    end = End(entries, others + beside.lines, _tip_of(beside.head))
+    end = End(counted[True], counted[False] + beside.lines, _tip_of(beside.head))
     out.write(last_line(end))
     out.flush()
     return Exported(about, end)
+
+
+def _write(out: IO[bytes], keys: CounterKeys, kv: KeyValue, counted: Counter[bool]) -> None:
+    """Write an entry, and count whether it stands there as its own bytes."""
+    line = line_of(keys, kv)
+    out.write(line)
+    counted[is_entry(line)] += 1
 
 
 async def _beside(store: Store, keys: CounterKeys) -> _Beside:
@@ -125,7 +128,7 @@ async def _spooled(store: Store, keys: CounterKeys, spool: IO[bytes]) -> _Beside
     beyond: tuple[KeyValue, ...] = ()
     if newest is not None:
         after = await store.read(keys.entries(newest + 1, 1), revision=revision)
-        beyond = tuple(kv for kv in after.found[0] if is_entry(line_of(keys, kv)))
+        beyond = after.found[0]
     for folder in keys.beside_the_ledger():
         async for page in all_of(store, folder, revision):
             for kv in page:

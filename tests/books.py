@@ -138,14 +138,14 @@ class Book:
         return [(f.kind.value, f.entry, f.number) for f in self.prove().findings]
 
 
-async def _made(history: list[list[Any]]) -> Book:
+async def made(history: list[list[Any]] = HISTORY) -> Book:
     store = MemoryStore()
     await write(store, KEYS, history)
     return Book((await store.read(Range(KEYS.prefix, prefix_end(KEYS.prefix)))).found[0])
 
 
 def book(history: list[list[Any]] = HISTORY) -> Book:
-    return asyncio.run(_made(history))
+    return asyncio.run(made(history))
 
 
 RESET = Reset(call())

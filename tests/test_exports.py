@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from books import HISTORY, KEYS, RESET, A, book, call, write
+from books import HISTORY, KEYS, RESET, A, call, made, write
 
 from coordinator import exports
 from coordinator.core.breaks import Break
@@ -112,7 +112,7 @@ async def test_a_key_used_twice_is_found_in_a_file_too() -> None:
     store = MemoryStore()
     await write(store, KEYS, [[Issue(call(A, "key 1"))], [RESET], [Issue(call(A, "key 1"))]])
     assert prove_file(io.BytesIO(await exported(store)))[1].valid
-    twice = book([[Issue(call(A, "key 1"))], [Issue(call(A, "key 2"))]])
+    twice = await made([[Issue(call(A, "key 1"))], [Issue(call(A, "key 2"))]])
     twice.forge(2, "key 2", "key 1")
     twice.beside[KEYS.request_keys(2)] = twice.beside[KEYS.request_keys(1)]
     for kv in twice.kvs():
@@ -140,10 +140,7 @@ async def test_a_file_cut_at_the_end_of_a_line_or_written_on_is_recognised() -> 
 
 async def test_a_line_taken_out_of_a_file_is_found() -> None:
     lines = (await exported(await filled())).splitlines(keepends=True)
-    for at, kinds in (
-        (5, {Break.MISSING_ENTRY, Break.FILE}),
-        (-2, {Break.MISSING_KEY, Break.FILE}),
-    ):
+    for at, kind in ((5, Break.MISSING_ENTRY), (-2, Break.MISSING_KEY)):
         less = [*lines]
         del less[at]
         _, verdict = prove_file(io.BytesIO(b"".join(less)))
@@ -153,12 +150,13 @@ async def test_a_line_taken_out_of_a_file_is_found() -> None:
 class Slow(MemoryStore):
     """A store that is written to and compacted while it is read."""
 
-    compactions = 1
+    compactions = 0
 
     async def read(self, *ranges: Range, revision: int = 0) -> Snapshot:
         if revision and self.compactions:
-            self.compactions -= 1
+            remaining, self.compactions = self.compactions - 1, 0
             await write(self, KEYS, [[Issue(call(), 20)]])
+            self.compactions = remaining
             raise Compacted("gone")
         return await super().read(*ranges, revision=revision)
 
@@ -166,6 +164,7 @@ class Slow(MemoryStore):
 async def test_it_starts_anew_when_its_revision_is_compacted_and_stays_consistent() -> None:
     store = Slow()
     await write(store)
+    store.compactions = 1
     about, verdict = prove_file(io.BytesIO(await exported(store)))
     assert verdict.valid, verdict.findings
     assert about.entries == verdict.entries == len(HISTORY) + 1

@@ -243,6 +243,27 @@ def test_no_lost_entry_makes_those_around_it_look_wrong(index: int) -> None:
         assert [(entry, number) for _, entry, number in tampered.seen()] == [(index, None)]
 
 
+def test_any_bit_of_any_value_that_is_turned_is_found_and_never_a_crash() -> None:
+    whole = book()
+    for place in range(0, sum(len(kv.value) for kv in whole.kvs()), 3):
+        left, tampered = place, whole.copy()
+        for kv in tampered.kvs():
+            if left < len(kv.value):
+                break
+            left -= len(kv.value)
+        value = bytearray(kv.value)
+        value[left] ^= 1 << place % 8
+        if kv.key == KEYS.head:
+            tampered.head = bytes(value)
+        elif kv.key.startswith(KEYS.all_entries):
+            tampered.entries[int(kv.key[-DIGITS:])] = bytes(value)
+        else:
+            tampered.beside[kv.key] = bytes(value)
+        found = tampered.prove().findings
+        assert found, (kv.key, bytes(value))
+        assert len(found) <= 3, (bytes(value), found)
+
+
 def test_two_breaks_far_apart_are_both_found() -> None:
     tampered = book()
     tampered.edit(2, *FORGED_NAME)

@@ -56,13 +56,13 @@ class _Marks:
             name = f"{folder}/{number:020}"
             seen.add(number)
             mark = tally.mark(number)
+            if entry in report.lost or tally.is_unsure(number):
+                continue  # a lost entry may have written it
             if mark is not None and (mark.is_free or not gaps):
-                if (entry, time_ms) != mark[:2] and not tally.is_unsure(number):
+                if (entry, time_ms) != mark[:2]:
                     was = f"entry {mark.entry} released {number} at {mark.time_ms} ms"
                     said = f"names entry {entry} at {time_ms} ms" if entry else "cannot be read"
                     report.add(Break.ALTERED_KEY, mark.entry, number, f"{name} {said}; {was}")
-            elif entry in report.lost or tally.is_unsure(number):
-                continue  # a lost entry may have written it
             elif not gaps:
                 said = f"{name}: no entry has released {number}"
                 report.add(Break.STRAY_KEY, report.last, number, said)
@@ -73,8 +73,9 @@ class _Marks:
                 said = f"{name}: {number} was never issued, so it was never released"
                 report.add(Break.GAP_WITHOUT_RELEASE, report.last, number, said)
         kind = Break.GAP_KEY_MISSING if gaps else Break.MISSING_KEY
+        is_excused = tally.may_be_gone if gaps else tally.is_unsure
         for number in sorted(tally.free if gaps else tally.marks()):
-            if number not in seen and not tally.is_unsure(number):
+            if number not in seen and not is_excused(number):
                 mark = tally.mark(number)
                 said = f"{folder}/{number:020} should be there: {number} was released"
                 report.add(kind, mark.entry if mark else report.last, number, said)

@@ -300,10 +300,13 @@ class Tally:
         return self._freed
 
     def is_unsure(self, number: int) -> bool:
-        """Tell whether a finding already says that the state of this number is not known."""
-        if number in self._suspect or self._again.get(number, 0) in self._lost:
-            return True
-        return self._freed.get(number, _NEVER) <= self._lost.last
+        """Tell whether a finding is about this number, or what is lost has last spoken of it."""
+        last = (self._again.get(number, 0), self._freed.get(number, 0))
+        return number in self._suspect or any(index in self._lost for index in last)
+
+    def may_be_gone(self, number: int) -> bool:
+        """Tell whether what is lost may have issued this free number."""
+        return self.is_unsure(number) or self._freed.get(number, _NEVER) <= self._lost.last
 
     def _found(self, kind: Break, number: int, detail: str) -> None:
         self._findings.add(kind, self._place, number, detail)

@@ -228,6 +228,8 @@ class Verifier:
         ]
         if wrong:
             self._findings.add(Break.HEAD, chain.place, None, "; ".join(wrong))
+        if stored.index == chain.place and stored.tip != ours.tip:
+            chain.lost.add(stored.index, stored.index)  # it may be the newest entry that is altered
 
     def _differences(self, stored: Head, ours: Head) -> Iterator[tuple[str, object, object]]:
         """Yield what the head says wrongly, as far as the ledger can still tell."""

@@ -50,21 +50,21 @@ class _Holders:
         return short
 
     def give(self, first: int, count: int, place: int) -> None:
-        """Note who has these numbers now."""
-        if count == 1:
-            holders = self._pages.get(first // _PAGE)
-            if holders is not None:
-                holders[first % _PAGE] = place
-                return
-        last = first + count
-        while first < last:
-            page, at = divmod(first, _PAGE)
+        """Note that one place has these numbers now."""
+        for at in range(first, first + count, _PAGE):
+            self.give_each(at, [place] * min(_PAGE, first + count - at))
+
+    def give_each(self, first: int, places: list[int]) -> None:
+        """Note who has the numbers from ``first`` on now, one place each."""
+        done = 0
+        while done < len(places):
+            page, at = divmod(first + done, _PAGE)
             holders = self._pages.get(page)
             if holders is None:
                 holders = self._pages[page] = array("H", bytes(2 * _PAGE))
-            until = min(_PAGE, at + last - first)
-            holders[at:until] = array("H", (place,)) * (until - at)
-            first += until - at
+            some = places[done : done + _PAGE - at]
+            holders[at : at + len(some)] = array("H", some)
+            done += len(some)
 
     def of(self, number: int) -> tuple[str, str] | None:
         """Return who has this number; None when it is not known."""
@@ -121,17 +121,34 @@ class Tally:
         self._firsts.append(self.next)
         self._times.append(entry.time_ms)
         places: dict[int, int] = {}
+        given: list[int] = []
+        """Who has got the fresh numbers up to the next one: written as many, not one by one."""
         for record in entry.records:
             if type(record) is Issued:
-                origin = record.cause.origin  # shared by the records of an entry
+                cause, first, fresh, reused = record
+                origin = cause.origin  # shared by the records of an entry
                 place = places.get(id(origin))
                 if place is None:
                     place = places[id(origin)] = self._holders.place(origin)
+                if fresh == 1 and not reused and first == self.next and not self._not_passed:
+                    given.append(place)
+                    self.next += 1
+                    continue
+                given = self._give(given)
                 self._issue(record, entry, place)
             elif type(record) is Released:
+                given = self._give(given)
                 self._release(record, entry)
             elif type(record) is Restarted:
+                given = []
                 self._restart(self.start)
+        self._give(given)
+
+    def _give(self, places: list[int]) -> list[int]:
+        """Note who has the numbers just before the next one; return none, for those to come."""
+        if places:
+            self._holders.give_each(self.next - len(places), places)
+        return []
 
     def _issue(self, record: Issued, entry: Entry, place: int) -> None:
         for gap in record.reused:

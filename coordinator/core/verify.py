@@ -115,7 +115,7 @@ class Verifier:
             self._head = Head(start=self._tally.start, next=self._tally.start)
         self._head = advance(self._head, entry, link.tip)
         self._last = link
-        if any(type(record) is Restarted for record in entry.records):
+        if Restarted in map(type, entry.records):
             self._beside.restart()
             self._forget_keys()
         self._derive(link)
@@ -123,13 +123,10 @@ class Verifier:
     def _derive(self, link: Link) -> None:
         """Note what this entry must have left beside the ledger, and its keys."""
         entry, tally = link.entry, self._tally
-        taken: set[int] = set()
-        digests: list[int] = []
-        for record in entry.records:
-            if type(record) is Issued and record.reused:
-                taken.update(gap.number for gap in record.reused)
-            if record.cause.key is not None:
-                digests.append(digest(record.cause.key))
+        issued = [record for record in entry.records if type(record) is Issued and record.reused]
+        taken = {gap.number for record in issued for gap in record.reused}
+        keys = [record.cause.key for record in entry.records]
+        digests = [digest(key) for key in keys if key is not None]
         taken -= tally.free
         if taken:
             self._beside.expect("reuse", entry.index, encode_reused(taken))

@@ -4,7 +4,6 @@ Committed entries never change, so once the head of a snapshot is known, everyth
 be read at leisure, from any member.
 """
 
-import asyncio
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,12 +15,12 @@ from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Release
 from coordinator.core.marks import decode_mark, decode_reused
 from coordinator.core.requests import Holder
 from coordinator.core.transaction import KeyValue, Range
-from coordinator.core.verify import Verdict, Verifier
+from coordinator.core.verify import Verdict
 from coordinator.faults import EntryMissing
+from coordinator.proof import prove
 from coordinator.store import Store
 from coordinator.store.paging import all_of
 
-ENTRIES_PAGE = 64
 SPANS_MAX = 10_000
 """Entries of which it is remembered which fresh numbers they hold: about 1 MB."""
 
@@ -235,30 +234,9 @@ class History:
     async def prove(self, start: int) -> Verdict:
         """Replay the whole ledger and compare it with all that stands beside it at one revision.
 
-        The replay runs in a thread, page by page, so that this node goes on serving.
-        Raises StoreError; Compacted when the store was slower than its own compaction.
+        Raises StoreError.
         """
-        snapshot = await self._store.read(Range(self._keys.head))
-        (head_found,) = snapshot.found
-        revision = snapshot.revision
-        beside = [
-            kv
-            for folder in self._keys.beside_the_ledger()
-            async for page in all_of(self._store, folder, revision)
-            for kv in page
-        ]
-        verifier = Verifier(self._keys, start)
-        last = verifier.head(head_found[0].value if head_found else None)
-        beyond = await self._store.read(self._keys.entries(last + 1, 1), revision=revision)
-        ledger_then = Range(self._keys.entry(1), self._keys.entry(last + 1))
-        async for page in all_of(self._store, ledger_then, page=ENTRIES_PAGE):
-            await asyncio.to_thread(_feed, verifier, page)
-        return await asyncio.to_thread(verifier.finish, (*beside, *beyond.found[0]))
-
-
-def _feed(verifier: Verifier, page: tuple[KeyValue, ...]) -> None:
-    for kv in page:
-        verifier.feed(kv)
+        return await prove(self._store, self._keys, start)
 
 
 def _decode(kv: KeyValue) -> tuple[Entry, str]:

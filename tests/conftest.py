@@ -144,8 +144,8 @@ def free_block(size: int) -> int:
 
 
 FAST_FIRST = (
-    *("core", "ledger", "layers", "oracle", "lost", "trouble", "store", "api", "simulation"),
-    *("cluster", "dashboard"),
+    *("core", "ledger", "layers", "proof", "export", "oracle", "lost", "trouble", "store", "api"),
+    *("simulation", "cluster", "dashboard"),
 )
 """Test modules by these words, quick ones first; what is not named comes after them."""
 

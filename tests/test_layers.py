@@ -14,7 +14,7 @@ LAYERS = [
     {"store", "clock", "open_files"},
     {"faults"},
     {"witness"},
-    {"commit", "history", "replica", "overview"},
+    {"commit", "exports", "history", "overview", "proof", "replica"},
     {"service"},
     {"unheard"},
     {"sequencer"},
@@ -26,8 +26,17 @@ LAYERS = [
     {"__main__"},
 ]
 PURE = {
-    *("__future__", "array", "bisect", "collections", "coordinator", "dataclasses", "enum"),
-    *("functools", "hashlib", "heapq", "orjson", "struct", "typing", "urllib"),
+    *(
+        "__future__",
+        "array",
+        "base64",
+        "bisect",
+        "collections",
+        "coordinator",
+        "dataclasses",
+        "enum",
+    ),
+    *("enum", "functools", "hashlib", "heapq", "orjson", "struct", "typing", "urllib"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

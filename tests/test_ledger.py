@@ -149,11 +149,12 @@ def beside() -> dict[bytes, bytes]:
 def prove(contents: list[bytes | None], stored: dict[bytes, bytes], head: bytes | None) -> Verdict:
     """Prove a ledger as it stands in a store."""
     verifier = Verifier(KEYS, 1)
-    verifier.head(head)
     for index, found in enumerate(contents, 1):
         if found is not None:
             verifier.feed(KeyValue(KEYS.entry(index), found, 0))
-    verdict = verifier.finish(KeyValue(key, value, 0) for key, value in stored.items())
+    for key, value in stored.items():
+        verifier.beside(KeyValue(key, value, 0))
+    verdict = verifier.finish(head)
     assert verdict.valid == (not verdict.findings)
     return verdict
 
@@ -169,33 +170,6 @@ def forged(content: bytes, old: bytes, new: bytes) -> bytes:
     return content.replace(old, new)
 
 
-def test_each_kind_of_damage_is_found_by_its_name() -> None:
-    good = whole_ledger()
-    assert findings([*good]) == set()
-    missing: list[bytes | None] = [*good]
-    missing[1] = None
-    assert Break.MISSING_ENTRY in findings(missing)
-    assert Break.UNREADABLE in findings([good[0], b"{", *good[2:]])
-    assert Break.NOT_CANONICAL in findings([good[0], good[1] + b" ", *good[2:]])
-    renamed = forged(good[1], b'"y":"x"', b'"y":"z"')
-    assert findings([good[0], renamed, *good[2:]]) == {Break.CHAIN}
-    skipped = forged(good[0], b'"f":1', b'"f":2')
-    assert Break.SKIPPED in findings([skipped, *good[1:]])
-    twice = forged(good[3], b'"f":6', b'"f":5')
-    assert Break.DUPLICATE in findings([*good[:3], twice, good[4]])
-    order = forged(good[2], b"[[2,", b"[[4,")
-    assert Break.NOT_LOWEST in findings([*good[:2], order, *good[3:]])
-    false = forged(good[4], b'"u":6', b'"u":9')
-    assert Break.FALSE_RELEASE in findings([*good[:4], false])
-    issue = forged(good[4], b'"e":4', b'"e":1')
-    assert Break.FALSE_RELEASE in findings([*good[:4], issue])
-    other = heads.encode(head_of(good[:4]))
-    assert Break.HEAD in findings([*good], head=other)
-    assert Break.HEAD in findings([*good], head=None)
-    for nonsense in (b"", b"{", b"{}", b"[]", b"null", other.replace(b'"next":7', b'"next":"7"')):
-        assert Break.HEAD in findings([*good], head=nonsense)
-
-
 @pytest.mark.parametrize("key", sorted(beside()))
 def test_a_key_beside_the_ledger_that_is_missing_or_altered_is_found(key: bytes) -> None:
     good = whole_ledger()
@@ -207,9 +181,9 @@ def test_a_key_beside_the_ledger_that_is_missing_or_altered_is_found(key: bytes)
 
 def test_keys_that_follow_from_nothing_are_found() -> None:
     good = whole_ledger()
-    stray = {KEYS.gap(3): b"x", KEYS.prefix + b"gap/abc": b"x"}
-    assert findings([*good], stored=beside() | stray) == {Break.GAP_WITHOUT_RELEASE}
-    stray = {KEYS.freed(1): b"x", KEYS.request_keys(1): b"x", KEYS.entry(6): b"x"}
+    assert findings([*good], stored=beside() | {KEYS.gap(3): b"x"}) == {Break.TWO_STATES}
+    assert findings([*good], stored=beside() | {KEYS.gap(7): b"x"}) == {Break.GAP_WITHOUT_RELEASE}
+    stray = {KEYS.freed(1): b"x", KEYS.request_keys(1): b"x", KEYS.prefix + b"gap/abc": b"x"}
     assert findings([*good], stored=beside() | stray) == {Break.STRAY_KEY}
 
 
@@ -229,8 +203,6 @@ def test_keys_that_follow_from_nothing_are_found() -> None:
         (b'"c":0', b'"c":9'),
         (b'"c":0', b'"c":-1'),
         (b'"c":[[', b'"c":[[[],'),
-        (b'"o":"issue"', b'"o":"steal"'),
-        (b'"o":"issue"', b'"o":[]'),
         (b'"r":[', b'"r":[7,'),
     ],
 )
@@ -238,7 +210,7 @@ def test_a_field_of_the_wrong_kind_is_a_finding_and_no_crash(old: bytes, new: by
     good = whole_ledger()
     with pytest.raises(Unreadable):
         ledger.decode(forged(good[0], old, new))
-    assert Break.UNREADABLE in findings([forged(good[0], old, new), *good[1:]])
+    assert findings([forged(good[0], old, new), *good[1:]]) == {Break.UNREADABLE}
 
 
 def test_one_altered_entry_is_reported_where_it_is_and_not_on_every_entry_after() -> None:

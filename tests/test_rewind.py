@@ -1,6 +1,8 @@
 """A store older than what a node has seen: refused, after a restart too, until that is accepted."""
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,11 @@ async def test_a_queue_is_refused_at_once_when_waiting_cannot_help(tmp_path: Pat
     await restarted.stop(grace_s=1)
 
 
+def coordinator(*words: str) -> int:
+    command = [sys.executable, "-m", "coordinator", *words]
+    return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, timeout=60).returncode
+
+
 def test_what_was_seen_is_written_as_a_whole_and_read_again(tmp_path: Path) -> None:
     path = tmp_path / "state" / "node-1.json"
     witness = Witness(path)
@@ -152,12 +159,14 @@ def test_a_restored_snapshot_is_refused_until_an_operator_accepts_it(tmp_path: P
         status, problem = ask(url, "next", PLACE)
         assert (status, problem["code"]) == (503, "NB008")
         assert "--accept-rewind" in problem["detail"]
-        (lost,) = ask(url, "../cluster")[1]["rewinds"]
+        assert len(ask(url, "../cluster")[1]["rewinds"]) == 1
         wrong = {"lostHash": "0" * 16, "reason": "by mistake"}
         assert ask(url, "../admin/accept-rewind", wrong)[1]["code"] == "NB024"
-        right = {"lostHash": lost["lostHash"], "reason": "restored after the fire"}
-        status, answer = ask(url, "../admin/accept-rewind", right)
-        assert (status, answer["accepted"][0]["lostEntry"]) == (200, lost["lostEntry"])
+        words = ["set", "--accept-rewind", "--url", url]
+        assert coordinator(*words) == 2  # nobody there who could be asked
+        assert ask(url, "next", PLACE)[0] == 503
+        assert coordinator(*words, "--reason", "restored after the fire", "--yes") == 0
+        assert coordinator(*words, "--reason", "once more", "--yes") == 0  # nothing left to accept
         assert ask(url, "next", PLACE)[1]["sequenceNumbers"] == [6]
         assert ask(url, "validate")[1]["valid"]
         adjusted = ask(url, "audit?operationType=ADJUST")[1]

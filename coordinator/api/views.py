@@ -17,17 +17,15 @@ from coordinator.api.problems import FieldError, Problem
 from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.head import Head
-from coordinator.core.verify import Break, Verdict
+from coordinator.core.verify import Verdict
 from coordinator.counters import Counters
 from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
 from coordinator.overview import CounterSeen, Installation, NodeSeen, Overview
-from coordinator.store import Compacted
+from coordinator.proof import report
 
 NEXT_CURSOR = "X-Next-Cursor"
-PROOF_TRIES = 3
 FINISHED = "end"
-GAPS_SHOWN = 1_000
 
 
 class Views:
@@ -175,41 +173,12 @@ class Views:
         if self._proof is None or self._proof.done():
             self._proof = asyncio.create_task(self._prove())
         verdicts = await read(asyncio.shield(self._proof))
-        findings = [
-            {"counter": name} | finding._asdict()
-            for name, verdict in zip(self._names, verdicts, strict=True)
-            for finding in verdict.findings
-        ]
-        duplicates = [f["number"] for f in findings if f["kind"] is Break.DUPLICATE]
-        found = sum(sum(verdict.counts.values()) for verdict in verdicts)
-        entries, issued = sum(v.entries for v in verdicts), sum(v.issued_now for v in verdicts)
-        gaps = sorted(gap for verdict in verdicts for gap in verdict.gaps)
-        conclusion = "no break found" if not found else f"{found} breaks found"
-        body = {
-            "valid": not found,
-            "gaps": gaps[:GAPS_SHOWN],
-            "duplicates": duplicates,
-            "summary": f"{entries} ledger entries replayed: {issued} numbers in use, "
-            f"{len(gaps)} gaps waiting, {conclusion}.",
-            "findings": findings,
-            "entries": entries,
-            "tips": {n: v.tip for n, v in zip(self._names, verdicts, strict=True)},
-            "timestamp": iso(now_ms()),
-        }
-        return json_answer(body)
+        body = report(dict(zip(self._names, verdicts, strict=True)))
+        return json_answer(body | {"timestamp": iso(now_ms())})
 
     async def _prove(self) -> list[Verdict]:
         start = self._settings.first_number
-        verdicts = []
-        for name in self._names:
-            for remaining in reversed(range(PROOF_TRIES)):
-                try:
-                    verdicts.append(await self._counters.history(name).prove(start))
-                    break
-                except Compacted:  # a slow read of the gaps lost its revision
-                    if not remaining:
-                        raise
-        return verdicts
+        return [await self._counters.history(name).prove(start) for name in self._names]
 
 
 def _merge(

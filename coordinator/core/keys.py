@@ -4,7 +4,7 @@ Numbers and indexes are written with 20 digits, so that the order of keys is the
 """
 
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from coordinator.core.transaction import Delete, Range, prefix_end
 from coordinator.core.unreadable import Unreadable
@@ -25,6 +25,11 @@ class CounterKeys(NamedTuple):
     def head(self) -> bytes:
         """Return the one key that every change to the counter compares and rewrites."""
         return self.prefix + b"head"
+
+    @property
+    def all_entries(self) -> bytes:
+        """Return what the keys of all ledger entries begin with."""
+        return self.prefix + b"entry/"
 
     def entry(self, index: int) -> bytes:
         """Return the key of a ledger entry; the first has index 1."""
@@ -116,6 +121,22 @@ class Keys(NamedTuple):
     def node(self, node: str) -> bytes:
         """Return the key under a node's lease: it is there while the node lives."""
         return self.root + b"nodes/live/" + quote(node, safe="").encode()
+
+    @property
+    def counters(self) -> Range:
+        """Return the range of all keys of all counters."""
+        return Range(self.root + b"c/", prefix_end(self.root + b"c/"))
+
+    def counter_of(self, key: bytes) -> str:
+        """Return the name of the counter that a key among ``counters`` belongs to."""
+        return unquote(self._written_name(key).decode(errors="replace"))
+
+    def after_counter_of(self, key: bytes) -> bytes:
+        """Return the first key after all keys of the counter that this key belongs to."""
+        return prefix_end(self.root + b"c/" + self._written_name(key) + b"/")
+
+    def _written_name(self, key: bytes) -> bytes:
+        return key.removeprefix(self.root + b"c/").partition(b"/")[0]
 
     def known_node(self, node: str) -> bytes:
         """Return the key that remembers a node which has once served."""

@@ -31,6 +31,8 @@ from typing import Any, NamedTuple, TypeGuard
 import orjson
 
 from coordinator.core.unreadable import (
+    UnknownFormat,
+    UnknownOperation,
     Unreadable,
     digest_of_entry,
     moment,
@@ -244,7 +246,7 @@ def decode(content: bytes) -> Entry:
     try:
         fields = orjson.loads(content)
         if fields["v"] != FORMAT_VERSION:
-            raise Unreadable(f"ledger format {fields['v']}; known is {FORMAT_VERSION}")
+            raise UnknownFormat(f"ledger format {fields['v']}; known is {FORMAT_VERSION}")
         origins = [_decode_origin(origin) for origin in fields["c"]]
         instance = text(fields["a"])
         return Entry(
@@ -306,4 +308,4 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str) -> 
             lost, tip = whole(fields["e"]), digest_of_entry(fields["h"])
             return LossAccepted(cause, lost, tip, text(fields["y"]))
         case other:
-            raise Unreadable(f"unknown operation {other!r}")
+            raise UnknownOperation(f"unknown operation {other!r}")

@@ -10,6 +10,14 @@ class Unreadable(ValueError):
     """A key or value is not what this program writes. A person must look."""
 
 
+class UnknownFormat(Unreadable):
+    """The ledger has a format that this version does not know."""
+
+
+class UnknownOperation(Unreadable):
+    """A record does what this version does not know."""
+
+
 def whole(value: Any) -> int:
     """Return the value if it is a whole number from 0 up. Raises Unreadable."""
     if type(value) is not int or not 0 <= value <= NUMBER_MAX:

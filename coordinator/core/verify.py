@@ -1,56 +1,36 @@
-"""Prove a ledger: replay it with a deliberately simple model, compare with what is stored.
+"""Prove a ledger: replay it, and compare with it all that is stored.
 
-What it says of numbers shares nothing with ``plan`` or ``apply``: it knows only what a gapless
-count is. Only the totals in the head are recomputed by the same ``advance`` that wrote them.
+What it says of numbers comes from ``tally``, a deliberately simple model that shares nothing with
+``plan`` or ``apply``. Only the totals in the head are recomputed by the same ``advance`` that
+wrote them.
+
+An entry that is missing, unreadable or altered is reported once. What it said is not known then,
+so whatever it can explain is no finding: the same break is not told again by every entry after it.
 """
 
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable
-from enum import StrEnum
-from heapq import heapify, heappop, heappush
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
+from coordinator.core.beside import Beside, Report
+from coordinator.core.breaks import ADVICE, Break, Finding, Findings
 from coordinator.core.head import Head, advance
-from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import Entry, Issued, LossAccepted, Released, Restarted, Reused
-from coordinator.core.marks import Mark, encode_digests, encode_mark, encode_reused
-from coordinator.core.state import digest
+from coordinator.core.keys import CounterKeys
+from coordinator.core.ledger import Issued, Record, Released, Restarted
+from coordinator.core.links import Chain, Link
+from coordinator.core.marks import encode_digests, encode_reused
+from coordinator.core.state import KEYS_REMEMBERED, RequestKeys, digest
+from coordinator.core.tally import Tally
 from coordinator.core.transaction import KeyValue
-from coordinator.core.unreadable import NUMBER_MAX, Unreadable
+from coordinator.core.unreadable import Unreadable
 
-FINDINGS_MAX = 1_000
-"""Findings reported in full; beyond it they are only counted."""
+__all__ = ["ADVICE", "Break", "Finding", "Verdict", "Verifier"]
 
-
-class Break(StrEnum):
-    """The ways in which a ledger can be wrong."""
-
-    UNREADABLE = "unreadable entry"
-    MISSING_ENTRY = "entry missing"
-    CHAIN = "hash chain broken"
-    NOT_CANONICAL = "entry altered"
-    SKIPPED = "number skipped"
-    DUPLICATE = "number issued twice"
-    NOT_LOWEST = "gap issued out of order"
-    FALSE_RELEASE = "release of a number that nobody held"
-    HEAD = "head disagrees with the ledger"
-    GAP_WITHOUT_RELEASE = "gap key without a release"
-    GAP_KEY_MISSING = "released number without a gap key"
-    STRAY_KEY = "key that the ledger does not explain"
-    ALTERED_KEY = "key that says other than the ledger"
-    MISSING_KEY = "key missing"
-
-
-class Finding(NamedTuple):
-    """One break: where in the ledger (entry index), which number if one, and what was seen."""
-
-    kind: Break
-    entry: int
-    number: int | None
-    detail: str
+QUESTIONS_MAX = 10_000
+"""Keys whose digest was seen before, held until the entry that had it is read again."""
 
 
 class Verdict(NamedTuple):
@@ -70,181 +50,218 @@ class Verdict(NamedTuple):
         return not self.counts
 
 
+class _Keyed(NamedTuple):
+    """An idempotency key whose digest stands in an earlier entry too."""
+
+    key: str
+    entry: int
+    number: int | None
+
+
 class Verifier:
-    """Told the head, then fed all entries in order, then compared with all keys beside them."""
+    """Fed all entries in order, and all keys beside them; then told the head.
 
-    def __init__(self, keys: CounterKeys, start: int) -> None:
-        self._keys = keys
-        self._start = start
-        self._findings: list[Finding] = []
-        self._counts: Counter[str] = Counter()
-        self._stored: Head | None = None
-        self._head = Head(start=start, next=start)
-        self._entry = 0
-        self._next = start
-        self._free: set[int] = set()
-        self._free_lowest_first: list[int] = []
-        self._derived: dict[bytes, bytes] = {}
-        """What must stand beside the ledger, by the entries replayed so far."""
-        self._starts: list[tuple[int, int]] = []
-        """The first fresh number of each entry that issued one, and the entry."""
-        self._reused_in: dict[int, int] = {}
+    ``start`` is the first number of the series; None takes what the first entry names. ``window``
+    is within how many keyed requests a key must not come twice.
+    """
 
-    def head(self, content: bytes | None) -> int:
-        """Take the stored head; return the last entry to feed, a very high one if it is broken."""
-        if content is None:
-            return 0
-        try:
-            self._stored = heads.decode(content)
-        except Unreadable as broken:
-            self._found(Break.HEAD, None, str(broken))
-            return NUMBER_MAX - 1
-        self._start = self._next = self._stored.start
-        self._head = Head(start=self._start, next=self._start)
-        return self._stored.index
+    def __init__(self, keys: CounterKeys, start: int | None, window: int = KEYS_REMEMBERED) -> None:
+        self._findings = Findings()
+        self._chain = Chain(self._findings)
+        self._tally = Tally(start, self._chain.lost, self._findings)
+        self._beside = Beside(keys, self._findings)
+        self._head: Head | None = None
+        self._last: Link | None = None
+        self._window = window
+        self._forget_keys()
+        self._questions: dict[int, list[_Keyed]] = {}
+
+    @property
+    def entries(self) -> int:
+        """Return how many entries have been taken."""
+        return self._chain.place
+
+    def _forget_keys(self) -> None:
+        self._request_keys = RequestKeys(self._window)
+        self._keyed = 0
+        self._keyed_entries, self._keyed_until = array("Q"), array("Q")
 
     def feed(self, kv: KeyValue) -> None:
         """Replay one stored entry."""
+        for link in self._chain.take(kv):
+            self._replay(link)
+
+    def beside(self, kv: KeyValue) -> None:
+        """Take one key that stands beside the ledger."""
+        self._beside.take(kv)
+
+    def beyond(self, kv: KeyValue, index: int) -> None:
+        """Take a key among the entries, after entry ``index`` that the head names."""
+        said = f"{kv.key!r} goes on after entry {index}, where the head is"
+        self._findings.add(Break.BEYOND_HEAD, index, None, said)
+
+    def closed_with(self, said: tuple[int, int], found: tuple[int, int]) -> None:
+        """Take how many entries and keys an export was closed with, and how many it has."""
+        if said != found:
+            detail = f"it was closed with {said[0]} entries and {said[1]} keys, and has"
+            detail = f"{detail} {found[0]} and {found[1]}"
+            self._findings.add(Break.FILE, self._chain.place, None, detail)
+
+    def _replay(self, link: Link) -> None:
+        entry = link.entry
+        start_is_known = self._tally.start > 0
+        self._tally.replay(link)
+        if not start_is_known or self._head is None:
+            self._head = Head(start=self._tally.start, next=self._tally.start)
+        self._head = advance(self._head, entry, link.tip)
+        self._last = link
+        if Restarted in map(type, entry.records):
+            self._beside.restart()
+            self._forget_keys()
+        self._derive(link)
+
+    def _derive(self, link: Link) -> None:
+        """Note what this entry must have left beside the ledger, and its keys."""
+        entry, tally = link.entry, self._tally
+        issued = [record for record in entry.records if type(record) is Issued and record.reused]
+        taken = {gap.number for record in issued for gap in record.reused}
+        keys = [record.cause.key for record in entry.records]
+        digests = [digest(key) for key in keys if key is not None]
+        taken -= tally.free
+        if taken:
+            self._beside.expect("reuse", entry.index, encode_reused(taken))
+        if digests:
+            self._beside.expect("keys", entry.index, encode_digests(digests))
+            if link.trusted:
+                self._look_for_keys(link, digests)
+
+    def _look_for_keys(self, link: Link, digests: list[int]) -> None:
+        """Find keys that were used before: by digest now, by the key itself when it is read."""
+        here: dict[str, int] = {}
+        keyed = (record for record in link.entry.records if record.cause.key is not None)
+        for ordinal, (record, short) in enumerate(
+            zip(keyed, digests, strict=True), self._keyed + 1
+        ):
+            key = record.cause.key or ""
+            number = _first_number(record)
+            if here.setdefault(key, ordinal) != ordinal:
+                said = f"{key!r} stands twice in this entry"
+                self._findings.add(Break.KEY_TWICE, link.place, number, said)
+                continue
+            for earlier in self._request_keys.find(short):
+                if ordinal - earlier < self._window and earlier <= self._keyed:
+                    at = bisect_left(self._keyed_until, earlier)
+                    self._ask(self._keyed_entries[at], _Keyed(key, link.place, number))
+            self._request_keys.add(short, ordinal)
+        self._keyed += len(digests)
+        self._keyed_entries.append(link.place)
+        self._keyed_until.append(self._keyed)
+
+    def _ask(self, place: int, keyed: _Keyed) -> None:
+        if len(self._questions) < QUESTIONS_MAX:
+            self._questions.setdefault(place, []).append(keyed)
+
+    def flush(self, head: bytes | None) -> tuple[int, ...]:
+        """Replay what still waits, once all is fed; return the entries to ``confirm`` with.
+
+        They hold a key with the same digest as a later one: only reading it again tells whether
+        the keys are the same.
+        """
+        stored = _decoded(head)
+        at_end = stored is not None and stored.index == self._chain.place
+        for link in self._chain.end(stored.tip if stored and at_end else None):
+            self._replay(link)
+        return tuple(self._questions)
+
+    def confirm(self, kv: KeyValue, place: int) -> None:
+        """Read an entry again for its idempotency keys."""
         try:
-            index = number_in(kv.key)
-        except Unreadable as broken:
-            self._found(Break.STRAY_KEY, None, str(broken))
-            return
-        self._entry += 1
-        if index != self._entry:
-            self._found(Break.MISSING_ENTRY, None, f"entries {self._entry} to {index - 1}")
-            self._entry = index
-        try:
-            entry = ledger.decode(kv.value)
-        except Unreadable as broken:
-            self._found(Break.UNREADABLE, None, str(broken))
-            return
-        if entry.previous != self._head.tip or entry.index != index:
-            self._found(Break.CHAIN, None, f"expected the entry after {self._head.tip[:16]}")
-        if ledger.encode(entry) != kv.value:
-            self._found(Break.NOT_CANONICAL, None, "its bytes are not what the program writes")
-        if entry.next_before != self._next:
-            said = f"says that {entry.next_before} is next, the ledger gives {self._next}"
-            self._found(Break.CHAIN, entry.next_before, said)
-        self._replay(entry)
-        # From what it names as its previous: one altered entry must not break all after it.
-        self._head = advance(self._head, entry, ledger.chain(entry.previous, kv.value))
+            keys = {record.cause.key for record in ledger.decode(kv.value).records}
+        except Unreadable:
+            return  # found when it was fed
+        for asked in self._questions.pop(place, ()):
+            if asked.key in keys:
+                said = f"{asked.key!r} was used in entry {place} already"
+                self._findings.add(Break.KEY_TWICE, asked.entry, asked.number, said)
 
-    def _replay(self, entry: Entry) -> None:
-        taken: set[int] = set()
-        released: set[int] = set()
-        keys: list[int] = []
-        for record in entry.records:
-            match record:
-                case Issued(_, first, fresh, reused):
-                    for gap in reused:
-                        self._reuse(gap)
-                        taken.add(gap.number)
-                        self._reused_in[gap.number] = self._entry
-                    self._issue_fresh(first, fresh)
-                case Released(_, number, issued_in):
-                    self._release(number, issued_in)
-                    released.add(number)
-                case LossAccepted():
-                    pass
-                case Restarted():
-                    self._restart()
-            if record.cause.key is not None:
-                keys.append(digest(record.cause.key))
-        self._derive(entry, taken, released, keys)
-
-    def _derive(self, entry: Entry, taken: set[int], released: set[int], keys: list[int]) -> None:
-        """Note what this entry must have left beside the ledger."""
-        index, derived = self._entry, self._derived
-        mark = encode_mark(Mark(index, entry.time_ms))
-        for number in taken - self._free:
-            derived.pop(self._keys.gap(number), None)
-        for number in released:
-            derived[self._keys.freed(number)] = mark
-            if number in self._free:
-                derived[self._keys.gap(number)] = mark
-        if taken - self._free:
-            derived[self._keys.reuse(index)] = encode_reused(taken - self._free)
-        if keys:
-            derived[self._keys.request_keys(index)] = encode_digests(keys)
-
-    def _restart(self) -> None:
-        self._next = self._start
-        self._free.clear()
-        self._free_lowest_first.clear()
-        self._derived.clear()
-        self._starts.clear()
-        self._reused_in.clear()
-
-    def _reuse(self, gap: Reused) -> None:
-        if gap.number not in self._free:
-            self._found(Break.DUPLICATE, gap.number, "issued again without a release")
-            return
-        self._free.remove(gap.number)
-        lowest = heappop(self._free_lowest_first)
-        if lowest != gap.number:
-            self._found(Break.NOT_LOWEST, gap.number, f"{lowest} was free and lower")
-            self._free_lowest_first = list(self._free)
-            heapify(self._free_lowest_first)
-
-    def _issue_fresh(self, first: int, fresh: int) -> None:
-        if fresh and self._free:
-            lowest = self._free_lowest_first[0]
-            self._found(Break.NOT_LOWEST, first, f"fresh number while {lowest} was free")
-        if first > self._next:
-            self._found(Break.SKIPPED, self._next, f"{self._next} to {first - 1} never issued")
-        elif first < self._next:
-            self._found(Break.DUPLICATE, first, f"{first} to {self._next - 1} issued before")
-        if fresh and (not self._starts or self._starts[-1][1] != self._entry):
-            self._starts.append((first, self._entry))
-        self._next = max(self._next, first + fresh)
-
-    def _release(self, number: int, issued_in: int) -> None:
-        if number in self._free or not self._start <= number < self._next:
-            self._found(Break.FALSE_RELEASE, number, "it was free already, or never issued")
-            return
-        at = bisect_right(self._starts, (number, NUMBER_MAX)) - 1
-        holder = self._reused_in.pop(number, self._starts[at][1] if at >= 0 else 0)
-        if issued_in != holder:
-            said = f"names entry {issued_in} as its issue, the ledger gives {holder}"
-            self._found(Break.FALSE_RELEASE, number, said)
-        self._free.add(number)
-        heappush(self._free_lowest_first, number)
-
-    def finish(self, beside: Iterable[KeyValue]) -> Verdict:
+    def finish(self, head: bytes | None) -> Verdict:
         """Compare with the head and all keys beside the ledger, of one revision; conclude."""
-        stored = self._stored or Head(start=self._start, next=self._start)
-        for name in Head.__slots__:
-            expected, found = getattr(self._head, name), getattr(stored, name)
-            if found != expected:
-                self._found(Break.HEAD, None, f"{name} is {found}, the ledger gives {expected}")
-        for name, expected in (("next", self._next), ("gaps", len(self._free))):
-            if getattr(stored, name) != expected:
-                self._found(Break.HEAD, None, f"{name} should be {expected}, by the simple model")
-        gap_keys = self._keys.gap(0)[:-20]
-        for kv in beside:
-            expected_value = self._derived.pop(kv.key, None)
-            if expected_value is None:
-                is_gap = kv.key.startswith(gap_keys)
-                kind = Break.GAP_WITHOUT_RELEASE if is_gap else Break.STRAY_KEY
-                self._found(kind, None, f"{kv.key!r} follows from no entry")
-            elif expected_value != kv.value:
-                said = f"{kv.key!r} is {kv.value[:60]!r}, the ledger gives {expected_value[:60]!r}"
-                self._found(Break.ALTERED_KEY, None, said)
-        for key in sorted(self._derived):
-            kind = Break.GAP_KEY_MISSING if key.startswith(gap_keys) else Break.MISSING_KEY
-            self._found(kind, number_in(key), f"{key!r} should be there")
+        self.flush(head)
+        tally, chain = self._tally, self._chain
+        tally.settle()
+        self._compare_head(head)
+        self._beside.compare(tally, Report(self._findings, chain.lost, chain.place))
         return Verdict(
-            findings=tuple(self._findings),
-            counts=dict(self._counts),
-            entries=self._entry,
-            highest=self._next - 1,
-            issued_now=self._next - self._start - len(self._free),
-            gaps=tuple(sorted(self._free)),
-            tip=self._head.tip,
+            findings=self._findings.in_order(),
+            counts=dict(self._findings.counts),
+            entries=chain.place,
+            highest=tally.next - 1,
+            issued_now=tally.next - tally.start - len(tally.free),
+            gaps=tuple(sorted(tally.free)),
+            tip=self._head.tip if self._head else ledger.NO_HASH,
         )
 
-    def _found(self, kind: Break, number: int | None, detail: str) -> None:
-        self._counts[kind.value] += 1
-        if len(self._findings) < FINDINGS_MAX:
-            self._findings.append(Finding(kind, self._entry, number, detail))
+    def _compare_head(self, content: bytes | None) -> None:
+        chain, tally = self._chain, self._tally
+        if content is None:
+            if chain.place:
+                said = "the ledger has entries, and there is no head"
+                self._findings.add(Break.HEAD_MISSING, chain.place, None, said)
+            return
+        stored = _decoded(content)
+        if stored is None:
+            said = f"{content[:80]!r} is no head"
+            self._findings.add(Break.HEAD_UNREADABLE, chain.place, None, said)
+            return
+        is_same_tip = self._head is not None and self._head.tip == stored.tip
+        if stored.index > chain.place and not is_same_tip:
+            for link in chain.missing_to(stored.index):
+                self._replay(link)
+        start = tally.start or stored.start
+        ours = self._head or Head(start=start, next=start)
+        wrong = [
+            f"{name} is {was}, the ledger gives {should}"
+            for name, was, should in self._differences(stored, ours)
+        ]
+        if wrong:
+            self._findings.add(Break.HEAD, chain.place, None, "; ".join(wrong))
+        if stored.index == chain.place and stored.tip != ours.tip:
+            chain.lost.add(stored.index, stored.index)  # it may be the newest entry that is altered
+
+    def _differences(self, stored: Head, ours: Head) -> Iterator[tuple[str, object, object]]:
+        """Yield what the head says wrongly, as far as the ledger can still tell."""
+        chain, tally = self._chain, self._tally
+        simple = {"next": tally.next, "gaps": len(tally.free), "start": tally.start or ours.start}
+        simple["index"] = chain.place
+        is_told = bool(self._findings.counts)
+        for name in Head.__slots__:
+            was, should = getattr(stored, name), simple.get(name, getattr(ours, name))
+            if name in {"start", "index"} or not chain.lost:
+                known = True
+            else:
+                known = name in {"tip", "next"} and self._ends_well()
+            if is_told and was == getattr(ours, name):
+                continue  # the simple model differs: findings about numbers have said so
+            if was != should and known:
+                yield name, was, should
+
+    def _ends_well(self) -> bool:
+        last = self._last
+        return last is not None and last.trusted and last.place == self._chain.place
+
+
+def _decoded(head: bytes | None) -> Head | None:
+    try:
+        return None if head is None else heads.decode(head)
+    except Unreadable:
+        return None
+
+
+def _first_number(record: Record) -> int | None:
+    match record:
+        case Issued(_, first, _, reused):
+            return reused[0].number if reused else first
+        case Released(_, number):
+            return number
+        case _:
+            return None

@@ -1,0 +1,157 @@
+"""What stands beside the ledger, as found in the store: 24 bytes a key, however many there are."""
+
+from array import array
+from bisect import bisect_left
+from hashlib import sha256
+
+from coordinator.core.breaks import Break, Findings
+from coordinator.core.keys import DIGITS, CounterKeys, number_in
+from coordinator.core.links import Lost
+from coordinator.core.marks import decode_mark, encode_mark
+from coordinator.core.tally import Tally
+from coordinator.core.transaction import KeyValue
+from coordinator.core.unreadable import NUMBER_MAX, Unreadable
+
+
+def short_hash(content: bytes) -> int:
+    """Return 8 bytes that stand for a value."""
+    return int.from_bytes(sha256(content).digest()[:8], "big")
+
+
+class Report:
+    """Where findings about keys go; ``last`` is the newest entry, ``lost`` those in doubt."""
+
+    def __init__(self, findings: Findings, lost: Lost, last: int) -> None:
+        self._findings = findings
+        self.lost = lost
+        self.last = last
+
+    def add(self, kind: Break, entry: int, number: int | None, detail: str) -> None:
+        """Note one break."""
+        self._findings.add(kind, entry, number, detail)
+
+
+class _Marks:
+    """Released numbers, each with the entry and the moment; entry 0 for what cannot be read."""
+
+    def __init__(self) -> None:
+        self.numbers, self.entries, self.times = array("Q"), array("Q"), array("Q")
+
+    def add(self, number: int, value: bytes) -> None:
+        entry = time_ms = 0
+        try:
+            mark = decode_mark(value)
+            if encode_mark(mark) == value:
+                entry, time_ms = mark
+        except Unreadable:
+            pass
+        self.numbers.append(number)
+        self.entries.append(entry)
+        self.times.append(time_ms)
+
+    def compare(self, folder: str, tally: Tally, report: Report) -> None:
+        gaps = folder == "gap"
+        seen: set[int] = set()
+        for number, entry, time_ms in zip(self.numbers, self.entries, self.times, strict=True):
+            name = f"{folder}/{number:020}"
+            seen.add(number)
+            mark = tally.mark(number)
+            if entry in report.lost or tally.is_unsure(number):
+                continue  # a lost entry may have written it
+            if mark is not None and (mark.is_free or not gaps):
+                if (entry, time_ms) != mark[:2]:
+                    was = f"entry {mark.entry} released {number} at {mark.time_ms} ms"
+                    said = f"names entry {entry} at {time_ms} ms" if entry else "cannot be read"
+                    report.add(Break.ALTERED_KEY, mark.entry, number, f"{name} {said}; {was}")
+            elif not gaps:
+                said = f"{name}: no entry has released {number}"
+                report.add(Break.STRAY_KEY, report.last, number, said)
+            elif tally.was_issued(number):
+                said = f"{name}: {number} is issued, and waits as a gap to be issued again"
+                report.add(Break.TWO_STATES, report.last, number, said)
+            else:
+                said = f"{name}: {number} was never issued, so it was never released"
+                report.add(Break.GAP_WITHOUT_RELEASE, report.last, number, said)
+        kind = Break.GAP_KEY_MISSING if gaps else Break.MISSING_KEY
+        is_excused = tally.may_be_gone if gaps else tally.is_unsure
+        for number in sorted(tally.free if gaps else tally.marks()):
+            if number not in seen and not is_excused(number):
+                mark = tally.mark(number)
+                said = f"{folder}/{number:020} should be there: {number} was released"
+                report.add(kind, mark.entry if mark else report.last, number, said)
+
+
+class _Lists:
+    """What entries have left in one folder: their indexes, and a hash of each value."""
+
+    def __init__(self) -> None:
+        self.indexes, self.hashes = array("Q"), array("Q")
+
+    def add(self, index: int, value: bytes) -> None:
+        self.indexes.append(index)
+        self.hashes.append(short_hash(value))
+
+    def hash_of(self, index: int) -> int | None:
+        at = bisect_left(self.indexes, index)
+        found = at < len(self.indexes) and self.indexes[at] == index
+        return self.hashes[at] if found else None
+
+    def compare(self, folder: str, expected: "_Lists", report: Report) -> None:
+        for index, found in zip(self.indexes, self.hashes, strict=True):
+            name, wanted = f"{folder}/{index:020}", expected.hash_of(index)
+            if index in report.lost or wanted == found:
+                continue
+            if wanted is None:
+                report.add(Break.STRAY_KEY, index, None, f"{name}: entry {index} explains none")
+            else:
+                said = f"{name} is not what entry {index} gives"
+                report.add(Break.ALTERED_KEY, index, None, said)
+        seen = set(self.indexes)
+        for index in expected.indexes:
+            if index not in seen and index not in report.lost:
+                said = f"{folder}/{index:020} should be there, with entry {index}"
+                report.add(Break.MISSING_KEY, index, None, said)
+
+
+class Beside:
+    """All keys of a counter but its head and entries: taken as they come, compared at the end."""
+
+    def __init__(self, keys: CounterKeys, findings: Findings) -> None:
+        self._prefix = keys.prefix
+        self._findings = findings
+        self._marks = {"gap": _Marks(), "freed": _Marks()}
+        self._found = {"reuse": _Lists(), "keys": _Lists()}
+        self._expected = {"reuse": _Lists(), "keys": _Lists()}
+
+    def take(self, kv: KeyValue) -> None:
+        """Take one key as it was found."""
+        folder, _, digits = (
+            kv.key.removeprefix(self._prefix).decode(errors="replace").partition("/")
+        )
+        try:
+            number = number_in(kv.key)
+        except Unreadable:
+            number = NUMBER_MAX + 1
+        if len(digits) != DIGITS or number > NUMBER_MAX or not kv.key.startswith(self._prefix):
+            self._findings.add(Break.STRAY_KEY, 0, None, f"{kv.key!r} is no key of this program")
+        elif folder in self._marks:
+            self._marks[folder].add(number, kv.value)
+        elif folder in self._found:
+            self._found[folder].add(number, kv.value)
+        else:
+            self._findings.add(Break.STRAY_KEY, 0, None, f"{kv.key!r} is no key of this program")
+
+    def expect(self, folder: str, index: int, value: bytes) -> None:
+        """Note what an entry has left in a folder."""
+        self._expected[folder].add(index, value)
+
+    def restart(self) -> None:
+        """Forget what entries have left: a reset deletes it."""
+        self._expected = {"reuse": _Lists(), "keys": _Lists()}
+
+    def compare(self, tally: Tally, report: Report) -> None:
+        """Tell what differs."""
+        for folder, marks in self._marks.items():
+            marks.compare(folder, tally, report)
+        for folder, lists in self._found.items():
+            lists.compare(folder, self._expected[folder], report)

@@ -1,0 +1,333 @@
+"""What a gapless count is, in a deliberately simple model: it shares nothing with plan or apply.
+
+Every number from the start up to the next fresh one is issued or free, and the lowest free one goes
+out first. Memory: two bytes a number for its holder, 24 bytes an entry, and a few table rows for
+each number that was ever released.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from coordinator.core.breaks import Break, Findings
+from coordinator.core.ledger import Entry, Issued, Origin, Released, Restarted, Reused
+from coordinator.core.links import Link, Lost
+
+_PAGE = 4_096
+_OWNERS_MAX = 65_535
+_NEVER = 2**64
+_NOBODY = 0
+"""No holder is known: nothing is said about who may release."""
+
+
+class Mark(NamedTuple):
+    """The last release of a number as the ledger tells it, and whether it is free since."""
+
+    entry: int
+    time_ms: int
+    is_free: bool
+
+
+class _Holders:
+    """Which site and partition has which number: two bytes a number, in pages."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str], int] = {}
+        self._names: list[tuple[str, str] | None] = [None]
+        self._pages: dict[int, array[int]] = {}
+
+    def place(self, origin: Origin) -> int:
+        """Return the short name of who asked."""
+        name = origin[:2]
+        short = self._places.get(name)
+        if short is None:
+            if len(self._names) > _OWNERS_MAX:
+                return _NOBODY
+            short = self._places[name] = len(self._names)
+            self._names.append(name)
+        return short
+
+    def give(self, first: int, count: int, place: int) -> None:
+        """Note that one place has these numbers now."""
+        for at in range(first, first + count, _PAGE):
+            self.give_each(at, [place] * min(_PAGE, first + count - at))
+
+    def give_each(self, first: int, places: list[int]) -> None:
+        """Note who has the numbers from ``first`` on now, one place each."""
+        done = 0
+        while done < len(places):
+            page, at = divmod(first + done, _PAGE)
+            holders = self._pages.get(page)
+            if holders is None:
+                holders = self._pages[page] = array("H", bytes(2 * _PAGE))
+            some = places[done : done + _PAGE - at]
+            holders[at : at + len(some)] = array("H", some)
+            done += len(some)
+
+    def of(self, number: int) -> tuple[str, str] | None:
+        """Return who has this number; None when it is not known."""
+        holders = self._pages.get(number // _PAGE)
+        return self._names[holders[number % _PAGE]] if holders else None
+
+    def clear(self) -> None:
+        """Forget all numbers."""
+        self._pages.clear()
+
+
+class Tally:
+    """The count, replayed entry by entry."""
+
+    def __init__(self, start: int | None, lost: Lost, findings: Findings) -> None:
+        self.start = start or 0
+        self.next = self.start
+        self.free: set[int] = set()
+        self._lost = lost
+        self._findings = findings
+        self._place = 0
+        self._holders = _Holders()
+        self._not_passed: list[int] = []
+        """Free numbers that nothing higher has overtaken; the lowest first."""
+        self._freed: dict[int, int] = {}
+        """Which entry has last released a number."""
+        self._again: dict[int, int] = {}
+        """Which entry has issued it since."""
+        self._skipped: list[range] = []
+        self._doubted = False
+        """Whether the entry before was altered."""
+        self._sure_next = self.start
+        """The next number before it."""
+        self._claimed: tuple[int, int, int] | None = None
+        """A next number that an entry names and the count has not; where; and what it has."""
+        self._suspect: set[int] = set()
+        """Numbers that a finding is about: what stands beside the ledger may follow either side."""
+        self._forget_entries()
+
+    def _forget_entries(self) -> None:
+        self._indexes, self._firsts, self._times = array("Q"), array("Q"), array("Q")
+
+    def replay(self, link: Link) -> None:
+        """Take what the next entry says."""
+        entry, self._place = link.entry, link.place
+        if not self.start:
+            self.start = self.next = entry.next_before
+        if entry.next_before != self.next:
+            self._meet(entry, link.after_loss)
+        else:
+            self.settle()
+        self._doubted, self._sure_next = not link.trusted, self.next
+        self._indexes.append(max(entry.index, self._indexes[-1] if self._indexes else 0))
+        self._firsts.append(self.next)
+        self._times.append(entry.time_ms)
+        places: dict[int, int] = {}
+        given: list[int] = []
+        """Who has got the fresh numbers up to the next one: written as many, not one by one."""
+        for record in entry.records:
+            if type(record) is Issued:
+                cause, first, fresh, reused = record
+                origin = cause.origin  # shared by the records of an entry
+                place = places.get(id(origin))
+                if place is None:
+                    place = places[id(origin)] = self._holders.place(origin)
+                if fresh == 1 and not reused and first == self.next and not self._not_passed:
+                    given.append(place)
+                    self.next += 1
+                    continue
+                given = self._give(given)
+                self._issue(record, entry, place)
+            elif type(record) is Released:
+                given = self._give(given)
+                self._release(record, entry)
+            elif type(record) is Restarted:
+                given = []
+                self._restart(self.start)
+        self._give(given)
+
+    def _give(self, places: list[int]) -> list[int]:
+        """Note who has the numbers just before the next one; return none, for those to come."""
+        if places:
+            self._holders.give_each(self.next - len(places), places)
+        return []
+
+    def _issue(self, record: Issued, entry: Entry, place: int) -> None:
+        for gap in record.reused:
+            self._reuse(gap, entry, place)
+        if record.first != self.next or (record.fresh and self._not_passed):
+            self._issue_oddly(record.first, record.fresh, place)
+        elif record.fresh:
+            self._holders.give(self.next, record.fresh, place)
+            self.next += record.fresh
+
+    def _meet(self, entry: Entry, after_loss: bool) -> None:  # noqa: FBT001
+        """Judge an entry that names another next number than the count has."""
+        said = entry.next_before
+        if after_loss or self._doubted:
+            if said >= self._sure_next:
+                self.next = said
+                return
+            if said == self.start:  # what is lost may have been a reset
+                self._restart(said)
+                return
+        self._claim(said)
+
+    def _claim(self, said: int) -> None:
+        """Note that a record names another next number, until it is clear what that comes from."""
+        if self._claimed is None or self._claimed[0] != said:
+            self.settle()
+            self._claimed = (said, self._place, self.next)
+
+    def settle(self) -> None:
+        """Tell that an entry named a wrong next number, when no number followed from it."""
+        if self._claimed is not None:
+            said, place, should = self._claimed
+            detail = f"it names {said}, the entries before give {should}"
+            self._findings.add(Break.FALSE_COUNT, place, said, detail)
+            self._claimed = None
+
+    def _restart(self, start: int) -> None:
+        self.next = start
+        self.free.clear()
+        self._not_passed.clear()
+        self._freed.clear()
+        self._again.clear()
+        self._skipped.clear()
+        self._suspect.clear()
+        self._holders.clear()
+        self._forget_entries()
+
+    def _issue_oddly(self, first: int, fresh: int, place: int) -> None:
+        if not fresh:
+            if first != self.next:
+                self._claim(first)
+            return
+        if self._claimed is not None and self._claimed[0] == first:
+            self._claimed = None  # what follows says it better
+        passed = self._pass_over(self.next)
+        if passed is not None:
+            self._found(Break.NOT_LOWEST, first, f"fresh number while {passed} was free")
+        last = first + fresh - 1
+        if first > self.next:
+            self._found(Break.SKIPPED, self.next, f"{_span(self.next, first - 1)} never went out")
+            self._skipped.append(range(self.next, first))
+        elif first < self.next:
+            twice = self._first_not_skipped(first)
+            if twice <= min(last, self.next - 1):
+                detail = f"{twice} was issued before; this record issues {_span(first, last)}"
+                self._found(Break.DUPLICATE, twice, detail)
+                place = _NOBODY  # two have it, and either may release it
+        self._holders.give(first, fresh, place)
+        self.next = max(self.next, last + 1)
+
+    def _first_not_skipped(self, number: int) -> int:
+        """Return the first number from this one on that had really been issued."""
+        while skipped := next((some for some in self._skipped if number in some), None):
+            number = skipped.stop
+        return number
+
+    def _reuse(self, gap: Reused, entry: Entry, place: int) -> None:
+        number, lost = gap.number, self._lost
+        if number in self.free:
+            freed_in = self._freed[number]
+            said = (gap.released_in, gap.released_ms)
+            if freed_in not in lost and said != (freed_in, self._time_of(freed_in)):
+                detail = f"it names a release by entry {said[0]} at {said[1]} ms"
+                self._found(Break.FALSE_REFERENCE, number, f"{detail}; entry {freed_in} did it")
+            self.free.remove(number)
+            passed = self._pass_over(number)
+            if passed is not None:
+                self._found(Break.NOT_LOWEST, number, f"{passed} was free and lower")
+            if self._not_passed and self._not_passed[0] == number:
+                heappop(self._not_passed)
+        elif gap.released_in in lost or self._again.get(number, 0) in lost:
+            pass  # what is lost may have released it
+        elif self.start <= number < self.next:
+            self._found(Break.DUPLICATE, number, "issued again without a release")
+            self._suspect.add(number)
+            place = _NOBODY
+        else:
+            self._found(Break.FALSE_REUSE, number, "it was never issued, so it was never free")
+            self._suspect.add(number)
+        self._again[number] = entry.index
+        self._holders.give(number, 1, place)
+
+    def _pass_over(self, number: int) -> int | None:
+        """Return the lowest free number below this one, each only once."""
+        passed = None
+        while self._not_passed and self._not_passed[0] < number:
+            lower = heappop(self._not_passed)
+            if self._freed[lower] <= self._lost.last:  # what is lost may have issued it
+                self.free.discard(lower)
+                self._again[lower] = self._lost.last
+            elif passed is None:
+                passed = lower
+        return passed
+
+    def _release(self, record: Released, entry: Entry) -> None:
+        number, lost = record.number, self._lost
+        if not self.start <= number < self.next:
+            self._found(Break.FALSE_RELEASE, number, "it was never issued")
+            self._suspect.add(number)
+            return
+        if number not in self.free:
+            self._check_holder(record)
+            heappush(self._not_passed, number)
+            self.free.add(number)
+        elif self._freed[number] > lost.last:
+            self._found(Break.FALSE_RELEASE, number, "it was free already")
+            self._suspect.add(number)
+            return
+        self._freed[number] = entry.index
+        self._again.pop(number, None)
+
+    def _check_holder(self, record: Released) -> None:
+        number = record.number
+        holder = self._holders.of(number)
+        issued_in = self._again.get(number) or self._first_issued_in(number)
+        if holder is None or issued_in in self._lost or record.issued_in in self._lost:
+            return
+        if record.issued_in != issued_in:
+            detail = f"it names entry {record.issued_in} as the issue, which was {issued_in}"
+            self._found(Break.FALSE_REFERENCE, number, detail)
+        if holder != record.cause.origin[:2]:
+            asked = "/".join(record.cause.origin[:2])
+            detail = f"released by {asked}, issued to {'/'.join(holder)}"
+            self._found(Break.OTHER_HOLDER, number, detail)
+
+    def _first_issued_in(self, number: int) -> int:
+        return self._indexes[bisect_right(self._firsts, number) - 1]
+
+    def _time_of(self, index: int) -> int:
+        at = bisect_right(self._indexes, index) - 1
+        return self._times[at] if at >= 0 and self._indexes[at] == index else 0
+
+    def was_issued(self, number: int) -> bool:
+        """Tell whether this number has gone out since the last reset."""
+        return self.start <= number < self.next
+
+    def mark(self, number: int) -> Mark | None:
+        """Return the last release of a number; None when it was never released."""
+        freed_in = self._freed.get(number)
+        if freed_in is None:
+            return None
+        return Mark(freed_in, self._time_of(freed_in), number in self.free)
+
+    def marks(self) -> Iterable[int]:
+        """Return all numbers that were ever released."""
+        return self._freed
+
+    def is_unsure(self, number: int) -> bool:
+        """Tell whether a finding is about this number, or what is lost has last spoken of it."""
+        last = (self._again.get(number, 0), self._freed.get(number, 0))
+        return number in self._suspect or any(index in self._lost for index in last)
+
+    def may_be_gone(self, number: int) -> bool:
+        """Tell whether what is lost may have issued this free number."""
+        return self.is_unsure(number) or self._freed.get(number, _NEVER) <= self._lost.last
+
+    def _found(self, kind: Break, number: int, detail: str) -> None:
+        self._findings.add(kind, self._place, number, detail)
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"

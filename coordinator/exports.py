@@ -1,0 +1,223 @@
+"""A ledger as a file: written from a store, and proven without one.
+
+What stands beside the ledger is read first, at one revision, and waits in a temporary file; the
+entries up to that revision's head never change and are read at leisure. Memory stays bounded.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+from coordinator.core import head as heads
+from coordinator.core import ledger
+from coordinator.core.keys import CounterKeys, Keys
+from coordinator.core.ledger_file import (
+    LINE_BYTES_MAX,
+    About,
+    End,
+    first_line,
+    is_entry,
+    last_line,
+    line_of,
+    read_first_line,
+    read_line,
+)
+from coordinator.core.transaction import KeyValue, Range
+from coordinator.core.unreadable import Unreadable
+from coordinator.core.verify import Verdict, Verifier
+from coordinator.proof import ENTRIES_PAGE, TRIES, Progress, in_silence, last_entry
+from coordinator.store import Compacted, Store
+from coordinator.store.paging import all_of
+
+SPOOL_BYTES_IN_MEMORY = 8_000_000
+
+
+class NotWhole(Exception):
+    """The file is no export, or was not written to its end; nothing can be proven with it."""
+
+
+class Exported(NamedTuple):
+    """What was written."""
+
+    about: About
+    end: End
+
+
+class _Beside(NamedTuple):
+    """What stands beside the entries at one revision: ``lines`` of it, spooled.
+
+    ``beyond`` is an entry after the head's: there should be none, so it is evidence.
+    """
+
+    revision: int
+    head: bytes | None
+    beyond: tuple[KeyValue, ...]
+    spool: IO[bytes]
+    lines: int
+
+
+async def export(
+    store: Store,
+    root: bytes,
+    counter: str,
+    start: int | None,
+    time_ms: int,
+    out: IO[bytes],
+    progress: Progress = in_silence,
+) -> Exported:
+    """Write the counter's ledger, and all beside it, as of one revision. Raises StoreError."""
+    keys = Keys(root).counter(counter)
+    beside = await _beside(store, keys)
+    with beside.spool:
+        newest = last_entry(beside.head)
+        if start is None:
+            start = _first_number((await store.read(keys.entries(1, 1))).found[0])
+        about = About(counter, root.decode(), start, newest or 0, beside.revision, time_ms)
+        out.write(first_line(about))
+        wanted = keys.entries(1)
+        if newest is not None:
+            wanted = Range(keys.entry(1), keys.entry(newest + 1))
+        counted: Counter[bool] = Counter()
+        async for page in all_of(store, wanted, page=ENTRIES_PAGE):
+            for kv in page:
+                _write(out, keys, kv, counted)
+            progress(counted.total(), about.entries)
+        for kv in beside.beyond:
+            _write(out, keys, kv, counted)
+        beside.spool.seek(0)
+        for chunk in iter(lambda: beside.spool.read(65_536), b""):
+            out.write(chunk)
+    end = End(counted[True], counted[False] + beside.lines, _tip_of(beside.head))
+    out.write(last_line(end))
+    out.flush()
+    return Exported(about, end)
+
+
+def _write(out: IO[bytes], keys: CounterKeys, kv: KeyValue, counted: Counter[bool]) -> None:
+    """Write an entry, and count whether it stands there as its own bytes."""
+    line = line_of(keys, kv)
+    out.write(line)
+    counted[is_entry(line)] += 1
+
+
+async def _beside(store: Store, keys: CounterKeys) -> _Beside:
+    for remaining in reversed(range(TRIES)):
+        spool = tempfile.SpooledTemporaryFile(SPOOL_BYTES_IN_MEMORY)  # noqa: SIM115 - handed on
+        try:
+            return await _spooled(store, keys, spool)
+        except Compacted:  # reading was slower than the store's compaction
+            spool.close()
+            if not remaining:
+                raise
+        except BaseException:
+            spool.close()
+            raise
+    raise AssertionError("the last try returns or raises")
+
+
+async def _spooled(store: Store, keys: CounterKeys, spool: IO[bytes]) -> _Beside:
+    snapshot = await store.read(Range(keys.head))
+    revision, (found,) = snapshot.revision, snapshot.found
+    head = found[0].value if found else None
+    lines = 0
+    for kv in found:
+        lines += 1
+        spool.write(line_of(keys, kv))
+    newest = last_entry(head)
+    beyond: tuple[KeyValue, ...] = ()
+    if newest is not None:
+        after = await store.read(keys.entries(newest + 1, 1), revision=revision)
+        beyond = after.found[0]
+    for folder in keys.beside_the_ledger():
+        async for page in all_of(store, folder, revision):
+            for kv in page:
+                spool.write(line_of(keys, kv))
+            lines += len(page)
+    return _Beside(revision, head, beyond, spool, lines)
+
+
+def _first_number(found: tuple[KeyValue, ...]) -> int:
+    """Return the number that the first entry names as the next one; 0 when none can be read."""
+    try:
+        return ledger.decode(found[0].value).next_before if found else 0
+    except Unreadable:
+        return 0
+
+
+def _tip_of(head: bytes | None) -> str | None:
+    try:
+        return None if head is None else heads.decode(head).tip
+    except Unreadable:
+        return None
+
+
+def prove_file(file: IO[bytes], progress: Progress = in_silence) -> tuple[About, Verdict]:
+    """Replay an exported ledger, as if it stood in a store. Raises NotWhole, OSError."""
+    about = _about(file)
+    keys = Keys(about.root.encode()).counter(about.counter)
+    verifier = Verifier(keys, about.start or None)
+    head: bytes | None = None
+    counted: Counter[bool] = Counter()
+    for is_plain, held in _lines(file, keys):
+        if isinstance(held, End):
+            verifier.closed_with((held.entries, held.keys), (counted[True], counted[False]))
+            break
+        counted[is_plain] += 1
+        if held.key == keys.head:
+            head = held.value
+        elif not held.key.startswith(keys.all_entries):
+            verifier.beside(held)
+        elif about.entries and held.key > keys.entry(about.entries):
+            verifier.beyond(held, about.entries)
+        else:
+            verifier.feed(held)
+            if verifier.entries % ENTRIES_PAGE == 0:
+                progress(verifier.entries, about.entries)
+    _confirm(verifier, file, keys, set(verifier.flush(head)))
+    return about, verifier.finish(head)
+
+
+def _confirm(verifier: Verifier, file: IO[bytes], keys: CounterKeys, asked: set[int]) -> None:
+    """Go through the file once more for the entries that the verifier must see again."""
+    places = {keys.entry(place): place for place in asked}
+    if not places:
+        return
+    file.seek(0)
+    _about(file)
+    for _, held in _lines(file, keys):
+        if isinstance(held, KeyValue) and held.key in places:
+            verifier.confirm(held, places[held.key])
+
+
+def _about(file: IO[bytes]) -> About:
+    try:
+        return read_first_line(file.readline(LINE_BYTES_MAX))
+    except Unreadable as broken:
+        raise NotWhole(str(broken)) from broken
+
+
+def _lines(file: IO[bytes], keys: CounterKeys) -> Iterator[tuple[bool, KeyValue | End]]:
+    """Yield what the lines hold, and whether as an entry's own bytes; the closing one is last.
+
+    Raises NotWhole when that one is missing.
+    """
+    place = 0
+    while line := file.readline(LINE_BYTES_MAX):
+        content = line.removesuffix(b"\n")
+        if content == line:
+            raise NotWhole("its last line has no end: the export was interrupted")
+        try:
+            held = read_line(keys, content)
+        except Unreadable as broken:
+            if not is_entry(content):
+                raise NotWhole(str(broken)) from broken
+            held = KeyValue(keys.entry(place + 1), content, 0)  # the proof says what is wrong
+        if isinstance(held, KeyValue) and is_entry(content):
+            place += 1
+        if isinstance(held, End) and file.read(1):
+            raise NotWhole("it goes on after its closing line")
+        yield is_entry(content), held
+        if isinstance(held, End):
+            return
+    raise NotWhole("its closing line is missing: the export was interrupted")

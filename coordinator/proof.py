@@ -1,0 +1,109 @@
+"""The proof of a ledger as it stands in a store, and its report.
+
+Entries never change once committed, so only what stands beside them must be read at one revision.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from coordinator.core import head as heads
+from coordinator.core.keys import CounterKeys
+from coordinator.core.transaction import KeyValue, Range
+from coordinator.core.unreadable import Unreadable
+from coordinator.core.verify import Break, Verdict, Verifier
+from coordinator.store import Compacted, Store
+from coordinator.store.paging import all_of
+
+ENTRIES_PAGE = 64
+TRIES = 3
+GAPS_SHOWN = 1_000
+
+Progress = Callable[[int, int], None]
+"""Told how many entries are done, of how many (0: not known)."""
+
+
+def in_silence(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+async def prove(
+    store: Store, keys: CounterKeys, start: int | None, progress: Progress = in_silence
+) -> Verdict:
+    """Replay the whole ledger and compare it with all that stands beside it at one revision.
+
+    The replay runs in a thread, page by page, so that a node goes on serving meanwhile.
+    Raises StoreError; Compacted when the store was slower than its own compaction, several times.
+    """
+    for remaining in reversed(range(TRIES)):
+        try:
+            return await _prove(store, keys, start, progress)
+        except Compacted:  # a slow read of the gaps lost its revision
+            if not remaining:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+async def _prove(store: Store, keys: CounterKeys, start: int | None, progress: Progress) -> Verdict:
+    snapshot = await store.read(Range(keys.head))
+    revision = snapshot.revision
+    head = snapshot.found[0][0].value if snapshot.found[0] else None
+    verifier = Verifier(keys, start)
+    for folder in keys.beside_the_ledger():
+        async for page in all_of(store, folder, revision):
+            await asyncio.to_thread(_each, verifier.beside, page)
+    last = last_entry(head)
+    entries = keys.entries(1) if last is None else Range(keys.entry(1), keys.entry(last + 1))
+    if last is None:  # without a head nobody writes, but the very first commit
+        at_that_time = await store.read(keys.entries(1, 1), revision=revision)
+        if not at_that_time.found[0]:
+            return verifier.finish(head)
+    else:
+        beyond = await store.read(keys.entries(last + 1, 1), revision=revision)
+        for kv in beyond.found[0]:
+            verifier.beyond(kv, last)
+    async for page in all_of(store, entries, page=ENTRIES_PAGE):
+        await asyncio.to_thread(_each, verifier.feed, page)
+        progress(verifier.entries, last or 0)
+    for place in verifier.flush(head):
+        (found,) = (await store.read(Range(keys.entry(place)))).found
+        for kv in found:
+            verifier.confirm(kv, place)
+    return await asyncio.to_thread(verifier.finish, head)
+
+
+def last_entry(head: bytes | None) -> int | None:
+    """Return the entry that the head names as the newest; None without a readable head."""
+    try:
+        return None if head is None else heads.decode(head).index
+    except Unreadable:
+        return None
+
+
+def _each(take: Callable[[KeyValue], None], page: tuple[KeyValue, ...]) -> None:
+    for kv in page:
+        take(kv)
+
+
+def report(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    """Return what the proof of these counters came to, as the API and the command line tell it."""
+    findings = [
+        {"counter": name} | finding._asdict()
+        for name, verdict in verdicts.items()
+        for finding in verdict.findings
+    ]
+    found = sum(sum(verdict.counts.values()) for verdict in verdicts.values())
+    entries = sum(verdict.entries for verdict in verdicts.values())
+    issued = sum(verdict.issued_now for verdict in verdicts.values())
+    gaps = sorted(gap for verdict in verdicts.values() for gap in verdict.gaps)
+    conclusion = f"{found} break{'s' * (found > 1)} found" if found else "no break found"
+    return {
+        "valid": not found,
+        "gaps": gaps[:GAPS_SHOWN],
+        "duplicates": [f["number"] for f in findings if f["kind"] is Break.DUPLICATE],
+        "summary": f"{entries} ledger entries replayed: {issued} numbers in use, "
+        f"{len(gaps)} gaps waiting, {conclusion}.",
+        "findings": findings,
+        "entries": entries,
+        "tips": {name: verdict.tip for name, verdict in verdicts.items()},
+    }

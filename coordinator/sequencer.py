@@ -57,6 +57,9 @@ PAUSE_LONGEST_S = 0.5
 READERS_MAX = 32
 """How many requests of a counter read the ledger at once."""
 
+ALARM_AFTER_S = 2.0
+"""A commit that is in doubt for longer is an error in the log."""
+
 SWEEP_S = 0.05
 """How exact deadlines are."""
 
@@ -115,7 +118,8 @@ class Sequencer:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._one_by_one = 0
-        self._refuses = False
+        self._refuses = self._alarmed = False
+        self._doubt_since = 0.0
         self.trouble = ""
         """Why nothing can be committed just now; empty when all is well."""
         self.rewound: Rewound | None = None
@@ -341,23 +345,30 @@ class Sequencer:
             self._enqueue(pending)
 
     def _in_doubt(self, doubt: Unknown) -> None:
-        self._in_trouble(f"a commit is in doubt: {doubt.why}", for_long=doubt.needs_operator)
+        why = f"a commit is in doubt: {doubt.why}"
+        now = asyncio.get_running_loop().time()
+        self._doubt_since = self._doubt_since or now
+        # Most lost replies are made good within milliseconds, and are no reason to wake anybody.
+        if doubt.needs_operator or now > self._doubt_since + ALARM_AFTER_S:
+            self._in_trouble(why, for_long=doubt.needs_operator)
+        else:
+            self.trouble = why
 
     def _in_trouble(self, why: str, *, for_long: bool = False) -> None:
         """Note why nothing can be committed. For long: nobody is let wait for the end of it."""
-        if not self.trouble or (for_long and not self._refuses):
+        if not self._alarmed or (for_long and not self._refuses):
             log.error("nothing can be committed: %s", why)
         self.trouble = why
-        self._refuses = for_long
+        self._alarmed, self._refuses = True, for_long
         if for_long:
             self._fail([pending for pending in self._open if not pending.sent], StoreDown(why))
 
     def _all_is_well(self) -> None:
-        if self.trouble:
+        if self._alarmed:
             log.info("committing again")
-        self.trouble = ""
-        self.rewound = None
-        self._refuses = False
+        self.trouble, self.rewound = "", None
+        self._alarmed = self._refuses = False
+        self._doubt_since = 0.0
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

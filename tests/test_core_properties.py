@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.core.head import Rate
 from coordinator.core.keys import Keys
 from coordinator.core.ledger import Issued, Origin
 from coordinator.core.plan import Author, Limits, Rules, plan
@@ -289,3 +290,11 @@ async def test_a_key_whose_first_request_is_refused_stays_free_for_another() -> 
     assert answers == [Refused(Why.EXHAUSTED, "3"), NeedsEntries(())]
     (again,) = await commit_batch(store, replica, [Issue(small, 1)], rules)
     assert again.record.numbers() == [1]
+
+
+def test_a_clock_that_jumped_does_not_spoil_the_rate() -> None:
+    rate = Rate().add(5, 1_000).add(7, 1_001)
+    assert rate.per_second(1_001) == 5
+    assert rate.add(2, 999) == Rate(1_001, 9, 5)  # clocks differ a little
+    jumped = rate.add(1, 9_000)
+    assert jumped.add(3, 1_002).add(4, 1_003).per_second(1_003) == 3

@@ -20,6 +20,9 @@ from coordinator.core.ledger import (
 )
 from coordinator.core.unreadable import Unreadable, digest_of_entry, moment, text, whole
 
+CLOCKS_DIFFER_S_MAX = 60
+"""Nodes' clocks may differ by so much; a second further in the future was a clock that jumped."""
+
 
 class Rate(NamedTuple):
     """Requests committed in one second of the wall clock and in the second before it."""
@@ -30,7 +33,7 @@ class Rate(NamedTuple):
 
     def add(self, requests: int, second: int) -> "Rate":
         """Count requests; a clock that steps back counts into the second already open."""
-        if second <= self.second:
+        if self.second - CLOCKS_DIFFER_S_MAX < second <= self.second:
             return self._replace(requests=self.requests + requests)
         return Rate(second, requests, self.requests if second == self.second + 1 else 0)
 

@@ -65,7 +65,7 @@ class Membership:
                 async with asyncio.timeout(LEAVE_WITHIN_S):
                     await self._store.revoke(self._lease)
             except (StoreError, TimeoutError) as down:
-                log.info("the lease of this node will expire by itself: %s", down)
+                log.info("the lease of this node will expire by itself: %r", down)
 
     async def join(self) -> None:
         """Wait for etcd, and agree with it on what all must share. Raises CannotJoin."""

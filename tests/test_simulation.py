@@ -1,20 +1,29 @@
 """The simulator: the same seed is the same run, planted bugs are found, the product has none."""
 
 import os
+import random
 import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from simulation.bugs import PLANTS, planted
 from simulation.campaign import SUMMARY, judge, shrunk
-from simulation.schedule import draw_schedule
+from simulation.events import Rule
+from simulation.schedule import Backup, Issue, Restore, Schedule, draw_schedule
+from simulation.settings import draw_settings
 from simulation.shrink import smallest
 from simulation.world import run
 
+from coordinator.core.transaction import Range, Transaction
+from coordinator.store import Outcome
+from coordinator.store.memory import MemoryStore
+
 SCRIPT = Path(__file__).parent.parent / "scripts" / "simulate.py"
 SCHEDULES = 2_000
+_commit = MemoryStore.commit
 SCHEDULES_TO_FIND_A_BUG = 1_000
 
 
@@ -55,6 +64,39 @@ def test_a_planted_bug_is_found_for_what_it_is(bug: str) -> None:
             assert not judge(seed).findings, "without the bug there is nothing to find"
             return
     raise AssertionError(f"not found in {SCHEDULES_TO_FIND_A_BUG} schedules")
+
+
+async def _compares_the_revision_only(store: MemoryStore, transaction: Transaction) -> Outcome:
+    guard = transaction.guard
+    (found,) = (await store.read(Range(guard.key))).found
+    if found and found[0].revision == guard.revision:
+        transaction = transaction._replace(guard=guard._replace(value=found[0].value))
+    return await _commit(store, transaction)
+
+
+def _a_restored_store_that_comes_to_the_same_revision() -> Schedule:
+    """Return two nodes; the first idles while the second leads a restored store as far again."""
+    drawn = draw_schedule(1)
+    quiet = dict.fromkeys(("refused", "request_lost", "reply_lost", "late", "twice"), 0.0)
+    network = drawn.settings.network._replace(latency_ms=(0.2, 1.0), attempt_s=2.0, **quiet)
+    plain = draw_settings(random.Random(1))._replace(
+        nodes=2, length_ms=5_000, network=network, start=1, series_length=1_000, deadline_s=3.0
+    )
+    plain = plain._replace(queue_max=100, operations_max=128, batch_max=8, restores=True)
+    issues = [Issue(100 * at, f"q{at}", 0, 0, 1 + at) for at in range(1, 5)]
+    others = [Issue(1_000 + 100 * at, f"p{at}", 1, 1, 1) for at in range(1, 4)]
+    last = [Issue(2_000, "last", 0, 0, 1)]
+    steps = (issues[0], Backup(150), *issues[1:], Restore(900), *others, *last)
+    return drawn._replace(settings=plain, steps=steps)
+
+
+def test_a_store_that_comes_to_the_same_revision_with_another_history_is_told_apart() -> None:
+    schedule = _a_restored_store_that_comes_to_the_same_revision()
+    assert not run(schedule).findings
+    with patch.object(MemoryStore, "commit", _compares_the_revision_only):
+        findings = run(schedule).findings
+    assert findings
+    assert findings[0].rule is Rule.NO_REWIND
 
 
 def test_the_smallest_failing_part_is_found() -> None:

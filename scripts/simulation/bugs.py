@@ -260,7 +260,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "plan-anew": Bug(
         "a lost reply counts as a failure: the batch is planned anew",
-        _rules(Rule.ONCE, Rule.NOT_FAILED),
+        _rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         _commits_by(_unknown_is_failed),
     ),
     "answer-early": Bug(
@@ -270,7 +270,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "refusal-ends-doubt": Bug(
         "a refused second sending makes the first one, which is in doubt, count as failed too",
-        _rules(Rule.ONCE, Rule.NOT_FAILED),
+        _rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         _commits_by(_refusal_ends_doubt),
     ),
     "others-entry-is-ours": Bug(
@@ -280,7 +280,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "own-entry-is-others": Bug(
         "after a lost reply, the batch's own entry is not recognised",
-        _rules(Rule.ONCE, Rule.NOT_FAILED),
+        _rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         _with(commits, "_is_ours", lambda _plan, _found: False),
     ),
     "gap-keys-apart": Bug(

@@ -159,7 +159,9 @@ def test_a_restored_snapshot_is_refused_until_an_operator_accepts_it(tmp_path: P
         status, problem = ask(url, "next", PLACE)
         assert (status, problem["code"]) == (503, "NB008")
         assert "--accept-rewind" in problem["detail"]
-        assert len(ask(url, "../cluster")[1]["rewinds"]) == 1
+        cluster = ask(url, "../cluster")[1]
+        assert len(cluster["rewinds"]) == 1
+        assert "node-1 does not serve invoice" in cluster["warnings"][0]
         wrong = {"lostHash": "0" * 16, "reason": "by mistake"}
         assert ask(url, "../admin/accept-rewind", wrong)[1]["code"] == "NB024"
         words = ["set", "--accept-rewind", "--url", url]

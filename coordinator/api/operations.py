@@ -91,6 +91,7 @@ class Operations:
         NothingQuery.parse(request.rel_url)
         nodes = await read(self._installation.nodes())
         versions = self._membership.facts.versions
+        rewound = self._counters.rewound.items()
         body = {
             "nodes": [
                 {
@@ -116,9 +117,13 @@ class Operations:
             },
             "rewinds": [
                 {"counter": name, "lostEntry": lost.entry, "lostHash": lost.tip, "why": str(lost)}
-                for name, lost in self._counters.rewound.items()
+                for name, lost in rewound
             ],
-            "warnings": [*self._membership.facts.warnings, *self._upkeep.space.warnings],
+            "warnings": [
+                *self._membership.facts.warnings,
+                *self._upkeep.space.warnings,
+                *(f"{self._settings.node_id} does not serve {n}: {why}." for n, why in rewound),
+            ],
             "profile": self._settings.profile.value,
             "timestamp": iso(now_ms()),
         }

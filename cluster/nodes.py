@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cluster.members import ELECTION_MS
+from cluster.members import ELECTION_MS, QUOTA_BYTES
 from cluster.ports import shown_host
 from cluster.supervisor import Spec
 
@@ -42,6 +42,7 @@ def node_specs(
                 *("--etcd-endpoints", ",".join(etcd_endpoints)),
                 *("--state-dir", str(state)),
                 *("--etcd-attempt-s", str(ATTEMPT_S)),
+                *("--etcd-quota-bytes", str(QUOTA_BYTES)),
                 *("--profile", "demonstration"),
             ),
             url=f"http://{shown_host(host)}:{port}",

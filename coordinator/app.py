@@ -45,6 +45,9 @@ BODY_BYTES_MAX = 65_536
 GC_THRESHOLDS = (20_000, 20, 20)
 """Requests leave hardly any cycles behind: looking for them 30 times less often saves 2 %."""
 
+PROBED_MAX = 64
+"""Counters that are loaded at start; more of them are loaded when they are asked for."""
+
 ANSWERS_GRACE_S = 2.0
 """For requests that are being answered when the stop comes."""
 
@@ -73,15 +76,15 @@ class NodeApp:
         )
         self._caller = Caller(settings, node.instance)
         self.refusals = Refusals(self._caller.name_request, self._metrics.refused)
+        self._names = counter_names(
+            settings.series, settings.strategy, settings.sites, settings.partitions
+        )
         self.web = self._web(node)
 
     def _web(self, node: Node) -> web.Application:
         settings = self._settings
         app = web.Application(client_max_size=BODY_BYTES_MAX)
-        names = counter_names(
-            settings.series, settings.strategy, settings.sites, settings.partitions
-        )
-        installation = Installation(self._store, self._keys, names)
+        installation = Installation(self._store, self._keys, self._names)
         counters, membership = self._counters, self.membership
         demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
@@ -91,7 +94,7 @@ class NodeApp:
                 settings, installation, counters, membership, self.upkeep, self._metrics
             ).routes(),
             *DemoApi(settings, demonstrations).routes(),
-            *Admin(self._caller, counters).routes(),
+            *Admin(self._caller, counters, self._names).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:
@@ -110,8 +113,14 @@ class NodeApp:
         return app
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what runs beside the requests until it is cancelled. Each may raise CannotJoin."""
-        return [self.membership.run(), self.witness.keep_saving(), self.upkeep.run()]
+        """Return what runs beside the requests until cancelled. The first may raise CannotJoin."""
+        return [self._be_a_member(), self.witness.keep_saving(), self.upkeep.run()]
+
+    async def _be_a_member(self) -> None:
+        await self.membership.join()
+        for name in self._names[:PROBED_MAX]:  # a store that went back is known before a request
+            self._counters.sequencer(name).probe()
+        await self.membership.stay_seen()
 
     def runner(self, connections_max: int, **more: Any) -> Runner:
         """Return what serves this node to its callers."""
@@ -122,14 +131,17 @@ class NodeApp:
     async def stop(self) -> None:
         """Serve what waits, leave the installation, let go of the store."""
         await self._counters.stop(QUEUE_GRACE_S)
-        await asyncio.to_thread(self.witness.save)
+        try:
+            await asyncio.to_thread(self.witness.save)
+        except OSError as failed:
+            log.warning("what this node has seen cannot be written: %s", failed)
         await self.membership.leave()
         await self._store.close()
         self.upkeep.close()
 
 
 async def serve(settings: Settings) -> None:
-    """Run a node until SIGINT or SIGTERM. Raises CannotJoin, or OSError for a port in use."""
+    """Run a node until SIGINT or SIGTERM. Raises CannotJoin, also for a port in use."""
     store = EtcdStore(settings.etcd_endpoints, commit_s=settings.etcd_attempt_s)
     node = NodeApp(settings, store)
     fitting = room(settings.connections_max)
@@ -144,7 +156,11 @@ async def serve(settings: Settings) -> None:
     _stop_on_signals(stopping)
     jobs = {asyncio.create_task(job) for job in node.jobs()}
     try:
-        await web.TCPSite(runner, settings.host, settings.port, backlog=fitting.backlog).start()
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=fitting.backlog)
+        try:
+            await site.start()
+        except OSError as failed:
+            raise CannotJoin(f"cannot serve on {settings.url}: {failed}") from failed
         log.info("listening on %s", settings.url)
         gc.freeze()  # what is loaded by now stays: no collection needs to walk it again
         gc.set_threshold(*GC_THRESHOLDS)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from coordinator.core import ledger
 from coordinator.core.plan import Plan
 from coordinator.core.transaction import KeyValue
+from coordinator.core.unreadable import Unreadable
 from coordinator.faults import EntryMissing
 from coordinator.store import Committed, Conflict, NotCommitted, Rejected, Store, Unknown
 
@@ -61,21 +62,28 @@ async def commit(
         match outcome:
             case Committed():
                 if in_doubt:
-                    log.info("batch resolved: committed now, after: %s", in_doubt)
+                    log.info("%s: committed now, after: %s", _name(plan), in_doubt)
                 return outcome
             case Conflict(found):
                 ours = bool(in_doubt) and _is_ours(plan, found)
                 if in_doubt:
                     fate = "it had committed" if ours else "it never will commit"
-                    log.info("batch resolved: %s, after: %s", fate, in_doubt)
+                    log.info("%s: %s, after: %s", _name(plan), fate, in_doubt)
                 return Overtaken(found, ours)
             case Unknown(why) as doubt:
                 if not in_doubt:
-                    log.warning("reply lost, sending the same transaction again: %s", why)
+                    log.warning("%s: reply lost, sending the same again: %s", _name(plan), why)
                 in_doubt = why
                 tell_doubt(doubt)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
+
+
+def _name(plan: Plan) -> str:
+    key = plan.transaction.guard.key.decode()
+    if plan.entry is None:
+        return f"a compare of {key}"
+    return f"batch {plan.entry.batch}, entry {plan.entry.index} under {key}"
 
 
 def _is_ours(plan: Plan, found: tuple[tuple[KeyValue, ...], ...]) -> bool:
@@ -83,7 +91,13 @@ def _is_ours(plan: Plan, found: tuple[tuple[KeyValue, ...], ...]) -> bool:
     if plan.entry is None:
         return False
     _, entries = found
-    first = ledger.decode(entries[0].value) if entries else None
+    try:
+        first = ledger.decode(entries[0].value) if entries else None
+    except Unreadable as broken:
+        raise EntryMissing(
+            f"ledger entry {plan.entry.index} cannot be read, so it cannot be known whether batch "
+            f"{plan.entry.batch} of this node was committed: {broken}"
+        ) from broken
     if first is None or first.index != plan.entry.index:
         raise EntryMissing(
             f"ledger entry {plan.entry.index} is gone, so it cannot be known whether batch "

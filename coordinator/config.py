@@ -35,23 +35,39 @@ class Settings(BaseSettings):
     etcd_attempt_s: float = Field(1.0, gt=0, description="seconds for one member to answer")
     etcd_operations_max: int = Field(128, ge=16, description="the members' --max-txn-ops")
     etcd_quota_bytes: int = Field(
-        8 * 2**30, ge=1, description="the members' --quota-backend-bytes, to warn in time"
+        2 * 2**30, ge=1, description="the members' --quota-backend-bytes, to warn in time"
     )
     upkeep_every_s: float = Field(
-        300, ge=0, description="seconds between compactions of etcd; 0 leaves that to others"
+        300,
+        ge=0,
+        description="seconds between compaction and defragmentation of etcd, by one of the nodes; "
+        "0 leaves both to others",
     )
     revisions_kept: int = Field(50_000, ge=1, description="revisions that compaction leaves")
     root: str = Field("/sequence/", pattern=r"^/.*/$", description="prefix of all keys in etcd")
     state_dir: str = Field(
-        "", description="folder in which this node remembers what it has seen committed"
+        "",
+        description="folder in which this node remembers what it has seen committed, to refuse an "
+        "older store; empty: it forgets that at a restart",
     )
-    profile: Profile = Field(Profile.PRODUCTION, description="demonstration allows a reset")
+    profile: Profile = Field(
+        Profile.PRODUCTION, description="production or demonstration, which has a reset"
+    )
 
     series: str = Field("invoice", pattern=NAME, description="name of the default series")
-    strategy: Strategy = Field(Strategy.GLOBAL, description="one sequence, or one per site, ...")
-    sites: Names = ("site-1", "site-2")
-    partitions: Names = ("partition-a", "partition-b")
-    invoice_types: Names = ("on-cycle", "off-cycle", "simulated", "suppressed")
+    strategy: Strategy = Field(
+        Strategy.GLOBAL,
+        description="one sequence (GLOBAL_SEQUENTIAL), or one for each site (SITE_SEQUENTIAL) or "
+        "site and partition (PARTITION_SEQUENTIAL)",
+    )
+    sites: Names = Field(("site-1", "site-2"), description="names of the sites, with commas")
+    partitions: Names = Field(
+        ("partition-a", "partition-b"), description="names of the partitions, with commas"
+    )
+    invoice_types: Names = Field(
+        ("on-cycle", "off-cycle", "simulated", "suppressed"),
+        description="names of the invoice types, with commas",
+    )
     first_number: int = Field(1, ge=1, description="the first number ever issued")
     max_value: int = Field(2**53 - 1, ge=1, description="the last number; then NB002")
     simulated_enabled: bool = Field(True, description="whether simulated invoices get numbers")
@@ -59,11 +75,17 @@ class Settings(BaseSettings):
 
     queue_max: int = Field(20_000, ge=1, description="requests that may wait for one counter")
     deadline_s: float = Field(10.0, gt=0, description="seconds until a request is given up")
-    connections_max: int = Field(20_000, ge=1, description="open connections; fewer if files lack")
+    connections_max: int = Field(
+        20_000, ge=1, description="connections at a time; fewer if the limit of open files is low"
+    )
     head_s: float = Field(30.0, gt=0, description="seconds for a request's head to arrive")
     idle_s: float = Field(600.0, gt=0, description="seconds a connection may idle between requests")
     node_ttl_s: int = Field(5, ge=2, description="seconds until a silent node counts as gone")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: str = Field(
+        "info",
+        pattern="^(debug|info|warning|error)$",
+        description="debug, info, warning or error",
+    )
 
     @field_validator("etcd_endpoints", "sites", "partitions", "invoice_types", mode="before")
     @classmethod

@@ -38,13 +38,15 @@ class Replica:
         self._state: CounterState | None = None
         self._witness = witness
         self._name = keys.prefix.decode()
-        self._accepted = ""
         self.guard = Guard(keys.head)
 
-    async def state(self) -> CounterState:
-        """Return the counter's state, loading it the first time. Raises StoreError."""
+    async def state(self, accepted: str = "") -> CounterState:
+        """Return the counter's state, loading it the first time. Raises StoreError.
+
+        ``accepted`` is the hash of an entry that may be lost: the store is then taken as it is.
+        """
         if self._state is None:
-            self._state = await self._load()
+            self._state = await self._load(accepted)
         return self._state
 
     def advance(self, entry: Entry, after: Head, revision: int) -> None:
@@ -92,17 +94,14 @@ class Replica:
                 entry = ledger.decode(kv.value)
                 tip = ledger.chain(state.head.tip, kv.value)
                 state.apply(entry, heads.advance(state.head, entry, tip))
-            except ValueError as broken:
+            except Unreadable as broken:
+                raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
+            except ValueError as broken:  # it does not follow
                 raise self._rewound(head) from broken
 
     def forget(self) -> None:
         """Load anew before the next plan."""
         self._state = None
-
-    def accept_loss_of(self, tip: str) -> None:
-        """Load from a store that has lost the entry with this hash, once."""
-        self._accepted = tip
-        self.forget()
 
     def _note(self, head: Head) -> None:
         self._witness.note(self._name, Seen(head.index, head.tip))
@@ -110,10 +109,10 @@ class Replica:
     def _rewound(self, head: Head) -> Rewound:
         return Rewound(*self._witness.seen(self._name), head.index)
 
-    async def _load(self) -> CounterState:
+    async def _load(self, accepted: str) -> CounterState:
         for _ in range(LOAD_TRIES):
             try:
-                return await self._load_at_one_revision()
+                return await self._load_at_one_revision(accepted)
             except Compacted:
                 continue  # a slow load lost its revision; the next one is quicker
             except Unreadable as broken:
@@ -122,13 +121,13 @@ class Replica:
                 ) from broken
         raise Unavailable("the counter could not be loaded before its revision was compacted")
 
-    async def _load_at_one_revision(self) -> CounterState:
+    async def _load_at_one_revision(self, accepted: str) -> CounterState:
         keys, start = self._keys, self._start
         seen = self._witness.seen(self._name)
         snapshot = await self._store.read(Range(keys.head), keys.entries(seen.entry + 1, 1))
         head_found, next_entry = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else Head(start=start, next=start)
-        if self._accepted != seen.tip:
+        if accepted != seen.tip:
             self._check_continues(seen, head, next_entry)
         await self._check_is_the_end(head, snapshot.revision)
         state = CounterState(head)
@@ -143,7 +142,8 @@ class Replica:
         if len(state.gaps) != head.gaps:
             gaps = len(state.gaps)
             raise Damaged(f"the head counts {head.gaps} gaps, the store has {gaps}; {ADVICE}")
-        self._note(head)
+        if accepted != seen.tip:  # else only once the ledger has noted that it was accepted
+            self._note(head)
         self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
 

@@ -40,13 +40,13 @@ from coordinator.service import (
 )
 from coordinator.store import (
     Committed,
-    NeedsOperator,
     NotCommitted,
     Rejected,
     Store,
     StoreError,
     Unknown,
 )
+from coordinator.trouble import Trouble
 from coordinator.unheard import Unheard
 from coordinator.witness import Witness
 
@@ -56,9 +56,6 @@ PAUSE_FIRST_S = 0.02
 PAUSE_LONGEST_S = 0.5
 READERS_MAX = 32
 """How many requests of a counter read the ledger at once."""
-
-ALARM_AFTER_S = 2.0
-"""A commit that is in doubt for longer is an error in the log."""
 
 SWEEP_S = 0.05
 """How exact deadlines are."""
@@ -118,25 +115,26 @@ class Sequencer:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._one_by_one = 0
-        self._refuses = self._alarmed = False
-        self._doubt_since = 0.0
-        self.trouble = ""
-        """Why nothing can be committed just now; empty when all is well."""
-        self.rewound: Rewound | None = None
-        """How the store has gone back behind what this node has seen, while it refuses for that."""
+        self._probes = False
+        self._trouble = Trouble(keys.name)
 
     def start(self) -> None:
         """Begin to serve."""
         self._task = asyncio.create_task(self._run(), name=f"sequencer {self._keys.prefix!r}")
 
+    def probe(self) -> None:
+        """Find out whether the counter can be served, without a request."""
+        self._probes = True
+        self._work.set()
+
     def submit(self, request: Request) -> asyncio.Future[Answer]:
         """Queue a request; the future brings its answer, or NotServed, or OutcomeUnknown.
 
-        Raises Overloaded at once when too many wait already.
+        Raises at once Overloaded when too many wait already, StoreDown when waiting cannot help.
         """
         if self._stopping:
             raise StoreDown("this node is stopping; ask another one")
-        if self._refuses:
+        if self._trouble.needs_person:
             raise StoreDown(self.trouble)
         if len(self._open) >= self._bounds.queue_max:
             raise Overloaded(f"{self._bounds.queue_max} requests wait already")
@@ -153,12 +151,19 @@ class Sequencer:
     def accept_loss(self, request: AcceptLoss) -> asyncio.Future[Answer]:
         """Serve again from a store that has gone back, and note in the ledger who accepted it.
 
-        Whoever waits for the future must not cancel it: the note belongs to the acceptance.
+        The future brings what that of ``submit`` brings.
         """
-        self._replica.accept_loss_of(request.tip)
-        pending = _Pending(Ask(request), asyncio.get_running_loop().create_future(), 0.0)
-        self._enqueue(pending)  # not among those who have a deadline: see above
-        return pending.reply
+        return self._admit(Ask(request)).reply
+
+    @property
+    def trouble(self) -> str:
+        """Return why nothing can be committed just now; empty when all is well."""
+        return self._trouble.why
+
+    @property
+    def rewound(self) -> Rewound | None:
+        """Return how the store went back, while this node refuses to serve for that."""
+        return self._trouble.rewound
 
     def _admit(self, ask: Ask) -> _Pending:
         loop = asyncio.get_running_loop()
@@ -195,21 +200,22 @@ class Sequencer:
             self._work.clear()
             batch = self._take()
             try:
-                if batch or self.trouble:  # in trouble, an empty batch probes whether it is over
+                if batch or self.trouble or self._probes:  # an empty batch only probes
+                    self._probes = False
                     await self._serve(batch)
-                    self._all_is_well()
+                    self._trouble.over()
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
-                self._in_trouble(f"etcd will never take this transaction: {refusal}")
+                self._trouble.failed(refusal, "etcd will never take this transaction: ")
                 self._fail(batch, StoreDown(self.trouble))
             except StoreError as down:
                 self._give_up_what_is_in_doubt(batch, str(down))
-                self.rewound = down if isinstance(down, Rewound) else None
-                self._in_trouble(str(down), for_long=isinstance(down, NeedsOperator))
+                self._trouble.failed(down)
+                self._refuse_who_waits()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
             except Exception as bug:
-                log.exception("a batch failed on an error in this program; loading anew")
+                log.exception("%s: a batch failed on an error in this program", self._keys.name)
                 self._replica.forget()
                 self._give_up_what_is_in_doubt(batch, self.trouble)
                 if len(batch) == 1:
@@ -243,7 +249,8 @@ class Sequencer:
 
         When it raises, those whose commit is in doubt are still marked as ``sent``.
         """
-        state = await self._replica.state()
+        accepted = (p.ask.request.tip for p in batch if isinstance(p.ask.request, AcceptLoss))
+        state = await self._replica.state(next(accepted, ""))
         # Whoever was given up while the state was loading has been told that nothing is allocated.
         self._drop_who_left(batch)
         author = Author(*self._node, self._new_batch(), self._latency)
@@ -335,40 +342,25 @@ class Sequencer:
                         pending.ask = pending.ask._replace(earlier=earlier)
             pending.trouble = ""
         except CANNOT_READ as down:  # the plan will ask for it again; the deadline bounds that
-            log.warning("ledger cannot be read: %s", down)
+            log.warning("%s: the ledger cannot be read: %s", self._keys.name, down)
             pending.trouble = f"the ledger cannot be read: {down}"
             await asyncio.sleep(PAUSE_LONGEST_S)
         except Exception as bug:
-            log.exception("a reading of the ledger failed on an error in this program")
+            log.exception("%s: a reading failed on an error in this program", self._keys.name)
             self._fail([pending], bug)
         if pending in self._open:
             self._enqueue(pending)
 
     def _in_doubt(self, doubt: Unknown) -> None:
-        why = f"a commit is in doubt: {doubt.why}"
-        now = asyncio.get_running_loop().time()
-        self._doubt_since = self._doubt_since or now
-        # Most lost replies are made good within milliseconds, and are no reason to wake anybody.
-        if doubt.needs_operator or now > self._doubt_since + ALARM_AFTER_S:
-            self._in_trouble(why, for_long=doubt.needs_operator)
-        else:
-            self.trouble = why
+        self._trouble.doubt(doubt, asyncio.get_running_loop().time())
+        self._refuse_who_waits()
 
-    def _in_trouble(self, why: str, *, for_long: bool = False) -> None:
-        """Note why nothing can be committed. For long: nobody is let wait for the end of it."""
-        if not self._alarmed or (for_long and not self._refuses):
-            log.error("nothing can be committed: %s", why)
-        self.trouble = why
-        self._alarmed, self._refuses = True, for_long
-        if for_long:
-            self._fail([pending for pending in self._open if not pending.sent], StoreDown(why))
-
-    def _all_is_well(self) -> None:
-        if self._alarmed:
-            log.info("committing again")
-        self.trouble, self.rewound = "", None
-        self._alarmed = self._refuses = False
-        self._doubt_since = 0.0
+    def _refuse_who_waits(self) -> None:
+        """Let nobody wait for what a person must end; but for the one who ends it."""
+        if self._trouble.needs_person:
+            waiting = [pending for pending in self._open if not pending.sent]
+            others = [p for p in waiting if not isinstance(p.ask.request, AcceptLoss)]
+            self._fail(others, StoreDown(self._trouble.why))
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

@@ -54,9 +54,17 @@ class Unheard:
         return list(self._tasks)
 
     async def _give_back(self, call: Call, numbers: list[int], issued_in: int) -> None:
-        ahead = iter(numbers)
-        while some := list(islice(ahead, AT_ONCE)):
-            await asyncio.gather(*(self._give_back_one(call, n, issued_in) for n in some))
+        ahead, done = iter(numbers), 0
+        try:
+            while some := list(islice(ahead, AT_ONCE)):
+                await asyncio.gather(*(self._give_back_one(call, n, issued_in) for n in some))
+                done += len(some)
+        except asyncio.CancelledError:
+            log.warning(
+                "stopped before all was given back of request id %s: from %d on, %d stay issued",
+                *(call.correlation, numbers[done], len(numbers) - done),
+            )
+            raise
 
     async def _give_back_one(self, call: Call, number: int, issued_in: int) -> None:
         """Release the number for as long as this issue of it stands: repeating that is safe."""
@@ -66,7 +74,7 @@ class Unheard:
             try:
                 await self._release(Ask(Release(call, number, REASON, issued_in), holder))
             except (NotServed, OutcomeUnknown) as again:
-                log.info("number %d could not be given back yet: %s", number, again)
+                log.debug("number %d could not be given back yet: %s", number, again)
                 await asyncio.sleep(PAUSE_S)
             else:
                 return

@@ -63,7 +63,7 @@ class Series:
 
     def spread(self) -> dict[str, float]:
         """Return min, p50, p90 and max."""
-        ordered = sorted(self.times_s)
+        ordered = sorted(self.times_s) or [0.0]
         many = len(ordered) > 1
         tenths = quantiles(ordered, n=10, method="inclusive") if many else ordered * 9
         found = {"min": ordered[0], "p50": tenths[4], "p90": tenths[8], "max": ordered[-1]}
@@ -125,7 +125,8 @@ class Measurement:
         await self._kill(name, there, self.node_first, self.node_all)
 
     async def _kill(self, name: str, clients: list[str], first: Series, every: Series) -> None:
-        self._installation.send(name, signal.SIGKILL)
+        if self._installation.send(name, signal.SIGKILL) is None:
+            raise LabError(f"{name} was not there to be killed")
         seen = [self._books.first_success(clients=frozenset({each})) for each in clients]
         async with asyncio.timeout(SUCCESS_S_MAX):
             times = await asyncio.gather(*seen)

@@ -80,8 +80,8 @@ def running_etcd(folder: Path, *flags: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running_node(folder: Path, etcd: str, *flags: str) -> Iterator[str]:
-    """Run one node as a process of its own on a real etcd; yield its URL when it is ready."""
+def running_node(folder: Path, etcd: str, *flags: str, answering: str = "/readyz") -> Iterator[str]:
+    """Run one node as a process of its own on a real etcd; yield its URL when it answers there."""
     port = free_port()
     command = [sys.executable, "-m", "coordinator", "serve", "--port", str(port)]
     with (folder / "node.log").open("wb") as log:
@@ -90,7 +90,7 @@ def running_node(folder: Path, etcd: str, *flags: str) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: answers(f"{url}/readyz"), 20, "the node is ready")
+        wait_for(lambda: answers(f"{url}{answering}"), 20, "the node is ready")
         yield url
     finally:
         process.terminate()

@@ -189,7 +189,7 @@ def test_nodes_are_two_sites_with_two_partitions_each():
         "-m coordinator serve --node-id node-3 --site site-2 --partition partition-a "
         "--host 0.0.0.0 --port 9002 --advertise-url http://127.0.0.1:9002 "
         "--etcd-endpoints http://a:1,http://b:2 --state-dir state --etcd-attempt-s 0.5 "
-        "--profile demonstration"
+        f"--etcd-quota-bytes {members.QUOTA_BYTES} --profile demonstration"
     )
     assert len({re.sub(r".*--site (\S+) --partition (\S+).*", r"\1 \2", x) for x in lines}) == 4
 

@@ -16,7 +16,7 @@ LAYERS = [
     {"witness"},
     {"commit", "exports", "history", "overview", "proof", "replica"},
     {"service"},
-    {"unheard"},
+    {"trouble", "unheard"},
     {"sequencer"},
     {"config", "counters", "metrics"},
     {"jobs"},

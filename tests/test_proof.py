@@ -11,10 +11,13 @@ from typing import Any
 import orjson
 import pytest
 from books import HISTORY, KEYS, RESET, A, B, Book, book, call
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.core import ledger
 from coordinator.core.breaks import ADVICE, FINDINGS_MAX
 from coordinator.core.keys import DIGITS
+from coordinator.core.links import Lost
 from coordinator.core.marks import Mark, encode_mark
 from coordinator.core.requests import Issue, Release
 from coordinator.core.verify import Break
@@ -326,3 +329,13 @@ def test_findings_are_counted_beyond_those_shown_and_each_kind_has_advice() -> N
     assert len(verdict.findings) == FINDINGS_MAX
     assert verdict.counts == {Break.GAP_WITHOUT_RELEASE.value: len(many)}
     assert set(ADVICE) == set(Break)
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)), max_size=12))
+def test_lost_ranges_are_a_set_of_entries(ranges: list[tuple[int, int]]) -> None:
+    lost, plain = Lost(), set[int]()
+    for first, more in ranges:
+        lost.add(first, first + more)
+        plain |= set(range(first, first + more + 1))
+    assert {index for index in range(80) if index in lost} == plain
+    assert lost.last == max(plain, default=0)

@@ -13,7 +13,8 @@ from test_trouble import KEYS, Switch, node, take, until
 from coordinator.app import NodeApp
 from coordinator.config import Settings
 from coordinator.core.ledger import LossAccepted, Origin
-from coordinator.core.requests import AcceptLoss, Call, Done, Issue
+from coordinator.core.requests import AcceptLoss, Call, Done, Issue, Refused, Why
+from coordinator.core.transaction import Range
 from coordinator.history import History
 from coordinator.jobs.membership import CannotJoin
 from coordinator.sequencer import Sequencer
@@ -154,8 +155,11 @@ def test_a_restored_snapshot_is_refused_until_an_operator_accepts_it(tmp_path: P
     data = ("--data-dir", str(second / "etcd"), "--initial-advertise-peer-urls", at)
     etcdctl(etcd, "snapshot", "restore", backup, *cluster, *data)
 
-    with running_etcd(second) as etcd, running_node(second, etcd, *flags) as url:
-        wait_for(lambda: ask(url, "next", PLACE)[0] == 503, 5, "the node refuses")
+    with (
+        running_etcd(second) as etcd,
+        running_node(second, etcd, *flags, answering="/livez") as url,
+    ):
+        wait_for(lambda: ask(url, "../cluster")[1]["rewinds"], 5, "it knows before any request")
         status, problem = ask(url, "next", PLACE)
         assert (status, problem["code"]) == (503, "NB008")
         assert "--accept-rewind" in problem["detail"]
@@ -174,3 +178,38 @@ def test_a_restored_snapshot_is_refused_until_an_operator_accepts_it(tmp_path: P
         adjusted = ask(url, "audit?operationType=ADJUST")[1]
         assert [row["reason"] for row in adjusted] == ["restored after the fire"]
         assert ask(url, "../cluster")[1]["rewinds"] == []
+
+
+async def test_one_key_accepts_at_two_nodes_and_a_repetition_is_told_the_same(
+    tmp_path: Path,
+) -> None:
+    backup, path, tip = await node_ahead_of_its_backup(tmp_path)
+    keyed = AcceptLoss(OPERATOR._replace(key="decision-1", payload="p"), 6, tip, "fire")
+    nodes = [node(backup, name, witness=Witness(path)) for name in ("node-1", "node-2")]
+    done = []
+    for each in nodes:
+        await refused(each)
+        done.append(await each.accept_loss(keyed))
+        await take(each)
+    done.append(await nodes[0].accept_loss(keyed._replace(entry=0)))
+    assert [getattr(answer, "replayed", None) for answer in done] == [False, True, True]
+    other = await nodes[0].accept_loss(AcceptLoss(OPERATOR, 0, "0" * 64, "by mistake"))
+    assert isinstance(other, Refused)
+    assert other.why is Why.NOTHING_LOST
+    for each in nodes:
+        await each.stop(grace_s=1)
+    assert (await History(backup, KEYS).prove(start=1)).valid
+
+
+async def test_an_entry_of_a_newer_format_is_no_rewind() -> None:
+    store = MemoryStore()
+    old, new = node(store), node(store, "node-2")
+    await take(old)
+    await take(new)
+    (found,) = (await store.read(Range(KEYS.entry(2)))).found
+    store._set(KEYS.entry(2), found[0].value.replace(b'{"v":1', b'{"v":2'))
+    with pytest.raises(StoreDown, match="cannot be read"):
+        await take(old)
+    assert old.rewound is None
+    for each in (old, new):
+        await each.stop(grace_s=1)

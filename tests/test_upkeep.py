@@ -9,11 +9,13 @@ from support import etcdctl
 from test_cluster_run import Watched
 from test_trouble import CALL, KEYS, node
 
+from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.keys import Keys
 from coordinator.core.requests import Done, Issue
 from coordinator.history import History
 from coordinator.jobs.upkeep import Upkeep
+from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
 from coordinator.store.members import Members
 from coordinator.store.memory import MemoryStore
@@ -47,7 +49,7 @@ class Spied(Members):
         self.now -= 1
 
 
-def upkeep_of(store: EtcdStore, members: Members, endpoints: list[str], name: str) -> Upkeep:
+def upkeep_of(store: Store, members: Members, endpoints: list[str], name: str) -> Upkeep:
     settings = Settings(
         node_id=name,
         etcd_endpoints=",".join(endpoints),
@@ -119,4 +121,26 @@ async def test_a_full_database_and_an_alarm_are_told_in_time(members3: list[str]
     await upkeep.look()
     assert len(upkeep.space.warnings) == 3
     assert "--quota-backend-bytes" in upkeep.space.warnings[0]
+    upkeep.close()
+
+
+@pytest.mark.parametrize(
+    ("turn", "is_ours"),
+    [
+        (b'{"node":"other","until_ms":%d}' % (now_ms() + 30_000), False),
+        (b'{"node":"other","until_ms":%d}' % (now_ms() - 1), True),
+        (
+            b'{"node":"other","until_ms":%d}' % (now_ms() + 10**10),
+            True,
+        ),  # by a clock that was wrong
+        (b'{"node":"other"}', True),
+        (b"nonsense", True),
+        (b'["other",1]', True),
+    ],
+)
+async def test_a_turn_ends_and_nonsense_is_no_turn(turn: bytes, is_ours: bool) -> None:  # noqa: FBT001
+    store = MemoryStore()
+    store._set(Keys().upkeep, turn)
+    upkeep = upkeep_of(store, Members(("http://127.0.0.1:9",)), ["http://127.0.0.1:9"], "a")
+    assert await upkeep._is_our_turn() is is_ours
     upkeep.close()

@@ -4,12 +4,11 @@ import asyncio
 
 from aiohttp import web
 
-from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer
-from coordinator.api.calls import Caller, problem_of
+from coordinator.api.calls import REPLAYED, Caller, done_of, problem_of
 from coordinator.api.inputs import AcceptBody, body_of
-from coordinator.api.problems import Problem
-from coordinator.core.requests import AcceptLoss, Done
+from coordinator.core.ledger import LossAccepted
+from coordinator.core.requests import AcceptLoss, Done, Refused, Why
 from coordinator.counters import Counters
 from coordinator.service import NotServed, OutcomeUnknown
 
@@ -17,9 +16,10 @@ from coordinator.service import NotServed, OutcomeUnknown
 class Admin:
     """Handlers of the operator's decisions."""
 
-    def __init__(self, caller: Caller, counters: Counters) -> None:
+    def __init__(self, caller: Caller, counters: Counters, names: tuple[str, ...]) -> None:
         self._caller = caller
         self._counters = counters
+        self._names = names
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
@@ -32,24 +32,34 @@ class Admin:
         who did it and why. Each node that refuses needs this once.
         """
         asked = await body_of(request, AcceptBody)
-        accepted: list[dict[str, object]] = []
-        when = 0
-        for name, rewound in self._counters.rewound.items():
-            if not rewound.tip.startswith(asked.lostHash):
-                continue
-            call = self._caller.call(request, "", "", None, asked.requestId, asked.model_dump())
-            note = AcceptLoss(call, rewound.entry, rewound.tip, asked.reason)
-            try:
-                outcome = await asyncio.shield(self._counters.sequencer(name).accept_loss(note))
-            except (NotServed, OutcomeUnknown) as failed:
-                raise problem_of(failed, call) from None
-            assert isinstance(outcome, Done), "an operator's decision is never refused"  # noqa: S101
-            when = outcome.entry.time_ms
-            accepted.append({"counter": name, "lostEntry": rewound.entry, "lostHash": rewound.tip})
-        if not accepted:
-            raise Problem(
-                problems.NOTHING_LOST,
-                "This node refuses to serve nothing for a loss with that hash. /api/v1/cluster of "
-                "each node shows what it misses, as `rewinds`.",
-            )
-        return json_answer({"success": True, "accepted": accepted, "timestamp": iso(when)})
+        call = self._caller.call(request, "", "", None, asked.requestId, asked.model_dump())
+        rewound = self._counters.rewound
+        missed = {n: r for n, r in rewound.items() if r.tip.startswith(asked.lostHash)}
+        notes = [
+            (name, AcceptLoss(call, lost.entry, lost.tip, asked.reason))
+            for name, lost in missed.items()
+        ]
+        if rewound and not notes:
+            done_of(Refused(Why.NOTHING_LOST))
+        if not notes:  # it is refused, unless this repeats what was accepted already
+            notes = [
+                (name, AcceptLoss(call, 0, asked.lostHash, asked.reason)) for name in self._names
+            ]
+        done = [await self._accept(name, note) for name, note in notes]
+        accepted = [
+            {"counter": name, "lostEntry": answer.record.entry, "lostHash": answer.record.tip}
+            for (name, _), answer in zip(notes, done, strict=True)
+            if isinstance(answer.record, LossAccepted)
+        ]
+        when = iso(done[-1].entry.time_ms)
+        answer = json_answer({"success": True, "accepted": accepted, "timestamp": when})
+        if done[-1].replayed:
+            answer.headers[REPLAYED] = "true"
+        return answer
+
+    async def _accept(self, counter: str, note: AcceptLoss) -> Done:
+        try:
+            sequencer = self._counters.sequencer(counter)
+            return done_of(await asyncio.shield(sequencer.accept_loss(note)))
+        except (NotServed, OutcomeUnknown) as failed:
+            raise problem_of(failed, note.call) from None

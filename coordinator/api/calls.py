@@ -17,10 +17,11 @@ from coordinator.config import Settings
 from coordinator.core.ledger import Origin
 from coordinator.core.requests import Call, Done, Refused, Request, Why
 from coordinator.sequencer import Sequencer
-from coordinator.service import NotServed, OutcomeUnknown, StoreDown
+from coordinator.service import Answer, NotServed, OutcomeUnknown, StoreDown
 
 IDEMPOTENCY_KEY = istr("Idempotency-Key")
 USER = istr("X-User")
+REPLAYED = "Idempotent-Replayed"
 USER_AGENT_MAX = 200
 NAME = web.RequestKey("name", str)
 """Where a request carries its id."""
@@ -47,6 +48,10 @@ _REFUSALS = {
     Why.KEY_REUSED: (
         problems.KEY_REUSED,
         "Key {!r} was used for another request. Use a new key for a new request.",
+    ),
+    Why.NOTHING_LOST: (
+        problems.NOTHING_LOST,
+        "This node misses nothing with that hash; /api/v1/cluster shows what it does, as rewinds.",
     ),
     Why.EXHAUSTED: (
         problems.EXHAUSTED,
@@ -196,6 +201,11 @@ async def serve(
         raise problem_of(failed, request.call) from None
     if connection is None or connection.is_closing():
         sequencer.caller_left(request, reply)
+    return done_of(outcome)
+
+
+def done_of(outcome: Answer) -> Done:
+    """Return what was done. Raises Problem for a refusal."""
     if isinstance(outcome, Refused):
         kind, sentence = _REFUSALS[outcome.why]
         raise Problem(kind, sentence.format(outcome.subject))

@@ -9,7 +9,7 @@ from yarl import URL
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer
-from coordinator.api.calls import Caller, not_done, serve
+from coordinator.api.calls import REPLAYED, Caller, not_done, serve
 from coordinator.api.inputs import (
     NextBody,
     NextQuery,
@@ -26,8 +26,6 @@ from coordinator.core.requests import Done, Issue, Release, Request, Reset
 from coordinator.core.series import counter_name, counter_names
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
-
-REPLAYED = "Idempotent-Replayed"
 
 
 class SequenceApi:

@@ -73,6 +73,7 @@ def _export_to(given: dict[str, Any], target: Path) -> Exported:
         try:
             done = asyncio.run(_export(given, part))
             os.fsync(part.fileno())
+            _give_usual_mode(Path(part.name))
             if target.exists() and not given["force"]:  # somebody has written it meanwhile
                 raise FileExistsError(0, "is there now; --force replaces it")
         except BaseException:
@@ -81,6 +82,13 @@ def _export_to(given: dict[str, Any], target: Path) -> Exported:
             raise
     Path(part.name).replace(target)
     return done
+
+
+def _give_usual_mode(path: Path) -> None:
+    """Make it as readable as any new file: it is there to be handed on."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 async def _export(given: dict[str, Any], out: IO[bytes]) -> Exported:

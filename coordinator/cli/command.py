@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from coordinator.config import Settings
 from coordinator.core.keys import Keys
 from coordinator.core.series import Strategy, counter_names
 from coordinator.core.transaction import Range
@@ -23,6 +22,7 @@ READ_S = 10.0
 """One member may take this long to answer: nobody waits at a counter for a tool."""
 
 NODE_URL = "http://127.0.0.1:8080"
+ROOT = "/sequence/"
 
 
 class Command(NamedTuple):
@@ -62,14 +62,22 @@ def etcd_arguments(parser: argparse.ArgumentParser) -> None:
         "--etcd-endpoints", metavar="URL,...", help="read straight from these etcd members"
     )
     parser.add_argument(
-        "--root", default="/sequence/", help="prefix of all keys in etcd (default: %(default)s)"
+        "--root", default=ROOT, help="prefix of all keys in etcd (default: %(default)s)"
     )
 
 
 def connect(given: dict[str, Any]) -> tuple[Store, Keys]:
     """Return the store and keys that the arguments name. Raises ValidationError."""
-    chosen = Settings(etcd_endpoints=given["etcd_endpoints"], root=given["root"])
-    return EtcdStore(chosen.etcd_endpoints, read_s=READ_S), Keys(chosen.root.encode())
+    chosen = _Etcd(etcd_endpoints=given["etcd_endpoints"], root=given["root"])
+    endpoints = tuple(part.strip() for part in chosen.etcd_endpoints.split(",") if part.strip())
+    return EtcdStore(endpoints, read_s=READ_S), Keys(chosen.root.encode())
+
+
+class _Etcd(BaseModel):
+    """Where an installation is; nothing else of a node's settings matters to a tool."""
+
+    etcd_endpoints: str = Field(pattern=r"^\s*https?://[^/\s,]+/?(\s*,\s*https?://[^/\s,]+/?)*\s*$")
+    root: str = Field(pattern=r"^/.*/$")
 
 
 async def installation(store: Store, keys: Keys) -> Installation:
@@ -103,11 +111,14 @@ def _from_settings(content: bytes) -> tuple[int | None, tuple[str, ...]]:
         return None, ()
 
 
-def ask_node(url: str, path: str, timeout_s: float = 30) -> Any:
-    """Return a node's answer; None, once told, when there is none."""
+def ask_node(url: str, path: str, body: object = None, timeout_s: float = 30) -> Any:
+    """Return a node's answer (to a POST, with a body); None, once told, when there is none."""
     address = f"{url.rstrip('/')}/api/v1/{path}"
+    content = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
     try:
-        with urllib.request.urlopen(address, timeout=timeout_s) as answer:  # noqa: S310
+        request = urllib.request.Request(address, content, headers)  # noqa: S310 - as named
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
             return json.load(answer)
     except urllib.error.HTTPError as refused:
         try:

@@ -21,7 +21,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name.replace('_', '-')}",
             default=argparse.SUPPRESS,
             metavar=name.rsplit("_", 1)[-1].upper(),
-            help=f"{field.description or 'names, separated by commas'} (default: {default})",
+            help=f"{field.description} (default: {default})",
         )
 
 
@@ -39,9 +39,6 @@ def _run(given: dict[str, Any]) -> int:
         asyncio.run(serve(settings))
     except CannotJoin as refused:
         say(str(refused))
-        return UNUSABLE
-    except OSError as failed:
-        say(f"cannot serve on {settings.url}: {failed}")
         return UNUSABLE
     return OK
 

@@ -1,10 +1,7 @@
 """``coordinator set``: what only an operator decides."""
 
 import argparse
-import json
 import sys
-import urllib.error
-import urllib.request
 from typing import Any, NamedTuple
 
 from coordinator.cli.command import BROKEN, NODE_URL, OK, UNUSABLE, Command, ask_node, say
@@ -40,7 +37,11 @@ def _run(given: dict[str, Any]) -> int:
     if cluster is None:
         return UNUSABLE
     urls = dict.fromkeys([given["url"], *(n["url"] for n in cluster["nodes"] if n["active"])])
-    lost = [each for url in urls for each in _lost_at(url)]
+    found = [_lost_at(url) for url in urls]
+    if None in found:
+        say("a node that is said to be active cannot be asked, see above: nothing was changed")
+        return UNUSABLE
+    lost = [each for misses in found for each in misses or ()]
     if not lost:
         print("No node refuses to serve for a store that went back: there is nothing to accept.")
         return OK
@@ -55,8 +56,10 @@ def _run(given: dict[str, Any]) -> int:
     return OK if all(done) else BROKEN
 
 
-def _lost_at(url: str) -> list[Lost]:
-    said = ask_node(url, "cluster") or {"rewinds": ()}
+def _lost_at(url: str) -> list[Lost] | None:
+    said = ask_node(url, "cluster")
+    if said is None:
+        return None
     return [Lost(url, r["counter"], r["lostEntry"], r["lostHash"]) for r in said["rewinds"]]
 
 
@@ -67,20 +70,10 @@ def _ask(question: str, given: dict[str, Any]) -> str:
 
 
 def _accept(url: str, tip: str, reason: str) -> bool:
-    body = json.dumps({"lostHash": tip, "reason": reason}).encode()
-    address = f"{url.rstrip('/')}/api/v1/admin/accept-rewind"
-    request = urllib.request.Request(  # noqa: S310 - the operator names the node
-        address, body, {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-            print(f"{url} serves again; the ledger has noted it.")
-            return True
-    except urllib.error.HTTPError as refused:
-        say(f"{address}: {json.load(refused).get('detail', refused.reason)}")
-    except (OSError, ValueError) as failed:
-        say(f"{address}: {failed}")
-    return False
+    done = ask_node(url, "admin/accept-rewind", {"lostHash": tip, "reason": reason})
+    if done is not None:
+        print(f"{url} serves again; the ledger has noted it.")
+    return done is not None
 
 
 COMMAND = Command(

@@ -75,7 +75,7 @@ def _run(given: dict[str, Any]) -> int:
         answer = _from_etcd(given)
     else:
         url = given["url"] or NODE_URL
-        answer = ask_node(url, "sequence/validate", NODE_ANSWERS_WITHIN_S)
+        answer = ask_node(url, "sequence/validate", timeout_s=NODE_ANSWERS_WITHIN_S)
     if answer is None:
         return UNUSABLE
     _show(answer, as_json=given["json"])

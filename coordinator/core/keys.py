@@ -22,6 +22,11 @@ class CounterKeys(NamedTuple):
     prefix: bytes
 
     @property
+    def name(self) -> str:
+        """Return the counter's name, as it stands in its keys."""
+        return self.prefix.rstrip(b"/").rpartition(b"/")[2].decode()
+
+    @property
     def head(self) -> bytes:
         """Return the one key that every change to the counter compares and rewrites."""
         return self.prefix + b"head"

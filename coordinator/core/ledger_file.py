@@ -40,7 +40,10 @@ from coordinator.core.unreadable import Unreadable, moment, text, text_or_none, 
 FORMAT = "sequence ledger"
 VERSION = 1
 LINE_BYTES_MAX = 4_000_000
-"""Longer than any line can be: a value in etcd has 1.5 MiB at most, and base64 a third more."""
+"""Longer than any line is: a value in etcd has 1.5 MiB at most, and base64 a third more."""
+
+TEXT_BYTES_MAX = 600_000
+"""Longer values are written in base64: as text, a control character takes six bytes."""
 
 _ENTRY_BEGINS = b'{"v":'
 
@@ -98,8 +101,10 @@ def _is_plain_entry(keys: CounterKeys, kv: KeyValue) -> bool:
 
 def _named(name: str, value: bytes) -> dict[str, str]:
     try:
+        if len(value) > TEXT_BYTES_MAX:
+            raise ValueError("too long for text")
         return {name: value.decode()}
-    except UnicodeDecodeError:
+    except ValueError:
         other = "key_base64" if name == "key" else "base64"
         return {other: b64encode(value).decode()}
 

@@ -5,7 +5,7 @@ whose hash still follows is right. So at most two entries wait before they are h
 """
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -35,11 +35,13 @@ class Lost:
 
     def add(self, first: int, last: int) -> None:
         """Note that these entries are lost, both included."""
-        if first in self and last in self:
-            return
-        at = bisect_right(self._firsts, first)
-        self._firsts.insert(at, first)
-        self._lasts.insert(at, last)
+        begin = bisect_left(self._lasts, first)  # those from here on end at or after the first
+        end = bisect_right(self._firsts, last)  # those before here begin at or before the last
+        if begin < end:
+            first = min(first, self._firsts[begin])
+            last = max(last, self._lasts[end - 1])
+        self._firsts[begin:end] = array("Q", (first,))
+        self._lasts[begin:end] = array("Q", (last,))
         self.last = max(self.last, last)
 
 

@@ -268,6 +268,8 @@ class _Batch:
                 return self._allocate(ask.request)
             case Reset():
                 return self._note(Restarted(self._cause(ask.request.call)))
+            case AcceptLoss(entry=0):
+                return Refused(Why.NOTHING_LOST)
             case AcceptLoss(call, lost, tip, reason):
                 return self._note(LossAccepted(self._cause(call), lost, tip, reason))
 

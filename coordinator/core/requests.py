@@ -60,7 +60,7 @@ class AcceptLoss(NamedTuple):
     """An operator accepts that the store went back: what lay after it is lost.
 
     ``entry`` and its hash ``tip`` are the newest that this node had seen committed, and that the
-    store no longer has.
+    store no longer has; entry 0 when nothing is missing (any more).
     """
 
     call: Call
@@ -108,6 +108,7 @@ class Why(StrEnum):
     OTHER_OWNER = "issued to another site or partition"
     ISSUED_ANEW = "issued anew since"
     KEY_REUSED = "idempotency key used before with another payload"
+    NOTHING_LOST = "nothing is missing"
     EXHAUSTED = "sequence exhausted"
     TOO_LARGE = "larger than one transaction of the store"
 

@@ -48,9 +48,8 @@ class Membership:
         self.trouble = "this node has not joined its installation yet"
         """Why this node may not serve; empty once it has joined."""
 
-    async def run(self) -> None:
-        """Join, then stay seen until cancelled. Raises CannotJoin."""
-        await self.join()
+    async def stay_seen(self) -> None:
+        """Be seen by the others until cancelled."""
         while True:
             try:
                 await self.be_seen()

@@ -14,6 +14,7 @@ from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.keys import Keys
 from coordinator.core.transaction import Guard, Put, Range, Transaction
+from coordinator.core.unreadable import moment, text
 from coordinator.store import Committed, Compacted, Store, StoreError, Unavailable
 from coordinator.store.members import Member, Members
 
@@ -71,6 +72,8 @@ class Upkeep:
                     await self.tend()
             except StoreError as down:
                 log.info("upkeep of etcd is put off: %s", down)
+            except Exception:
+                log.exception("upkeep of etcd failed on an error in this program; it goes on")
             await asyncio.sleep(min(LOOK_EVERY_S, every_s or LOOK_EVERY_S))
 
     def close(self) -> None:
@@ -113,12 +116,14 @@ class Upkeep:
         key, now = self._keys.upkeep, now_ms()
         (found,) = (await self._store.read(Range(key))).found
         guard = Guard(key)
+        lasts_ms = int(2_000 * self._settings.upkeep_every_s) + 60_000
         if found:
-            turn = orjson.loads(found[0].value)
-            if turn["node"] != self._settings.node_id and turn["until_ms"] > now:
+            node, ends_ms = _turn_in(found[0].value)
+            # An end that is further away than any turn lasts was written by a clock that was wrong.
+            if node != self._settings.node_id and now < ends_ms <= now + lasts_ms:
                 return False
             guard = Guard(key, found[0].revision, found[0].value)
-        until_ms = now + int(2_000 * self._settings.upkeep_every_s) + 60_000
+        until_ms = now + lasts_ms
         ours = orjson.dumps({"node": self._settings.node_id, "until_ms": until_ms})
         outcome = await self._store.commit(Transaction(guard, (Put(key, ours),), (Range(key),)))
         return isinstance(outcome, Committed)  # in doubt counts as no: the next round will tell
@@ -175,3 +180,12 @@ class Upkeep:
             if asyncio.get_running_loop().time() > until:
                 raise Unavailable(f"{url} has not caught up after its defragmentation")
             await asyncio.sleep(PAUSE_S)
+
+
+def _turn_in(content: bytes) -> tuple[str, int]:
+    """Return whose turn it is and until when (ms); what cannot be read is nobody's."""
+    try:
+        turn = orjson.loads(content)
+        return text(turn["node"]), moment(turn["until_ms"])
+    except (ValueError, KeyError, TypeError):
+        return "", 0

@@ -34,14 +34,18 @@ class Members:
 
     async def look(self) -> dict[str, Member | None]:
         """Return each member; None where it does not answer, or has no leader."""
-        found = await asyncio.gather(*map(self.look_at, self._wires), return_exceptions=True)
-        return {
-            url: member if isinstance(member, Member) else None
-            for url, member in zip(self._wires, found, strict=True)
-        }
+
+        async def seen(url: str) -> Member | None:
+            try:
+                return await self.look_at(url)
+            except StoreError:
+                return None
+
+        found = await asyncio.gather(*map(seen, self._wires))
+        return dict(zip(self._wires, found, strict=True))
 
     async def look_at(self, url: str) -> Member:
-        """Return one member. Raises Unavailable."""
+        """Return one member. Raises StoreError."""
         said = await self._ask(url, b"/v3/maintenance/status", {}, _ASK)
         leader = int(said.get("leader", 0))
         if not leader:
@@ -51,7 +55,7 @@ class Members:
             bytes=int(said.get("dbSize", 0)),
             bytes_used=int(said.get("dbSizeInUse", 0)),
             applied=int(said.get("raftAppliedIndex", 0)),
-            is_leader=int(said["header"]["member_id"]) == leader,
+            is_leader=int(said.get("header", {}).get("member_id", 0)) == leader,
         )
 
     async def alarms(self, url: str) -> set[str]:

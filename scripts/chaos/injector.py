@@ -123,8 +123,9 @@ class Injector:
         strike = Strike(self.installation, target, self.draw, begins)
         try:
             await self.faults[kind].run(strike)
-        except (CannotStrikeError, LabError) as trouble:
-            struck.trouble = str(trouble)
+        except Exception as trouble:  # noqa: BLE001 - whatever it is, it must not pass for a fault
+            expected = isinstance(trouble, CannotStrikeError | LabError)
+            struck.trouble = str(trouble) if expected else repr(trouble)
             self.say(f"{self.now_s:6.1f} s  {kind} went wrong: {trouble}")
         finally:
             self._busy.discard(target)

@@ -149,14 +149,17 @@ def hashes(etcdctl: Path, urls: Sequence[str]) -> dict[str, tuple[int, int]]:
     Raises GatewayError when it does not get them all.
     """
     words = ("--endpoints", ",".join(urls), "endpoint", "hashkv", "--cluster", "-w", "json")
-    answer = subprocess.run(
-        [str(etcdctl), *words],
-        env=dict(os.environ, ETCDCTL_API="3"),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    try:
+        answer = subprocess.run(
+            [str(etcdctl), *words],
+            env=dict(os.environ, ETCDCTL_API="3"),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as trouble:
+        raise GatewayError(f"etcdctl endpoint hashkv: {trouble}") from trouble
     if answer.returncode:
         raise GatewayError(f"etcdctl endpoint hashkv: {answer.stderr.strip()[-300:]}")
     found = {}

@@ -208,7 +208,7 @@ async def _check_hashes(installation: Installation) -> Check:
     ends = time.monotonic() + HASHES_S_MAX
     while True:
         try:
-            found = hashes(installation.etcdctl, urls)
+            found = await asyncio.to_thread(hashes, installation.etcdctl, urls)
             detail = ", ".join(f"{hash_} at {revision}" for hash_, revision in found.values())
         except GatewayError as trouble:
             found, detail = {}, str(trouble)
@@ -243,6 +243,7 @@ def _check_logs(installation: Installation) -> Check:
 
 def _check_faults(struck: Sequence[Struck]) -> Check:
     bad = [f"{s.kind} {s.target}: {s.trouble[:300]}" for s in struck if s.trouble]
+    bad += [] if struck else ["no fault struck at all"]
     bad += [
         f"{s.kind} {s.target}: no success after it"
         for s in struck

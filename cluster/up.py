@@ -225,21 +225,13 @@ class _Start:
         waiting = list(specs)
         began = time.monotonic()
         while waiting:
-            waiting = [spec for spec in waiting if not self._is_ready(spec)]
+            waiting = [spec for spec in waiting if not _is_ready(spec, self.say)]
             dead = [s.name for s in specs if self.supervisor.children[s.name].deaths]
             if dead or time.monotonic() - began > NODES_READY_S_MAX:
                 self._fail(dead or [spec.name for spec in waiting])
             self._pause(0.0 if not waiting else TICK_S)
         self.say(f"Started in {time.monotonic() - self.began:.1f} s.")
         return f"{specs[0].url}/dashboard"
-
-    def _is_ready(self, node: Spec) -> bool:
-        """Tell whether a node serves, or waits for a decision that only its operator can make."""
-        status, body = web.get(f"{node.url}/readyz", timeout_s=2.0)
-        if status == 503 and b"--accept-rewind" in body:  # noqa: PLR2004 - HTTP's Unavailable
-            self.say(f"WARNING: {node.name}: {body.decode(errors='replace').strip()}")
-            return True
-        return status == 200  # noqa: PLR2004 - HTTP's OK
 
     def _addresses(self) -> list[str]:
         children = self.supervisor.children.values()
@@ -300,6 +292,15 @@ def _stop_leftovers(layout: state.Layout) -> None:
         left = [pid for pid in left if processes.command_line(pid)]
     for pid in left:
         processes.kill(pid)
+
+
+def _is_ready(node: Spec, say: Callable[[str], None] = say) -> bool:
+    """Tell whether a node serves, or waits for a decision that only its operator can make."""
+    status, body = web.get(f"{node.url}/readyz", timeout_s=2.0)
+    if status == 503 and b"--accept-rewind" in body:  # noqa: PLR2004 - HTTP's Unavailable
+        say(f"WARNING: {node.name}: {body.decode(errors='replace').strip()}")
+        return True
+    return status == 200  # noqa: PLR2004 - HTTP's OK
 
 
 def _address(name: str, url: str) -> str:

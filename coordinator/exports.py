@@ -1,7 +1,8 @@
 """A ledger as a file: written from a store, and proven without one.
 
 What stands beside the ledger is read first, at one revision, and waits in a temporary file; the
-entries up to that revision's head never change and are read at leisure. Memory stays bounded.
+entries up to that revision's head never change and are read at leisure. Writing takes the memory of
+a page, however long the ledger is.
 """
 
 import tempfile

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 from http_calls import PLACE, SEQUENCE, Client, Start, get, issue, post
+from serving import CALL, KEYS, Switch, node, take, until
 from tcp_proxy import Fault, TcpProxy
-from test_trouble import CALL, KEYS, Switch, node, take, until
 
 from coordinator.core.requests import Done, Issue, Release
 from coordinator.history import History

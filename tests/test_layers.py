@@ -34,7 +34,6 @@ PURE = {
         "collections",
         "coordinator",
         "dataclasses",
-        "enum",
     ),
     *("enum", "functools", "hashlib", "heapq", "orjson", "struct", "typing", "urllib"),
 }

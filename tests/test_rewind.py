@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from http_calls import PLACE
+from serving import KEYS, Switch, node, take, until
 from support import ask, etcdctl, running_etcd, running_node, wait_for
-from test_trouble import KEYS, Switch, node, take, until
 
 from coordinator.app import NodeApp
 from coordinator.config import Settings

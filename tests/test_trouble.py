@@ -4,32 +4,22 @@ is over.
 
 import asyncio
 import copy
-from itertools import count
 
 import pytest
+from serving import CALL, HERE, KEYS, Switch, node, take, until
 
 from coordinator import commit as commits
 from coordinator import sequencer as sequencers
-from coordinator.core.keys import Keys
-from coordinator.core.ledger import Issued, Origin
-from coordinator.core.plan import Rules
-from coordinator.core.requests import Call, Done, Instant, Issue, Release
+from coordinator.core.requests import Call, Done, Issue, Release
 from coordinator.core.state import RequestKeys
-from coordinator.core.transaction import Range, Transaction
+from coordinator.core.transaction import Range
 from coordinator.core.verify import Break
 from coordinator.faults import Damaged, Rewound
 from coordinator.history import History
 from coordinator.replica import CATCH_UP_MAX, Replica
-from coordinator.sequencer import Sequencer
-from coordinator.service import Bounds, Node, OutcomeUnknown, StoreDown, Watcher
-from coordinator.store import NotCommitted, Outcome, Store, Unknown
+from coordinator.service import OutcomeUnknown, StoreDown
 from coordinator.store.memory import MemoryStore
 from coordinator.witness import Witness
-
-KEYS = Keys().counter("invoice")
-HERE = Origin("site-1", "partition-a", "on-cycle")
-CALL = Call(HERE, "c", 0)
-QUIET = Watcher(lambda _: None, lambda _: None, lambda: None)
 
 
 @pytest.fixture(autouse=True)
@@ -37,60 +27,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (commits, sequencers):
         monkeypatch.setattr(module, "PAUSE_FIRST_S", 0.001)
         monkeypatch.setattr(module, "PAUSE_LONGEST_S", 0.01)
-
-
-class Switch:
-    """A store that can be exchanged, and told to refuse or to lose replies."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self.store = store
-        self.refuses = False
-        self.loses_replies = False
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.store, name)
-
-    async def commit(self, transaction: Transaction) -> Outcome:
-        if self.refuses:
-            raise NotCommitted("connection refused")
-        outcome = await self.store.commit(transaction)
-        return Unknown("reply lost") if self.loses_replies else outcome
-
-
-def node(
-    store: Store | Switch,
-    name: str = "node-1",
-    deadline_s: float = 5.0,
-    witness: Witness | None = None,
-) -> Sequencer:
-    ticks = count(1)
-    serving = Sequencer(
-        store,  # type: ignore[arg-type]
-        KEYS,
-        Node(name, name),
-        Rules(),
-        Bounds(deadline_s=deadline_s),
-        lambda: Instant(1_000 * next(ticks), next(ticks)),
-        QUIET,
-        witness or Witness(),
-    )
-    serving.start()
-    return serving
-
-
-async def take(serving: Sequencer, quantity: int = 1) -> list[int]:
-    answer = await serving.submit(Issue(CALL, quantity))
-    assert isinstance(answer, Done)
-    assert isinstance(answer.record, Issued)
-    return answer.record.numbers()
-
-
-async def until(condition: object, what: str) -> None:
-    for _ in range(500):
-        if condition():  # type: ignore[operator]
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"not within 5 s: {what}")
 
 
 async def test_a_store_that_refuses_is_no_doubt_and_trouble_ends_by_itself() -> None:

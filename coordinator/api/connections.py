@@ -5,8 +5,8 @@ methods of its connection class. This is the one module that touches names aioht
 ``PRIVATE`` lists them, and a test finds out when aiohttp changes one.
 
 A caller has ``head_s`` for a request's head, ``inputs.BODY_WITHIN_S`` for its body, and
-``UNREAD_S`` for taking its answer; between requests a connection may idle for ``idle_s``. None of
-this costs an ordinary request a timer.
+``UNREAD_S`` for taking its answer; between requests a connection may idle for ``idle_s``. A request
+that comes and is answered at once starts no timer here.
 """
 
 import asyncio
@@ -98,7 +98,7 @@ class Server(web.Server):
         """Return the protocol of a new connection."""
         return Connection(self)
 
-    def has_room(self) -> bool:
+    def make_room(self) -> bool:
         """Return whether one more may come, and end a connection that idles for it if need be.
 
         Those that never asked for anything go first, the oldest of them: so a flood of them ends
@@ -172,7 +172,7 @@ class Connection(web.RequestHandler):
         # Any byte that the kernel does not take is then noticed, and ended when nobody reads it.
         transport.set_write_buffer_limits(high=0)
         server = self._server
-        if not server.has_room():
+        if not server.make_room():
             most = server.terms.connections_max
             detail = f"Nothing was allocated: {most} connections are open already. Try again."
             self._turn_away(Problem(problems.BUSY, detail))

@@ -1,4 +1,4 @@
-"""What stands beside the ledger, as found in the store: 24 bytes a key, however many there are."""
+"""What stands beside the ledger, as found in the store: 24 bytes a key, more while compared."""
 
 from array import array
 from bisect import bisect_left

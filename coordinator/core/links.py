@@ -75,11 +75,6 @@ class Chain:
         """The last place that was taken."""
         self.lost = Lost()
 
-    @property
-    def ends_in_doubt(self) -> bool:
-        """Tell whether the newest entry is lost or altered, so that no tip is known."""
-        return self._after_loss or not self._waiting[-1].trusted
-
     def take(self, kv: KeyValue) -> Iterator[Link]:
         """Take the next stored entry; yield those about which all is known now."""
         try:

@@ -86,9 +86,9 @@ class Plan(NamedTuple):
     """What to send and what to answer once it is committed.
 
     ``after`` is the head then. ``replies`` belong to the first requests of the batch, in order;
-    the requests after them did not
-    fit and wait for the next one. ``entry`` is None when there is nothing to record: the
-    transaction then only proves that the refusals are about the newest state.
+    the requests after them did not fit and wait for the next one. ``entry`` is None when there is
+    nothing to record: the transaction then only proves that the refusals are about the newest
+    state.
     """
 
     transaction: Transaction

@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
-import shutil
-import signal
 import sys
-import tempfile
 import textwrap
-import time
 from pathlib import Path
 
 import aiohttp
 from chaos.books import Books
 from chaos.clients import Caller, Client, Mix, Vanishing
 from chaos.faults import FAULTS
+from chaos.frame import exit_with, run_in_folder, say, write_json
 from chaos.injector import Injector
-from chaos.installation import Installation, LabError, find_faketime
+from chaos.installation import Installation, find_faketime
 from chaos.report import Run, as_json, print_report
 from chaos.verdict import Check, judge
 
@@ -50,23 +46,13 @@ def main() -> int:
         say("libfaketime is missing, so no clock can be moved: apt install libfaketime")
         if os.environ.get("CI"):
             return 2
-    folder = Path(tempfile.mkdtemp(prefix="coordinator-chaos-"))
-    try:
-        run = asyncio.run(chaos(options, folder, kinds, left_out, faketime))
-    except LabError as trouble:
-        say(f"chaos: {trouble}")
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted: everything that was started has been stopped")
-        return 130
-    finally:
-        if options.keep:
-            say(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    run = run_in_folder(
+        "chaos",
+        lambda folder: chaos(options, folder, kinds, left_out, faketime),
+        keep=options.keep,
+    )
     print_report(run)
-    if options.json is not None:
-        options.json.write_text(json.dumps(as_json(run), indent=2) + "\n", "utf-8")
+    write_json(options.json, as_json(run))
     return 0 if run.ok else 1
 
 
@@ -78,9 +64,6 @@ async def chaos(
     faketime: Path | None,
 ) -> Run:
     """Bring the cluster up, break it for so long, and judge what is left."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     draw = random.Random(options.seed)  # noqa: S311 - a run shall be repeatable
     quota = (QUOTA_MIB + int(QUOTA_MIB_PER_MINUTE * options.minutes)) * 2**20
     connector = aiohttp.TCPConnector(limit=0)
@@ -179,13 +162,5 @@ def parse(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def say(text: str) -> None:
-    """Report progress, apart from the report on stdout."""
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    began = time.monotonic()
-    code = main()
-    say(f"took {time.monotonic() - began:.0f} s")
-    sys.exit(code)
+    exit_with(main)

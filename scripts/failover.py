@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import textwrap
-import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from chaos.books import Books
 from chaos.clients import STEADY, Caller, Client
+from chaos.frame import exit_with, run_in_folder, say, write_json
 from chaos.installation import Installation, LabError
 from chaos.members import GatewayError
 from chaos.verdict import Check, check_books, check_replay, read_ledger
@@ -154,30 +151,16 @@ class Measurement:
 def main() -> int:
     """Run what the command line asks for; return the exit code."""
     options = parse(sys.argv[1:])
-    folder = Path(tempfile.mkdtemp(prefix="coordinator-failover-"))
-    try:
-        with busy(options.busy):
-            result = asyncio.run(measure(options, folder))
-    except (LabError, TimeoutError) as trouble:
-        say(f"failover: {trouble!r}")
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("interrupted: everything that was started has been stopped")
-        return 130
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with busy(options.busy):
+        result = run_in_folder("failover", lambda folder: measure(options, folder))
     print_result(result)
-    if options.json is not None:
-        options.json.write_text(json.dumps(as_json(result), indent=2) + "\n", "utf-8")
+    write_json(options.json, as_json(result))
     missed = [series for series in result.series if not series.ok]
     return 1 if not result.right or (options.check and missed) else 0
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> Result:
     """Bring a cluster up, kill, and judge."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     connector = aiohttp.TCPConnector(limit=0)
     async with (
         aiohttp.ClientSession(connector=connector, trust_env=False) as http,
@@ -305,13 +288,5 @@ def parse(words: list[str]) -> argparse.Namespace:
     return options
 
 
-def say(text: str) -> None:
-    """Report progress, apart from the report on stdout."""
-    print(text, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    began = time.monotonic()
-    code = main()
-    say(f"took {time.monotonic() - began:.0f} s")
-    sys.exit(code)
+    exit_with(main)

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from coordinator.core.series import Strategy
+from coordinator.store.wire import Wire
 
 Names = Annotated[tuple[str, ...], NoDecode]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -105,6 +106,7 @@ class Settings(BaseSettings):
     @classmethod
     def _urls(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for url in value:
+            Wire(url)  # raises ValueError for what is no address
             if not re.fullmatch(r"https?://[^/\s]+/?", url):
                 raise ValueError(f"{url!r} is no address of a member, like http://127.0.0.1:2379")
         return value

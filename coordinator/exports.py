@@ -162,12 +162,15 @@ def prove_file(file: IO[bytes], progress: Progress = in_silence) -> tuple[About,
     counted: Counter[bool] = Counter()
     for is_plain, held in _lines(file, keys):
         if isinstance(held, End):
-            verifier.closed_with((held.entries, held.keys), (counted[True], counted[False]))
+            said = (held.entries, held.keys, about.entries, held.tip)
+            newest = last_entry(head)
+            there = (counted[True], counted[False], newest or about.entries, _tip_of(head))
+            verifier.closed_with(said, there)
             break
         counted[is_plain] += 1
         if held.key == keys.head:
             head = held.value
-        elif not held.key.startswith(keys.all_entries):
+        elif not held.key.startswith(keys.all_entries) or held.key < keys.entry(1):
             verifier.beside(held)
         elif about.entries and held.key > keys.entry(about.entries):
             verifier.beyond(held, about.entries)

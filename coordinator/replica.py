@@ -103,6 +103,11 @@ class Replica:
         """Load anew before the next plan."""
         self._state = None
 
+    def note(self) -> None:
+        """Remember that the state as it is loaded is known to be committed."""
+        if self._state is not None:
+            self._note(self._state.head)
+
     def _note(self, head: Head) -> None:
         self._witness.note(self._name, Seen(head.index, head.tip))
 

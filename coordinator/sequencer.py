@@ -7,13 +7,11 @@ task serves one counter, so that a batch is planned on the outcome of the one be
 import asyncio
 import logging
 import secrets
-from collections import deque
 from collections.abc import Callable
-from itertools import takewhile
 
 from coordinator.commit import Overtaken, commit
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Latency
+from coordinator.core.ledger import Latency, LossAccepted
 from coordinator.core.plan import Author, Plan, Rules, plan
 from coordinator.core.requests import (
     AcceptLoss,
@@ -23,8 +21,10 @@ from coordinator.core.requests import (
     NeedsEntries,
     NeedsHolder,
     Release,
+    Reply,
     Request,
 )
+from coordinator.core.state import CounterState
 from coordinator.faults import CANNOT_READ, Rewound
 from coordinator.history import History
 from coordinator.replica import Replica
@@ -33,7 +33,6 @@ from coordinator.service import (
     Bounds,
     Node,
     OutcomeUnknown,
-    Overloaded,
     StoreDown,
     TooLate,
     Watcher,
@@ -48,6 +47,7 @@ from coordinator.store import (
 )
 from coordinator.trouble import Trouble
 from coordinator.unheard import Unheard
+from coordinator.waiting import SWEEP_S, Pending, WaitingRoom
 from coordinator.witness import Witness
 
 log = logging.getLogger(__name__)
@@ -57,24 +57,8 @@ PAUSE_LONGEST_S = 0.5
 READERS_MAX = 32
 """How many requests of a counter read the ledger at once."""
 
-SWEEP_S = 0.05
-"""How exact deadlines are."""
 
-
-class _Pending:
-    """A request that waits, with its caller's future and the evidence gathered for it."""
-
-    __slots__ = ("ask", "deadline", "reply", "sent", "trouble")
-
-    def __init__(self, ask: Ask, reply: asyncio.Future[Answer], deadline: float) -> None:
-        self.ask = ask
-        self.reply = reply
-        self.deadline = deadline
-        self.sent = False
-        self.trouble = ""
-
-
-def _not_sent(served: list[_Pending]) -> None:
+def _not_sent(served: list[Pending]) -> None:
     for pending in served:
         pending.sent = False
 
@@ -98,20 +82,17 @@ class Sequencer:
         self._keys = keys
         self._node = node
         self._rules = rules
-        self._bounds = bounds
         self._now = now
         self._watcher = watcher
         self._new_batch = new_batch
         self._replica = Replica(store, keys, rules.start, witness)
         self._history = History(store, keys)
-        self._queue: deque[_Pending] = deque()
-        self._open: dict[_Pending, None] = {}  # everyone without an answer, by deadline
+        self._room = WaitingRoom(bounds, self._what_is_certain)
         self._work = asyncio.Event()
         self._latency = Latency()
         self._helpers: set[asyncio.Task[None]] = set()
         self._unheard = Unheard(lambda ask: self._admit(ask).reply, now)
         self._readers = asyncio.Semaphore(READERS_MAX)
-        self._sweeper: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._one_by_one = 0
@@ -136,8 +117,7 @@ class Sequencer:
             raise StoreDown("this node is stopping; ask another one")
         if self._trouble.needs_person:
             raise StoreDown(self.trouble)
-        if len(self._open) >= self._bounds.queue_max:
-            raise Overloaded(f"{self._bounds.queue_max} requests wait already")
+        self._room.check_room()
         return self._admit(Ask(request)).reply
 
     def caller_left(self, request: Request, reply: asyncio.Future[Answer]) -> None:
@@ -151,8 +131,9 @@ class Sequencer:
     def accept_loss(self, request: AcceptLoss) -> asyncio.Future[Answer]:
         """Serve again from a store that has gone back, and note in the ledger who accepted it.
 
-        The future brings what that of ``submit`` brings.
+        The future brings what that of ``submit`` brings. Raises Overloaded.
         """
+        self._room.check_room()
         return self._admit(Ask(request)).reply
 
     @property
@@ -165,13 +146,8 @@ class Sequencer:
         """Return how the store went back, while this node refuses to serve for that."""
         return self._trouble.rewound
 
-    def _admit(self, ask: Ask) -> _Pending:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._bounds.deadline_s
-        pending = _Pending(ask, loop.create_future(), deadline)
-        self._open[pending] = None
-        if self._sweeper is None:
-            self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+    def _admit(self, ask: Ask) -> Pending:
+        pending = self._room.admit(ask)
         if isinstance(ask.request, Release) and ask.holder is None:  # who holds it decides
             self._gather(pending, NeedsHolder(ask.request.number))
         else:
@@ -183,15 +159,13 @@ class Sequencer:
         self._stopping = True
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace_s
-        while any(not p.reply.done() for p in self._open) and loop.time() < ends:
+        while loop.time() < ends and (self._unheard.is_busy or not self._room.is_quiet):
             await asyncio.sleep(SWEEP_S)
         tasks = [task for task in (self._task, *self._helpers) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *self._unheard.stop(), return_exceptions=True)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        self._expire(before=float("inf"))
+        await asyncio.gather(*tasks, *self._unheard.abandon(), return_exceptions=True)
+        self._room.close()
 
     async def _run(self) -> None:
         pause_s = PAUSE_FIRST_S
@@ -207,7 +181,7 @@ class Sequencer:
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
-                self._fail(batch, StoreDown(self.trouble))
+                self._room.fail(batch, StoreDown(self.trouble))
             except StoreError as down:
                 self._give_up_what_is_in_doubt(batch, str(down))
                 self._trouble.failed(down)
@@ -219,40 +193,43 @@ class Sequencer:
                 self._replica.forget()
                 self._give_up_what_is_in_doubt(batch, self.trouble)
                 if len(batch) == 1:
-                    self._fail(batch, bug)
+                    self._room.fail(batch, bug)
                     batch.clear()
                 self._one_by_one = len(batch)  # so that only the one that cannot be served fails
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
             self._put_back(batch)
 
-    def _take(self) -> list[_Pending]:
+    def _take(self) -> list[Pending]:
         """Return the requests of the next batch."""
-        limit = self._rules.limits.requests
         if self._one_by_one:
             self._one_by_one -= 1
-            limit = 1
-        batch: list[_Pending] = []
-        while self._queue and len(batch) < limit:
-            batch.append(self._queue.popleft())
-        self._drop_who_left(batch)
-        return batch
+            return self._room.take(1)
+        return self._room.take(self._rules.limits.requests)
 
-    def _drop_who_left(self, batch: list[_Pending]) -> None:
-        """Drop those who have been answered already, or whose caller has gone away."""
-        gone = [pending for pending in batch if pending.reply.done()]
-        for pending in gone:
-            self._open.pop(pending, None)
-        if gone:
-            batch[:] = [pending for pending in batch if not pending.reply.done()]
-
-    async def _serve(self, batch: list[_Pending]) -> None:
+    async def _serve(self, batch: list[Pending]) -> None:
         """Plan and commit once; whoever has no answer yet is left in ``batch``.
 
         When it raises, those whose commit is in doubt are still marked as ``sent``.
         """
-        accepted = (p.ask.request.tip for p in batch if isinstance(p.ask.request, AcceptLoss))
-        state = await self._replica.state(next(accepted, ""))
+        accepted = ""
+        if batch and isinstance(batch[0].ask.request, AcceptLoss) and batch[0].ask.request.entry:
+            accepted = batch[0].ask.request.tip
+            # What was to be given back was issued by entries that are lost.
+            await asyncio.gather(*self._unheard.abandon(), return_exceptions=True)
+        is_noted = False
+        try:
+            is_noted = await self._serve_on(await self._replica.state(accepted), batch, accepted)
+        finally:
+            if accepted and not is_noted:
+                self._replica.forget()
+            elif accepted:  # what was read of the lost entries is no longer so
+                self._history = History(self._store, self._keys)
+
+    async def _serve_on(self, state: CounterState, batch: list[Pending], accepted: str) -> bool:
+        """Serve on this state; return whether the ledger notes that ``accepted`` may be lost."""
         # Whoever was given up while the state was loading has been told that nothing is allocated.
-        self._drop_who_left(batch)
+        self._room.drop_who_left(batch)
         author = Author(*self._node, self._new_batch(), self._latency)
         asks = [pending.ask for pending in batch]
         guard = self._replica.guard
@@ -265,8 +242,10 @@ class Sequencer:
         except (NotCommitted, Rejected):
             _not_sent(served)
             raise
+        is_committed = isinstance(fate, Committed) or fate.ours
+        is_noted = is_committed and bool(served) and _notes_loss(planned.replies[0], accepted)
         # What is committed is answered first: no later trouble may put it into the queue again.
-        if isinstance(fate, Committed) or fate.ours:
+        if is_committed:
             del batch[: len(served)]
             self._answer(served, planned)
         _not_sent(served)
@@ -274,22 +253,24 @@ class Sequencer:
             case Committed(revision):
                 if planned.entry is not None:
                     self._replica.advance(planned.entry, planned.after, revision)
+                elif is_noted:  # by another node, or before this one was started again
+                    self._replica.note()
             case Overtaken(found):
                 self._watcher.lost_compare()
-                await self._replica.catch_up(found)
+                if is_noted or not accepted:
+                    await self._replica.catch_up(found)
+        return is_noted
 
-    def _answer(self, served: list[_Pending], planned: Plan) -> None:
+    def _answer(self, served: list[Pending], planned: Plan) -> None:
         now_us = self._now().monotonic_us
         waits: list[int] = []
         for pending, reply in zip(served, planned.replies, strict=True):
             if isinstance(reply, NeedsHolder | NeedsEntries):
                 self._gather(pending, reply)
                 continue
-            self._open.pop(pending, None)
             if pending.reply.cancelled():
                 self._unheard.add(pending.ask.request, reply)
-            elif not pending.reply.done():
-                pending.reply.set_result(reply)
+            self._room.settle(pending, reply)
             waits.append(now_us - pending.ask.request.call.arrived_us)
         if planned.entry is not None:
             self._latency = Latency()
@@ -303,33 +284,28 @@ class Sequencer:
             )
             self._watcher.answered(waits)
 
-    def _enqueue(self, pending: _Pending) -> None:
-        self._queue.append(pending)
+    def _enqueue(self, pending: Pending) -> None:
+        self._room.enqueue(pending)
         self._work.set()
 
-    def _put_back(self, batch: list[_Pending]) -> None:
-        self._queue.extendleft(reversed(batch))
-        if self._queue or self.trouble:
+    def _put_back(self, batch: list[Pending]) -> None:
+        self._room.put_back(batch)
+        if self._room.has_queue or self.trouble:
             self._work.set()
 
-    def _give_up_what_is_in_doubt(self, batch: list[_Pending], why: str) -> None:
+    def _give_up_what_is_in_doubt(self, batch: list[Pending], why: str) -> None:
         """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
         in_doubt = [pending for pending in batch if pending.sent]
-        self._fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
+        self._room.fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
         batch[:] = [pending for pending in batch if not pending.sent]
 
-    def _fail(self, batch: list[_Pending], error: Exception) -> None:
-        for pending in batch:
-            self._open.pop(pending, None)
-            if not pending.reply.done():
-                pending.reply.set_exception(error)
-
-    def _gather(self, pending: _Pending, needs: NeedsHolder | NeedsEntries) -> None:
+    def _gather(self, pending: Pending, needs: NeedsHolder | NeedsEntries) -> None:
         task = asyncio.create_task(self._read_first(pending, needs))
+        pending.helper = task
         self._helpers.add(task)
         task.add_done_callback(self._helpers.discard)
 
-    async def _read_first(self, pending: _Pending, needs: NeedsHolder | NeedsEntries) -> None:
+    async def _read_first(self, pending: Pending, needs: NeedsHolder | NeedsEntries) -> None:
         """Read what the plan needs to know of the ledger, then hand the request in again."""
         try:
             async with self._readers:
@@ -347,8 +323,10 @@ class Sequencer:
             await asyncio.sleep(PAUSE_LONGEST_S)
         except Exception as bug:
             log.exception("%s: a reading failed on an error in this program", self._keys.name)
-            self._fail([pending], bug)
-        if pending in self._open:
+            pending.helper = None
+            self._room.fail([pending], bug)
+        pending.helper = None
+        if pending in self._room:
             self._enqueue(pending)
 
     def _in_doubt(self, doubt: Unknown) -> None:
@@ -358,24 +336,22 @@ class Sequencer:
     def _refuse_who_waits(self) -> None:
         """Let nobody wait for what a person must end; but for the one who ends it."""
         if self._trouble.needs_person:
-            waiting = [pending for pending in self._open if not pending.sent]
-            others = [p for p in waiting if not isinstance(p.ask.request, AcceptLoss)]
-            self._fail(others, StoreDown(self._trouble.why))
+            others = [
+                pending
+                for pending in self._room
+                if not pending.sent and not isinstance(pending.ask.request, AcceptLoss)
+            ]
+            self._room.fail(others, StoreDown(self._trouble.why))
 
-    def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._expire(before=loop.time())
-        self._sweeper = loop.call_later(SWEEP_S, self._sweep) if self._open else None
+    def _what_is_certain(self, pending: Pending) -> Exception:
+        """Return what to tell a caller whose deadline has passed."""
+        if pending.sent:
+            return OutcomeUnknown("the commit was still in doubt at the deadline")
+        trouble = pending.trouble or self.trouble
+        return StoreDown(trouble) if trouble else TooLate("other requests took the time")
 
-    def _expire(self, before: float) -> None:
-        """Tell the callers whose deadline has passed what is certain about their request."""
-        late = list(takewhile(lambda pending: pending.deadline <= before, self._open))
-        for pending in late:
-            trouble = pending.trouble or self.trouble
-            if pending.sent:
-                error: Exception = OutcomeUnknown("the commit was still in doubt at the deadline")
-            elif trouble:
-                error = StoreDown(trouble)
-            else:
-                error = TooLate("other requests took the time")
-            self._fail([pending], error)
+
+def _notes_loss(reply: Reply, accepted: str) -> bool:
+    """Tell whether this reply is from the ledger's note that the accepted entry may be lost."""
+    record = reply.record if isinstance(reply, Done) else None
+    return isinstance(record, LossAccepted) and record.tip == accepted

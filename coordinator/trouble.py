@@ -33,7 +33,8 @@ class Trouble:
 
     def failed(self, error: StoreError, what: str = "") -> None:
         """Note that the store cannot be read or written."""
-        self.rewound = error if isinstance(error, Rewound) else None
+        if isinstance(error, Rewound):  # and it stays so while the store cannot be asked
+            self.rewound = error
         needs_person = isinstance(error, NeedsOperator)
         self._note(f"{what}{error}", needs_person=needs_person, tell=True)
 

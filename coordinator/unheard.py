@@ -47,22 +47,32 @@ class Unheard:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def stop(self) -> list[asyncio.Task[None]]:
-        """Cancel what is not done; return the tasks to wait for."""
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether numbers are still to be given back."""
+        return bool(self._tasks)
+
+    def abandon(self) -> list[asyncio.Task[None]]:
+        """Give nothing more back of what was taken so far; return the tasks that end."""
         for task in self._tasks:
             task.cancel()
         return list(self._tasks)
 
     async def _give_back(self, call: Call, numbers: list[int], issued_in: int) -> None:
-        ahead, done = iter(numbers), 0
+        ahead, left = iter(numbers), set(numbers)
+
+        async def give_back(number: int) -> None:
+            await self._give_back_one(call, number, issued_in)
+            left.discard(number)
+
         try:
             while some := list(islice(ahead, AT_ONCE)):
-                await asyncio.gather(*(self._give_back_one(call, n, issued_in) for n in some))
-                done += len(some)
+                await asyncio.gather(*map(give_back, some))
         except asyncio.CancelledError:
             log.warning(
-                "stopped before all was given back of request id %s: from %d on, %d stay issued",
-                *(call.correlation, numbers[done], len(numbers) - done),
+                "ended before all was given back of request id %s: %d numbers from %d on stay "
+                "issued, unless their release was under way",
+                *(call.correlation, len(left), min(left)),
             )
             raise
 

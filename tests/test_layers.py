@@ -16,6 +16,7 @@ LAYERS = [
     {"witness"},
     {"commit", "exports", "history", "overview", "proof", "replica"},
     {"service"},
+    {"waiting"},
     {"trouble", "unheard"},
     {"sequencer"},
     {"config", "counters", "metrics"},

@@ -16,7 +16,7 @@ from coordinator.core.requests import Call, Instant, Issue, Refused, Release
 from coordinator.core.transaction import Range
 from coordinator.history import History
 from coordinator.sequencer import Sequencer
-from coordinator.service import Bounds, Node, OutcomeUnknown, TooLate, Watcher
+from coordinator.service import Bounds, Node, OutcomeUnknown, Overloaded, TooLate, Watcher
 from coordinator.store import Snapshot
 from coordinator.store.memory import MemoryStore
 from coordinator.witness import Witness
@@ -142,7 +142,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0.01)
     waiting += [serving.submit(Issue(Call(HERE, "c", 0))) for _ in range(2)]
-    with pytest.raises(sequencers.Overloaded):
+    with pytest.raises(Overloaded):
         serving.submit(Issue(Call(HERE, "c", 0)))
     await serving.stop(grace_s=0)
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)

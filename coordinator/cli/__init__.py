@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from coordinator import __version__
 from coordinator.cli import audit_export, serve, set_state, status, validate
-from coordinator.cli.command import Command
+from coordinator.cli.command import INTERRUPTED, Command, say
 
 COMMANDS: tuple[Command, ...] = (
     serve.COMMAND,
@@ -30,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     given = vars(_parser().parse_args(arguments))
     run = given.pop("run")
-    return int(run(given))
+    try:
+        return int(run(given))
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -45,6 +45,9 @@ def _run(given: dict[str, Any]) -> int:
     try:
         if target is None:
             done = asyncio.run(_export(given, sys.stdout.buffer))
+        elif target.is_dir():
+            say(f"{given['output'] or 'an empty name'} is no file to write to")
+            return UNUSABLE
         elif target.exists() and not given["force"]:
             say(f"{target} is there already; --force replaces it")
             return UNUSABLE
@@ -76,11 +79,12 @@ def _export_to(given: dict[str, Any], target: Path) -> Exported:
             _give_usual_mode(Path(part.name))
             if target.exists() and not given["force"]:  # somebody has written it meanwhile
                 raise FileExistsError(0, "is there now; --force replaces it")
+            part.close()
+            Path(part.name).replace(target)
         except BaseException:
             part.close()
             Path(part.name).unlink()
             raise
-    Path(part.name).replace(target)
     return done
 
 

@@ -1,6 +1,7 @@
 """What commands share: their shape, exit codes, and how they ask a node or etcd."""
 
 import argparse
+import http.client
 import json
 import sys
 import urllib.error
@@ -9,15 +10,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import orjson
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from coordinator.core.keys import Keys
 from coordinator.core.series import Strategy, counter_names
 from coordinator.core.transaction import Range
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
+from coordinator.store.wire import Wire
 
-OK, BROKEN, UNUSABLE = 0, 1, 2
+OK, BROKEN, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 READ_S = 10.0
 """One member may take this long to answer: nobody waits at a counter for a tool."""
 
@@ -69,8 +71,7 @@ def etcd_arguments(parser: argparse.ArgumentParser) -> None:
 def connect(given: dict[str, Any]) -> tuple[Store, Keys]:
     """Return the store and keys that the arguments name. Raises ValidationError."""
     chosen = _Etcd(etcd_endpoints=given["etcd_endpoints"], root=given["root"])
-    endpoints = tuple(part.strip() for part in chosen.etcd_endpoints.split(",") if part.strip())
-    return EtcdStore(endpoints, read_s=READ_S), Keys(chosen.root.encode())
+    return EtcdStore(chosen.members, read_s=READ_S), Keys(chosen.root.encode())
 
 
 class _Etcd(BaseModel):
@@ -78,6 +79,17 @@ class _Etcd(BaseModel):
 
     etcd_endpoints: str = Field(pattern=r"^\s*https?://[^/\s,]+/?(\s*,\s*https?://[^/\s,]+/?)*\s*$")
     root: str = Field(pattern=r"^/.*/$")
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Return the addresses one by one."""
+        return tuple(part.strip() for part in self.etcd_endpoints.split(",") if part.strip())
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> "_Etcd":
+        for url in self.members:
+            Wire(url)  # raises ValueError for what is no address
+        return self
 
 
 async def installation(store: Store, keys: Keys) -> Installation:
@@ -126,6 +138,6 @@ def ask_node(url: str, path: str, body: object = None, timeout_s: float = 30) ->
         except (OSError, ValueError, AttributeError):
             detail = refused.reason
         say(f"{address}: {detail}")
-    except (OSError, ValueError) as failed:
+    except (OSError, ValueError, http.client.HTTPException) as failed:
         say(f"{address}: {failed}. Is a node running there?")
     return None

@@ -36,7 +36,8 @@ def _run(given: dict[str, Any]) -> int:
     cluster = ask_node(given["url"], "cluster")
     if cluster is None:
         return UNUSABLE
-    urls = dict.fromkeys([given["url"], *(n["url"] for n in cluster["nodes"] if n["active"])])
+    others = [node["url"] for node in cluster["nodes"] if node["active"]]
+    urls = dict.fromkeys(others or [given["url"]])
     found = [_lost_at(url) for url in urls]
     if None in found:
         say("a node that is said to be active cannot be asked, see above: nothing was changed")
@@ -66,7 +67,10 @@ def _lost_at(url: str) -> list[Lost] | None:
 def _ask(question: str, given: dict[str, Any]) -> str:
     if given["yes"] or not sys.stdin.isatty():
         return ""
-    return input(question).strip()
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""
 
 
 def _accept(url: str, tip: str, reason: str) -> bool:

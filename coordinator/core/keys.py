@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from coordinator.core.transaction import Delete, Range, prefix_end
-from coordinator.core.unreadable import Unreadable
+from coordinator.core.unreadable import NUMBER_MAX, Unreadable
 
 DIGITS = 20
 
@@ -84,7 +84,7 @@ class CounterKeys(NamedTuple):
         """Return the ranges of all keys of the counter but its head and entries."""
         entries = self.prefix + b"entry/"
         return (
-            Range(self.prefix, entries),
+            Range(self.prefix, self.entry(1)),
             Range(prefix_end(entries), self.head),
             Range(self.head + b"\0", prefix_end(self.prefix)),
         )
@@ -99,7 +99,7 @@ class CounterKeys(NamedTuple):
 def number_in(key: bytes) -> int:
     """Return the number or index at the end of a key. Raises Unreadable."""
     digits = key.rpartition(b"/")[2]
-    if len(digits) != DIGITS or not digits.isdigit():
+    if len(digits) != DIGITS or not digits.isdigit() or int(digits) > NUMBER_MAX:
         raise Unreadable(f"{key!r} does not end with a number")
     return int(digits)
 

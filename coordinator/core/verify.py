@@ -100,11 +100,19 @@ class Verifier:
         said = f"{kv.key!r} goes on after entry {index}, where the head is"
         self._findings.add(Break.BEYOND_HEAD, index, None, said)
 
-    def closed_with(self, said: tuple[int, int], found: tuple[int, int]) -> None:
-        """Take how many entries and keys an export was closed with, and how many it has."""
-        if said != found:
-            detail = f"it was closed with {said[0]} entries and {said[1]} keys, and has"
-            detail = f"{detail} {found[0]} and {found[1]}"
+    def closed_with(self, said: tuple[object, ...], found: tuple[object, ...]) -> None:
+        """Take what the first and the last line of an export say of it, and what it holds.
+
+        How many entries and keys, the newest entry, and its hash.
+        """
+        names = ("entries", "keys", "newest entry", "newest hash")
+        wrong = [
+            f"{name} {there}, not {claimed}"
+            for name, claimed, there in zip(names, said, found, strict=True)
+            if claimed != there
+        ]
+        if wrong:
+            detail = f"it has {'; '.join(wrong)} as its first and last line say"
             self._findings.add(Break.FILE, self._chain.place, None, detail)
 
     def _replay(self, link: Link) -> None:

@@ -106,7 +106,7 @@ class Membership:
             case Unknown(why):
                 raise Unavailable(why)  # asked again by the caller; the guard makes that safe
             case Conflict(found):
-                theirs = orjson.loads(found[0][0].value)
+                theirs = _settings_in(found[0][0].value)
                 if theirs != self._settings.shared():
                     raise CannotJoin(
                         f"The installation in etcd was made with {theirs}, this node is configured "
@@ -129,6 +129,15 @@ class Membership:
                 "started_ms": self._started_ms,
             }
         )
-        self._lease = await self._store.grant(settings.node_ttl_s)
+        lease = await self._store.grant(settings.node_ttl_s)
         await self._store.put_alive(keys.known_node(settings.node_id), value, 0)
-        await self._store.put_alive(keys.node(settings.node_id), value, self._lease)
+        await self._store.put_alive(keys.node(settings.node_id), value, lease)
+        self._lease = lease  # only now: a key that was not written would never be
+
+
+def _settings_in(content: bytes) -> object:
+    """Return the settings that stand in etcd, or the text that is no settings."""
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return content[:200].decode(errors="replace")

@@ -16,7 +16,7 @@ from coordinator.core.keys import Keys
 from coordinator.core.transaction import Guard, Put, Range, Transaction
 from coordinator.core.unreadable import moment, text
 from coordinator.store import Committed, Compacted, Store, StoreError, Unavailable
-from coordinator.store.members import Member, Members
+from coordinator.store.members import DEFRAGMENT_S_MAX, Member, Members
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ BYTES_MIN = 64 * 2**20
 BACK_WITHIN_S = 60.0
 """How long a defragmented member may take to catch up, before the round ends."""
 
+TURN_MS_MIN = int(1_000 * (DEFRAGMENT_S_MAX + BACK_WITHIN_S)) + 60_000
 QUOTA_WARNING_SHARE = 0.8
 LOOK_EVERY_S = 15.0
 PAUSE_S = 0.2
@@ -106,6 +107,8 @@ class Upkeep:
             return
         await self._compact()
         for url in self._who_needs_it():
+            if not await self._is_our_turn():
+                return
             if not await self._all_are_well():
                 log.info("defragmentation waits: not all members of etcd are well")
                 return
@@ -116,7 +119,8 @@ class Upkeep:
         key, now = self._keys.upkeep, now_ms()
         (found,) = (await self._store.read(Range(key))).found
         guard = Guard(key)
-        lasts_ms = int(2_000 * self._settings.upkeep_every_s) + 60_000
+        # Longer than from one round to the next, and than one member may take: it is renewed then.
+        lasts_ms = int(2_000 * self._settings.upkeep_every_s) + TURN_MS_MIN
         if found:
             node, ends_ms = _turn_in(found[0].value)
             # An end that is further away than any turn lasts was written by a clock that was wrong.

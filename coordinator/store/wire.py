@@ -98,11 +98,15 @@ class Wire:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError as wrong:
+            raise ValueError(f"{url!r}: {wrong}") from None
         if parts.scheme not in {"http", "https"} or parts.hostname is None:
             raise ValueError(f"{url!r} is no URL of an etcd member, like http://127.0.0.1:2379")
         self.url = url
         self._host = parts.hostname
-        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._port = port or (443 if parts.scheme == "https" else 80)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._host_line = parts.netloc.rpartition("@")[2].encode()
         self._path = parts.path.rstrip("/").encode()

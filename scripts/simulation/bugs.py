@@ -34,6 +34,7 @@ from coordinator.store import (
 )
 from coordinator.store.paging import all_of
 from coordinator.unheard import Unheard
+from coordinator.waiting import WaitingRoom
 from simulation.events import Rule
 
 Planting = AbstractContextManager[object]
@@ -221,6 +222,13 @@ async def _half_applied(self: Any, found: Any) -> None:
 # Sequencer and plan
 
 
+def _answered_stay_queued() -> Planting:
+    stack = ExitStack()
+    stack.enter_context(patch.object(WaitingRoom, "drop_who_left", lambda *_: None))
+    stack.enter_context(patch.object(WaitingRoom, "_forget_who_left", lambda _: None))
+    return stack
+
+
 def _shifted(self: Any, served: list[Any], planned: Plan) -> None:
     def is_issue(at: int) -> bool:
         is_done = isinstance(planned.replies[at], Done)
@@ -341,7 +349,7 @@ PLANTS: dict[str, Bug] = {
     "served-after-failure": Bug(
         "a request that was told that nothing was allocated stays in the queue",
         _rules(Rule.NOT_FAILED),
-        _with(Sequencer, "_drop_who_left", lambda _self, _batch: None),
+        _answered_stay_queued,
     ),
     "unheard-kept": Bug(
         "numbers of callers that left before their answer stay issued",

@@ -72,7 +72,8 @@ class Replica:
             head = heads.decode(head_found[0].value)
         except Unreadable as broken:
             raise Damaged(f"the head cannot be read: {broken}; {ADVICE}") from broken
-        if head.index < state.head.index:
+        ours = state.head
+        if head.index < ours.index or (head.index == ours.index and head.tip != ours.tip):
             raise self._rewound(head)
         self._apply(state, head, entries)
         behind = head.index - state.head.index

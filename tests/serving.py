@@ -43,6 +43,7 @@ def node(
     name: str = "node-1",
     deadline_s: float = 5.0,
     witness: Witness | None = None,
+    queue_max: int = 20_000,
 ) -> Sequencer:
     ticks = count(1)
     serving = Sequencer(
@@ -50,7 +51,7 @@ def node(
         KEYS,
         Node(name, name),
         Rules(),
-        Bounds(deadline_s=deadline_s),
+        Bounds(queue_max, deadline_s),
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         QUIET,
         witness or Witness(),

@@ -111,6 +111,20 @@ async def test_numbers_are_given_back_although_the_store_is_away_for_a_while(
     await serving.stop(grace_s=1)
 
 
+async def test_an_orderly_stop_first_gives_back_what_nobody_has_heard() -> None:
+    switch = Switch(MemoryStore())
+    serving = node(switch)
+    switch.loses_replies = True
+    reply = serving.submit(Issue(CALL, 100))
+    await until(lambda: "in doubt" in serving.trouble, "the commit is under way")
+    reply.cancel()
+    stopping = asyncio.create_task(serving.stop(grace_s=5))
+    await asyncio.sleep(0.05)
+    switch.loses_replies = False
+    await stopping
+    assert await released(switch.store) == 100
+
+
 async def send_and_leave(client: Client, body: dict[str, object], *headers: str) -> None:
     """Send a request, wait until its commit is in doubt, and go."""
     content = orjson.dumps(body)

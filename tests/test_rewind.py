@@ -1,5 +1,6 @@
 """A store older than what a node has seen: refused, after a restart too, until that is accepted."""
 
+import asyncio
 import copy
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from http_calls import PLACE
-from serving import KEYS, Switch, node, take, until
+from serving import CALL, KEYS, Switch, node, take, until
 from support import ask, etcdctl, running_etcd, running_node, wait_for
 
 from coordinator.app import NodeApp
@@ -212,4 +213,48 @@ async def test_an_entry_of_a_newer_format_is_no_rewind() -> None:
         await take(old)
     assert old.rewound is None
     for each in (old, new):
+        await each.stop(grace_s=1)
+
+
+async def test_an_acceptance_that_fails_has_no_effect(tmp_path: Path) -> None:
+    backup, path, tip = await node_ahead_of_its_backup(tmp_path)
+    switch = Switch(backup)
+    restarted = node(switch, witness=Witness(path), deadline_s=0.3)
+    await refused(restarted)
+    switch.refuses = True
+    with pytest.raises(StoreDown, match="connection refused"):
+        await restarted.accept_loss(AcceptLoss(OPERATOR, 6, tip, "fire"))
+    switch.refuses = False
+    await asyncio.sleep(0.2)
+    await refused(restarted)
+    assert await restarted.accept_loss(AcceptLoss(OPERATOR, 6, tip, "fire"))
+    assert await take(restarted) == [4]
+    await restarted.stop(grace_s=1)
+
+
+async def test_what_lost_entries_had_issued_is_not_given_back_after_the_acceptance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("coordinator.unheard.PAUSE_S", 0.01)
+    switch = Switch(MemoryStore())
+    serving = node(switch, deadline_s=0.3)
+    await take(serving)
+    backup = copy.deepcopy(switch.store)
+    request = Issue(OPERATOR._replace(origin=CALL.origin))
+    reply = serving.submit(request)
+    assert (await reply).record.numbers() == [2]  # type: ignore[union-attr]
+    switch.refuses = True
+    serving.caller_left(request, reply)
+    await asyncio.sleep(0.05)
+    switch.store, switch.refuses = backup, False
+    other = node(backup, "node-2")
+    assert await take(other) == [2]  # in an entry of the same index
+    await until(lambda: serving.rewound is not None, "it refuses")
+    assert serving.rewound is not None
+    await serving.accept_loss(AcceptLoss(OPERATOR, 2, serving.rewound.tip, "fire"))
+    await asyncio.sleep(0.1)
+    assert await take(serving) == [3]
+    verdict = await History(backup, KEYS).prove(start=1)
+    assert (verdict.valid, verdict.gaps) == (True, ())
+    for each in (serving, other):
         await each.stop(grace_s=1)

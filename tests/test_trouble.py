@@ -3,6 +3,7 @@ is over.
 """
 
 import asyncio
+import contextlib
 import copy
 
 import pytest
@@ -17,7 +18,7 @@ from coordinator.core.verify import Break
 from coordinator.faults import Damaged, Rewound
 from coordinator.history import History
 from coordinator.replica import CATCH_UP_MAX, Replica
-from coordinator.service import OutcomeUnknown, StoreDown
+from coordinator.service import OutcomeUnknown, Overloaded, StoreDown
 from coordinator.store.memory import MemoryStore
 from coordinator.witness import Witness
 
@@ -210,3 +211,22 @@ def test_the_latest_keys_are_known_and_the_oldest_forgotten() -> None:
     assert keys.find(50) == ()
     keys.add(300, 5)  # two keys with the same digest are both candidates
     assert set(keys.find(300)) == {1_300, 5}
+
+
+async def test_what_waits_is_bounded_while_a_commit_is_in_doubt() -> None:
+    switch = Switch(MemoryStore())
+    serving = node(switch, deadline_s=0.2, queue_max=50)
+    switch.loses_replies = True
+    replies = []
+    for _ in range(300):
+        with contextlib.suppress(Overloaded):
+            replies.append(serving.submit(Issue(CALL)))
+        await asyncio.sleep(0.005)
+        if len(replies) % 3 == 0:
+            replies[-1].cancel()
+    assert len(replies) > 100  # places come free although nothing is committed
+    assert len(serving._room._queue) <= 50
+    switch.loses_replies = False
+    await asyncio.gather(*replies, return_exceptions=True)
+    await take(serving)
+    await serving.stop(grace_s=1)

@@ -39,6 +39,7 @@ class WaitingRoom:
         self._bounds = bounds
         self._what_is_certain = what_is_certain
         self._queue: deque[Pending] = deque()
+        self._acceptances: deque[Pending] = deque()
         self._open: dict[Pending, None] = {}  # by deadline
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -51,7 +52,7 @@ class WaitingRoom:
     @property
     def has_queue(self) -> bool:
         """Tell whether anybody is ready to be planned."""
-        return bool(self._queue)
+        return bool(self._queue or self._acceptances)
 
     @property
     def is_quiet(self) -> bool:
@@ -74,28 +75,24 @@ class WaitingRoom:
         return pending
 
     def enqueue(self, pending: Pending) -> None:
-        """Have a request planned when its turn comes. An operator's acceptance goes first."""
-        if isinstance(pending.ask.request, AcceptLoss):
-            self._queue.appendleft(pending)
-        else:
-            self._queue.append(pending)
+        """Have a request planned when its turn comes."""
+        self._queue_of(pending).append(pending)
 
     def take(self, limit: int) -> list[Pending]:
         """Return the requests of the next batch; an operator's acceptance is one by itself."""
-        batch: list[Pending] = []
-        while self._queue and len(batch) < limit:
-            alone = isinstance(self._queue[0].ask.request, AcceptLoss)
-            if alone and batch:
-                break
-            batch.append(self._queue.popleft())
-            if alone:
-                break
+        queue, limit = (self._acceptances, 1) if self._acceptances else (self._queue, limit)
+        batch = [queue.popleft() for _ in range(min(limit, len(queue)))]
         self.drop_who_left(batch)
         return batch
 
     def put_back(self, batch: list[Pending]) -> None:
-        """Have requests that were taken planned again, before all others."""
-        self._queue.extendleft(reversed(batch))
+        """Have requests that were taken together planned again, before all others."""
+        if batch:
+            self._queue_of(batch[0]).extendleft(reversed(batch))
+
+    def _queue_of(self, pending: Pending) -> deque[Pending]:
+        is_acceptance = type(pending.ask.request) is AcceptLoss
+        return self._acceptances if is_acceptance else self._queue
 
     def drop_who_left(self, batch: list[Pending]) -> None:
         """Drop those who have been answered already, or whose caller has gone away."""

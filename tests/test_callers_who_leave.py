@@ -57,6 +57,7 @@ async def test_who_leaves_before_its_answer_is_written_gives_its_numbers_back() 
     await reply
     serving.caller_left(request, reply)
     await given_back(store, 3)
+    assert await take(serving, 3) == [1, 2, 3]
     await serving.stop(grace_s=1)
 
 
@@ -108,6 +109,7 @@ async def test_numbers_are_given_back_although_the_store_is_away_for_a_while(
     await asyncio.sleep(0.5)  # beyond the deadline of its first release
     switch.refuses = False
     await given_back(switch.store, 1)
+    assert await take(serving) == [1]
     await serving.stop(grace_s=1)
 
 

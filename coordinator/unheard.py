@@ -72,7 +72,7 @@ class Unheard:
             log.warning(
                 "ended before all was given back of request id %s: %d numbers from %d on stay "
                 "issued, unless their release was under way",
-                *(call.correlation, len(left), min(left)),
+                *(call.correlation, len(left), min(left, default=0)),
             )
             raise
 

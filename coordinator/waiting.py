@@ -91,8 +91,9 @@ class WaitingRoom:
             self._queue_of(batch[0]).extendleft(reversed(batch))
 
     def _queue_of(self, pending: Pending) -> deque[Pending]:
-        is_acceptance = type(pending.ask.request) is AcceptLoss
-        return self._acceptances if is_acceptance else self._queue
+        request = pending.ask.request
+        accepts = type(request) is AcceptLoss and request.entry > 0  # else it only asks again
+        return self._acceptances if accepts else self._queue
 
     def drop_who_left(self, batch: list[Pending]) -> None:
         """Drop those who have been answered already, or whose caller has gone away."""
@@ -141,5 +142,6 @@ class WaitingRoom:
             self._open.pop(pending, None)
             if pending.helper is not None:
                 pending.helper.cancel()
-        if len(self._queue) > len(self._open):
+        if len(self._queue) + len(self._acceptances) > len(self._open):
             self._queue = deque(p for p in self._queue if not p.reply.done())
+            self._acceptances = deque(p for p in self._acceptances if not p.reply.done())

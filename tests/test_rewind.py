@@ -14,13 +14,14 @@ from support import ask, etcdctl, running_etcd, running_node, wait_for
 from coordinator.app import NodeApp
 from coordinator.config import Settings
 from coordinator.core.ledger import LossAccepted, Origin
-from coordinator.core.requests import AcceptLoss, Call, Done, Issue, Refused, Why
+from coordinator.core.requests import AcceptLoss, Ask, Call, Done, Issue, Refused, Why
 from coordinator.core.transaction import Range
 from coordinator.history import History
 from coordinator.jobs.membership import CannotJoin
 from coordinator.sequencer import Sequencer
-from coordinator.service import StoreDown
+from coordinator.service import Bounds, StoreDown, TooLate
 from coordinator.store.memory import MemoryStore
+from coordinator.waiting import WaitingRoom
 from coordinator.witness import Seen, Witness, WitnessUnreadable
 
 OPERATOR = Call(Origin("", ""), "operator", 0)
@@ -258,3 +259,16 @@ async def test_what_lost_entries_had_issued_is_not_given_back_after_the_acceptan
     assert (verdict.valid, verdict.gaps) == (True, ())
     for each in (serving, other):
         await each.stop(grace_s=1)
+
+
+async def test_only_a_real_acceptance_goes_before_those_who_wait() -> None:
+    room = WaitingRoom(Bounds(), lambda _: TooLate("x"))
+    asked = [Issue(CALL), AcceptLoss(OPERATOR, 0, "", "x"), AcceptLoss(OPERATOR, 5, "", "x")]
+    waiting = [room.admit(Ask(request)) for request in asked]
+    for pending in waiting:
+        room.enqueue(pending)
+    assert room.take(10) == waiting[2:]
+    assert room.take(10) == waiting[:2]
+    room.close()
+    for pending in waiting:
+        assert isinstance(pending.reply.exception(), TooLate)

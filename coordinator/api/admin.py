@@ -39,7 +39,7 @@ class Admin:
             (name, AcceptLoss(call, lost.entry, lost.tip, asked.reason))
             for name, lost in missed.items()
         ]
-        if rewound and not notes:
+        if not notes and (rewound or call.key is None):
             done_of(Refused(Why.NOTHING_LOST))
         if not notes:  # it is refused, unless this repeats what was accepted already
             notes = [

@@ -1,6 +1,7 @@
 """The counters that this node serves: a sequencer and a reader for each, made on first use."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ class Counters:
         self._terms = terms
         self._watcher = watcher
         self._witness = witness
+        self._next_serial = itertools.count(1).__next__
         self._sequencers: dict[str, Sequencer] = {}
 
     def sequencer(self, counter: str) -> Sequencer:
@@ -55,6 +57,7 @@ class Counters:
                 now,
                 self._watcher(counter),
                 self._witness,
+                self._next_serial,
             )
             found.start()
             self._sequencers[counter] = found

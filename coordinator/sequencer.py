@@ -6,13 +6,12 @@ task serves one counter, so that a batch is planned on the outcome of the one be
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable
 
 from coordinator.commit import Overtaken, commit
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Latency, LossAccepted
-from coordinator.core.plan import Author, Plan, Rules, plan
+from coordinator.core.ledger import Latency, LossAccepted, Part
+from coordinator.core.plan import Plan, Rules, plan
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,
@@ -76,7 +75,7 @@ class Sequencer:
         now: Callable[[], Instant],
         watcher: Watcher,
         witness: Witness,
-        new_batch: Callable[[], str] = lambda: secrets.token_hex(6),
+        next_serial: Callable[[], int],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -84,7 +83,7 @@ class Sequencer:
         self._rules = rules
         self._now = now
         self._watcher = watcher
-        self._new_batch = new_batch
+        self._next_serial = next_serial
         self._replica = Replica(store, keys, rules.start, witness)
         self._history = History(store, keys)
         self._room = WaitingRoom(bounds, self._what_is_certain)
@@ -230,10 +229,10 @@ class Sequencer:
         """Serve on this state; return whether the ledger notes that ``accepted`` may be lost."""
         # Whoever was given up while the state was loading has been told that nothing is allocated.
         self._room.drop_who_left(batch)
-        author = Author(*self._node, self._new_batch(), self._latency)
+        parts = (Part(*self._node, self._next_serial(), self._latency),)
         asks = [pending.ask for pending in batch]
         guard = self._replica.guard
-        planned = plan(state, self._keys, guard, asks, self._now(), author, self._rules)
+        planned = plan(state, self._keys, guard, asks, self._now(), parts, self._rules)
         served = batch[: len(planned.replies)]
         for pending, reply in zip(served, planned.replies, strict=True):
             pending.sent = isinstance(reply, Done) and reply.entry is planned.entry

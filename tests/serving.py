@@ -55,6 +55,7 @@ def node(
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         QUIET,
         witness or Witness(),
+        count(1).__next__,
     )
     serving.start()
     return serving

@@ -68,6 +68,7 @@ def sequencer(store: MemoryStore, name: str) -> Sequencer:
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         Watcher(lambda _: None, lambda _: None, lambda: None),
         Witness(),
+        count(1).__next__,
     )
     serving.start()
     return serving

@@ -43,6 +43,7 @@ def node(store: LossyStore, name: str, ticks: "count[int]", **bounds: float) -> 
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         QUIET,
         Witness(),
+        count(1).__next__,
     )
     serving.start()
     return serving

@@ -177,7 +177,7 @@ def test_an_export_goes_to_the_output_too(
     assert main(["audit-export", *place.source, "-o", "-"]) == 0
     lines = capfdbinary.readouterr().out.splitlines()
     assert "end" in json.loads(lines[-1])
-    assert sum(line.startswith(b'{"v":1,') for line in lines) == 11
+    assert sum(line.startswith(b'{"v":2,') for line in lines) == 11
 
 
 @pytest.mark.parametrize(

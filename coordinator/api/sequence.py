@@ -148,7 +148,7 @@ class SequenceApi:
         entry, record = answer.entry, answer.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
         cause, numbers = record.cause, record.numbers()
-        origin = cause.origin
+        origin, part = cause.origin, entry.part_of(record)
         return {
             "sequenceNumbers": numbers,
             "success": True,
@@ -156,8 +156,8 @@ class SequenceApi:
             "gapFilled": bool(record.reused),
             "globalCounter": record.first + record.fresh - 1,
             "timestamp": iso(entry.time_ms),
-            "nodeId": entry.node,
-            "instanceId": entry.instance,
+            "nodeId": part.node,
+            "instanceId": part.instance,
             "siteId": origin.site,
             "partitionId": origin.partition,
             "invoiceType": origin.invoice_type,

@@ -95,7 +95,6 @@ class SimulatedNode:
         self._witness = self._disk.copy()
         self._loop.call_later(SAVE_EVERY_S, self._keep_saving)
         limits = Limits(settings.operations_max, settings.entry_bytes_max, settings.batch_max)
-        batches = count(1)
         sequencer = Sequencer(
             self._edge,
             KEYS,
@@ -105,7 +104,7 @@ class SimulatedNode:
             self._now,
             QUIET,
             self._witness,
-            lambda: f"{run}.{next(batches)}",
+            count(1).__next__,
         )
         sequencer.start()
         return sequencer

@@ -95,7 +95,7 @@ def _is_ours(plan: Plan, found: tuple[tuple[KeyValue, ...], ...]) -> bool:
     """Tell whether the entry that follows our state is this batch's own."""
     if plan.entry is None:
         return False
-    _, entries = found
+    entries = found[1]
     try:
         first = ledger.decode(entries[0].value) if entries else None
     except Unreadable as broken:

@@ -9,6 +9,7 @@ from coordinator.clock import now
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.faults import Rewound
+from coordinator.handing import Company
 from coordinator.history import History
 from coordinator.sequencer import Sequencer
 from coordinator.service import Bounds, Node, Watcher
@@ -34,6 +35,7 @@ class Counters:
         terms: Terms,
         watcher: Callable[[str], Watcher],
         witness: Witness,
+        company: Company,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -41,6 +43,7 @@ class Counters:
         self._terms = terms
         self._watcher = watcher
         self._witness = witness
+        self._company = company
         self._next_serial = itertools.count(1).__next__
         self._sequencers: dict[str, Sequencer] = {}
 
@@ -58,6 +61,7 @@ class Counters:
                 self._watcher(counter),
                 self._witness,
                 self._next_serial,
+                self._company,
             )
             found.start()
             self._sequencers[counter] = found

@@ -43,7 +43,7 @@ from coordinator.core.requests import (
     Why,
 )
 from coordinator.core.state import CounterState, digest
-from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
+from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
 
 FIXED_OPERATIONS = 5
 """Head, entry, reuse list, request keys, deletion of the gaps taken."""
@@ -85,6 +85,13 @@ class Plan(NamedTuple):
     entry: Entry | None
     after: Head
 
+    @property
+    def entry_written(self) -> KeyValue:
+        """Return the entry as the store will have it."""
+        put = self.transaction.writes[1]
+        assert isinstance(put, Put), "there is an entry"  # noqa: S101
+        return KeyValue(put.key, put.value, 0)
+
 
 def plan(
     state: CounterState,
@@ -101,6 +108,8 @@ def plan(
     head in the store at which ``state`` is. ``parts`` are the nodes that have handed requests in,
     first the one that plans: ``Ask.part`` names one of them. Nothing is changed.
     """
+    if len({part.instance for part in parts}) != len(parts):
+        raise ValueError("two batches of one run: only one of them may come true")
     fitting = _how_many_fit(asks, state, rules.limits)
     batch = _Batch(state, now, rules.max_value)
     outcomes: list[_Outcome] = [_too_large(ask.request) for ask in asks[:1]]
@@ -127,9 +136,24 @@ def plan(
     transaction = Transaction(
         guard=guard,
         writes=writes,
-        otherwise=(Range(keys.head), keys.entries(batch.index, CATCH_UP_ENTRIES)),
+        otherwise=(Range(keys.head), keys.entries(batch.index, CATCH_UP_ENTRIES), Range(keys.turn)),
     )
     return Plan(transaction, _replies(outcomes, entry), entry, after)
+
+
+def answered_before(ask: Ask) -> Done | Refused | None:
+    """Return the answer that the entries read for a request have for its idempotency key.
+
+    Such an answer is for ever: it needs no look at the newest state.
+    """
+    call = ask.request.call
+    for entry in ask.earlier:
+        for record in entry.records:
+            if record.cause.key is not None and record.cause.key == call.key:
+                if record.cause.payload == call.payload:
+                    return Done(entry, record, replayed=True)
+                return Refused(Why.KEY_REUSED, record.cause.key)
+    return None
 
 
 class _Same(NamedTuple):
@@ -268,7 +292,7 @@ class _Batch:
             call = ask.request.call
             if call.key is None:
                 continue
-            before = self._committed_before(call.key, call.payload, ask)
+            before = self._committed_before(call.key, ask)
             if before is not None:
                 outcomes[position] = before
                 continue
@@ -278,18 +302,12 @@ class _Batch:
                 outcomes[position] = _Same(first) if same else _Other(first, call.key)
         return outcomes
 
-    def _committed_before(self, key: str, payload: str | None, ask: Ask) -> _Outcome | None:
+    def _committed_before(self, key: str, ask: Ask) -> _Outcome | None:
         candidates = self._state.keys.find(digest(key))
         known = {entry.index: entry for entry in ask.earlier}
         if any(index not in known for index in candidates):
             return NeedsEntries(candidates)
-        for index in candidates:
-            for record in known[index].records:
-                if record.cause.key == key:
-                    if record.cause.payload == payload:
-                        return Done(known[index], record, replayed=True)
-                    return Refused(Why.KEY_REUSED, key)
-        return None
+        return answered_before(ask._replace(earlier=tuple(known[index] for index in candidates)))
 
     def _release(self, ask: Ask, request: Release) -> _Outcome:
         number, state, holder = request.number, self._state, ask.holder

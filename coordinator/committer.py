@@ -88,6 +88,7 @@ class Committer:
         head = (KeyValue(guard.key, guard.value, guard.revision),)
         for guest, replies in sheet.guests:
             _tell(guest, replies, (head, self.guests.recent(guest.forward.seen)))
+        self.guests.expect(guest for guest, _ in sheet.guests)
 
     def overtaken(self, sheet: Sheet, fate: Overtaken) -> None:
         """Tell the guests, or let them wait for the next round."""

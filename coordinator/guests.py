@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.head import Head
@@ -15,6 +16,9 @@ from coordinator.service import OutcomeUnknown, Overloaded, StoreDown
 
 GUESTS_MAX = 64
 """More nodes than ever share a counter."""
+
+ASSEMBLE_S = 0.003
+"""A busy node sends its next batch as soon as it knows the outcome of the last one."""
 
 RUNS_MET_MAX = 1_024
 
@@ -45,6 +49,8 @@ class Guests:
         self._waiting: dict[str, Guest] = {}
         self._recent: deque[tuple[KeyValue, str]] = deque()  # entry, and the hash before it
         self._recent_bytes = 0
+        self._expected: set[str] = set()
+        self._all_came = asyncio.Event()
         self._met: OrderedDict[str, int] = OrderedDict()  # the latest serial of each run
 
     def __bool__(self) -> bool:
@@ -73,9 +79,28 @@ class Guests:
             decline([older], "a newer batch of the same run has come")
         if len(self._waiting) >= GUESTS_MAX:
             raise Overloaded(f"{GUESTS_MAX} other nodes wait already")
+        self._expected.discard(run)
+        if not self._expected:
+            self._all_came.set()
         guest = Guest(forward, proven_tip)
         self._waiting[run] = guest
         return guest.reply
+
+    def expect(self, guests: Iterable[Guest]) -> None:
+        """Expect the next batches of those who have just been told the outcome of theirs."""
+        self._expected = {guest.forward.part.instance for guest in guests}
+        self._all_came.clear()
+
+    async def assemble(self) -> None:
+        """Wait a moment for who is expected: a round for all costs as much as one for a few.
+
+        Nobody waits here while no other node hands anything in.
+        """
+        if self._expected:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ASSEMBLE_S):
+                    await self._all_came.wait()
+            self._expected.clear()
 
     def take(self, state: CounterState) -> list[Guest]:
         """Return those that may still come true, in the order in which they came."""

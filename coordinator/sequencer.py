@@ -190,6 +190,7 @@ class Sequencer:
             await self._work.wait()
             self._work.clear()
             batch = self._take()
+            await self._committer.guests.assemble()  # whoever comes meanwhile, waits: as with them
             try:
                 # An empty batch only probes.
                 if batch or self._committer.guests or self.trouble or self._probes:

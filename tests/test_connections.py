@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from bad_requests import get
 from http_calls import Start, issue
 from wire import answer_on, ask
@@ -30,6 +31,11 @@ async def serve(handler: Callable[[web.Request], Awaitable[web.StreamResponse]])
     """Serve one handler at /, on a free port."""
     app = web.Application()
     app.router.add_get("/", handler)
+    return await serve_app(app)
+
+
+async def serve_app(app: web.Application) -> Runner:
+    """Serve an application, on a free port."""
     refusals = Refusals(lambda _: "-", lambda _: None)
     runner = Runner(app, Terms(100, 5.0, 5.0), refusals)
     await runner.setup()
@@ -163,6 +169,34 @@ async def test_a_json_answer_is_byte_for_byte_what_aiohttp_would_write(
     assert (b"[open]" in written[0]) == (
         more == ("Connection: keep-alive",) or (version == b"HTTP/1.1" and not more)
     )
+
+
+async def test_the_short_way_and_the_router_come_to_the_same_handler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return json_answer({})
+
+    app = web.Application()
+    app.router.add_get("/a/b", handler)
+    resolve, routed = app.router.resolve, []
+
+    async def noted(request: web.Request) -> UrlMappingMatchInfo:
+        routed.append(request.rel_url.raw_path)
+        return await resolve(request)
+
+    monkeypatch.setattr(app.router, "resolve", noted)
+    runner = await serve_app(app)
+    port = runner.addresses[0][1]
+    for sent in (get("/a/b"), get("/a/b?c=d"), get("http://x/a/b"), get("/a/b", method="HEAD")):
+        assert (await ask(port, sent)).status == 200
+    assert routed == []
+    assert (await ask(port, get("/a/%62"))).status == 200
+    assert (await ask(port, get("/a/b/"))).status == 404
+    assert (await ask(port, get("/a/b", "Expect: nothing"))).status == 417
+    assert (await ask(port, get("/a/b", method="DELETE"))).status == 405
+    assert routed == ["/a/%62", "/a/b/", "/a/b", "/a/b"]
+    await runner.cleanup()
 
 
 async def test_a_json_answer_may_be_the_last_one_of_its_connection() -> None:

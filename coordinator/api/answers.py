@@ -55,10 +55,10 @@ class JsonAnswer(web.StreamResponse):
         if self._stays_open is None:
             self._stays_open = request.keep_alive
         body = self._content
-        lines = [f"{name}: {value}\r\n" for name, value in self.headers.items()]
+        headers = "\r\n".join(map(": ".join, self.headers.items()))
         version = request.version
         head = (
-            f"HTTP/{version.major}.{version.minor} {self.status} {self.reason}\r\n{''.join(lines)}"
+            f"HTTP/{version.major}.{version.minor} {self.status} {self.reason}\r\n{headers}\r\n"
             f"Content-Length: {len(body)}\r\n{_date_and_server(now_ms() // 1000)}"
             f"{_connection(version, stays_open=self._stays_open)}\r\n"
         ).encode()

@@ -163,7 +163,8 @@ def run_contenders(lab: Lab, results: Results, contenders: dict[str, Contender])
                     f"{sample.per_second:9,.0f}/s  p50 {sample.p50_ms:6.2f} ms"
                     f"  p99 {sample.p99_ms:6.2f} ms  errors {sample.errors}",
                 )
-        say("asking each what it holds")
+        if contenders:
+            say("asking each what it holds")
 
 
 def run_probes(lab: Lab, results: Results, names: list[str]) -> None:

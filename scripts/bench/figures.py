@@ -146,10 +146,12 @@ def _costs() -> tuple[Figure, ...]:
         Figure(
             "one node: etcd transactions for 1,000 numbers",
             lambda r: 1e3 * r.fact("one-node", TRANSACTIONS),
+            unit="txns",
         ),
         Figure(
             "four nodes: etcd transactions for 1,000 numbers",
             lambda r: 1e3 * r.fact("cluster-four", TRANSACTIONS),
+            unit="txns",
         ),
         Figure(
             "one node: bytes written to etcd for a number",

@@ -20,7 +20,7 @@ class Scale:
     sizes: Sizes
 
 
-QUICK = Scale(1, 2.0, Sizes(memory_numbers=60_000, growth_numbers=500_000, growth_gaps=4_000))
+QUICK = Scale(1, 2.0, Sizes(memory_numbers=30_000, growth_numbers=500_000, growth_gaps=4_000))
 USUAL = Scale(3, 5.0, Sizes(memory_numbers=1_000_000, growth_numbers=1_000_000, growth_gaps=20_000))
 FULL = Scale(
     5, 5.0, Sizes(memory_numbers=1_000_000, growth_numbers=10_000_000, growth_gaps=100_000)

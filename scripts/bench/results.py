@@ -106,4 +106,4 @@ class Figure:
     @property
     def goal(self) -> str:
         """Return the goal in words; nothing when it has none."""
-        return f"{self.bound} {self.limit:,g} {self.unit}".strip() if self.bound else ""
+        return f"{self.bound} {self.limit:,} {self.unit}".strip() if self.bound else ""

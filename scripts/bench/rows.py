@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.contenders import BULK, cluster, rivals
-from bench.curve import SECONDS_MAX, curve, samples_of
+from bench.curve import SHARE, curve, samples_of
 from bench.growth import RELEASES_AT_ONCE, growth
 from bench.lab import PACKAGES, Lab, find_tool
 from bench.latency import SHARES, alone, open_loop
@@ -43,14 +43,15 @@ def _alone(lab: Lab) -> Share:
 
 def _curve(lab: Lab) -> Share:
     samples = samples_of(lab)
-    return Share(samples, 20 + samples * (min(SECONDS_MAX, lab.seconds) + 0.3))
+    return Share(samples, 20 + samples * (lab.seconds * SHARE + 0.3))
 
 
 def _growth(lab: Lab) -> Share:
     steps = -(-lab.sizes.growth_gaps // RELEASES_AT_ONCE)
     releasing = lab.sizes.growth_gaps / 1_000  # releases a second, about
     filling = lab.sizes.growth_numbers / 2e6
-    return Share(1 + steps + 2 * lab.rounds, 15 + filling + releasing + lab.rounds * lab.seconds)
+    comparing = 1.5 * lab.rounds * lab.seconds
+    return Share(1 + steps + 2 * lab.rounds, 15 + filling + releasing + comparing)
 
 
 def _start(lab: Lab) -> Share:

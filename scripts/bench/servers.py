@@ -63,9 +63,12 @@ def etcd(lab: Lab) -> Iterator[int]:
 @contextmanager
 def three_members(lab: Lab) -> Iterator[list[int]]:
     """Run three etcd members as the start command does, with its flags; yields their ports."""
+    first = free_ports(2 * MEMBERS)
     members = Members(
         secrets.token_hex(8),
-        tuple(Member(f"member-{at}", free_ports(), free_ports()) for at in range(1, MEMBERS + 1)),
+        tuple(
+            Member(f"member-{at + 1}", first + 2 * at, first + 2 * at + 1) for at in range(MEMBERS)
+        ),
     )
     ports = [member.client_port for member in members.members]
     with ExitStack() as stack:

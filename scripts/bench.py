@@ -104,7 +104,8 @@ def measure(options: argparse.Namespace) -> int:
 def report(options: argparse.Namespace, lab: Lab, results: Results, facts: dict[str, str]) -> int:
     """Write what was measured wherever it is wanted; returns the exit code."""
     goals = figures(lab)
-    print_report(results, goals, {name: row.title for name, row in CONTENDERS.items()}, facts)
+    titles = {name: row.title for name, row in CONTENDERS.items()}
+    print_report(results, goals, titles, facts, only_measured=bool(options.only))
     result = as_json(results, goals, facts, lab.connections)
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -127,9 +128,13 @@ def draw(options: argparse.Namespace, per_second: dict[str, float], connections:
 
 def chart_earlier(options: argparse.Namespace) -> int:
     """Chart a run that was written to a file before; returns the exit code."""
-    earlier = json.loads(options.earlier.read_text())
+    try:
+        earlier = json.loads(options.earlier.read_text())
+        per_second, connections = earlier["per_second"], earlier["connections"]
+    except (ValueError, KeyError, TypeError):
+        raise BenchError(f"{options.earlier} is not what --json wrote") from None
     options.chart = True
-    draw(options, earlier["per_second"], earlier["connections"])
+    draw(options, per_second, connections)
     return 0
 
 

@@ -232,7 +232,7 @@ def test_the_best_form_of_postgresql_is_the_one_that_is_quicker():
 
 def test_costs_are_for_each_number_and_lost_compares_for_each_that_was_tried():
     spent = {"transactions": 20.0, "written": 0.0, "batches": 15.0, "lost": 5.0}
-    assert costs(spent, 1_000) == {TRANSACTIONS: 0.02, LOST: 25.0}
+    assert costs(spent, 1_000) == {TRANSACTIONS: 20.0, LOST: 25.0}
     assert costs({}, 0) == {}
 
 

@@ -59,8 +59,8 @@ def cluster(lab: Lab) -> Iterator[dict[str, Contender]]:
     """Yield the contenders that share three etcd members, each with a counter of its own."""
     with three_members(lab) as members:
         yield {
-            "cluster-one": partial(nodes_on, lab, members, 1),
-            "cluster-four": partial(nodes_on, lab, members, NODES),
+            "cluster-one": partial(nodes_on, lab, members, 1, "one node, three members"),
+            "cluster-four": partial(nodes_on, lab, members, NODES, "four nodes, three members"),
         }
 
 
@@ -103,13 +103,12 @@ def bulk(lab: Lab) -> Iterator[Measure]:
 
 
 @contextmanager
-def nodes_on(lab: Lab, members: list[int], count: int) -> Iterator[Measure]:
+def nodes_on(lab: Lab, members: list[int], count: int, who: str) -> Iterator[Measure]:
     """Measure single numbers from some nodes over these members.
 
     Whatever the number of nodes, the same four wrks share the connections: only the nodes differ.
     """
     with nodes(lab, members, count) as ports:
-        who = f"{count} nodes on three members" if count > 1 else "one node on three members"
         handed_out = Tally(lab, ports, members, root_of(count))
         each = [ports[at % count] for at in range(NODES)]
         yield lambda seconds: handed_out.measure(

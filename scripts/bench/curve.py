@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.loads import Sample
 
 CONNECTIONS = (1, 4, 16, 64, 256)
-NODES = (1, 2, 4)
+NODES = {1: "one node", 2: "two nodes", 4: "four nodes"}
 ROUNDS_MAX = 2
 SHARE = 0.6
 """Of the usual length of a sample: there are many, and no ratio hangs on them."""
@@ -35,6 +35,7 @@ def curve(lab: Lab) -> None:
     """Measure small samples of each point, in turns, and lay them out as one table."""
     found: dict[str, list[Sample]] = {}
     with loaded_node(lab, "cost curve, one node") as load:
+        load(WARM_UP_SECONDS, lab.connections)
         _in_turns(
             lab,
             found,
@@ -48,22 +49,18 @@ def curve(lab: Lab) -> None:
     with ExitStack() as stack:
         members = stack.enter_context(three_members(lab))
         measures = {
-            f"{_nodes(count)}, three members, {lab.connections} connections": (
-                stack.enter_context(nodes_on(lab, members, count))
+            f"{named}, three members, {lab.connections} connections": (
+                stack.enter_context(nodes_on(lab, members, count, f"cost curve, {named}"))
             )
-            for count in NODES
+            for count, named in NODES.items()
         }
+        for measure in measures.values():
+            measure(WARM_UP_SECONDS)
         _in_turns(lab, found, measures)
     lab.tables[TABLE] = [_row(name, samples) for name, samples in found.items()]
 
 
-def _nodes(count: int) -> str:
-    return {1: "one node", 2: "two nodes", 4: "four nodes"}[count]
-
-
 def _in_turns(lab: Lab, found: dict[str, list[Sample]], measures: dict[str, Measure]) -> None:
-    for measure in measures.values():
-        measure(WARM_UP_SECONDS)
     for _ in range(min(ROUNDS_MAX, lab.rounds)):
         for name, measure in measures.items():
             time.sleep(PAUSE_SECONDS)  # what the last load left comes to its end

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.contenders import BULK
+from bench.loads import SPREAD
 from bench.results import Figure, Results
 from bench.tally import GROWTH, LOST, TRANSACTIONS, WRITTEN
 
@@ -45,7 +46,7 @@ def _ratios(connections: int) -> tuple[Figure, ...]:
         ),
         Figure(
             "p50 of the four nodes' clients, highest / lowest",
-            lambda r: r.fact("cluster-four", "p50 spread"),
+            lambda r: r.fact("cluster-four", SPREAD),
             "at most",
             2,
         ),
@@ -145,12 +146,12 @@ def _costs() -> tuple[Figure, ...]:
     return (
         Figure(
             "one node: etcd transactions for 1,000 numbers",
-            lambda r: 1e3 * r.fact("one-node", TRANSACTIONS),
+            lambda r: r.fact("one-node", TRANSACTIONS),
             unit="txns",
         ),
         Figure(
             "four nodes: etcd transactions for 1,000 numbers",
-            lambda r: 1e3 * r.fact("cluster-four", TRANSACTIONS),
+            lambda r: r.fact("cluster-four", TRANSACTIONS),
             unit="txns",
         ),
         Figure(

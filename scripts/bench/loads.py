@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.generator import Plan
 
+SPREAD = "p50 of clients, highest / lowest"
 GRACE_SECONDS = 60.0  # what a generator may take beyond the time that it measures
 
 
@@ -70,8 +71,8 @@ def wrk(lab: Lab, port: int, path: str, connections: int, seconds: float, body: 
 def wrks(lab: Lab, ports: Sequence[int], connections: int, seconds: float, path: str) -> Sample:
     """Load several ports with a wrk each, which share the connections; the sum is one sample.
 
-    The fact `p50 spread` is the highest p50 of a port, divided by the lowest. Percentiles of all
-    come from 199 of each, so that p99 is right to half a percent of the requests.
+    The fact SPREAD is the highest p50 of a wrk, divided by the lowest. Percentiles of all come from
+    199 of each, so that p99 is right to half a percent of the requests.
     """
     share = max(1, connections // len(ports))
     each = _wrks(lab, [(port, share) for port in ports], path, seconds, "")
@@ -91,7 +92,7 @@ def wrks(lab: Lab, ports: Sequence[int], connections: int, seconds: float, path:
         mean_ms=sum(sample.mean_ms * sample.done for sample in samples) / max(1, done),
         done=done,
         errors=sum(sample.errors for sample in samples),
-        facts={"p50 spread": max(halves) / max(min(halves), 1e-3)},
+        facts={SPREAD: max(halves) / max(min(halves), 1e-3)},
     )
 
 

@@ -17,6 +17,7 @@ from bench.tally import GROWTH, LOST, TRANSACTIONS, WRITTEN
 if TYPE_CHECKING:
     from bench.results import Figure, Results
 
+COSTS = (TRANSACTIONS, WRITTEN, GROWTH, LOST)
 FSYNC_PROBES = 200
 WHOLE_FROM = 1_000
 """From here on, figures are shown without decimals."""
@@ -83,13 +84,16 @@ def _fsync_ms(folder: Path) -> float:
     return statistics.median(took)
 
 
-def figure_rows(results: Results, figures: tuple[Figure, ...]) -> list[list[str]]:
+def figure_rows(
+    results: Results, figures: tuple[Figure, ...], *, only_measured: bool = False
+) -> list[list[str]]:
     """Lay out each figure beside its goal: what, figure, ratio, goal, whether it was reached."""
     rows = []
     for figure in figures:
         verdict = figure.judge(results)
         if verdict.value is None:
-            rows.append([figure.what, "not measured", "", figure.goal, ""])
+            if not only_measured:
+                rows.append([figure.what, "not measured", "", figure.goal, ""])
             continue
         said = _cell(verdict.value)
         # A figure without a unit is a ratio, or one number for each of another.
@@ -126,13 +130,12 @@ def contender_rows(results: Results, titles: dict[str, str]) -> list[list[str]]:
 
 def cost_rows(results: Results, titles: dict[str, str]) -> list[list[str]]:
     """Lay out what each contender that writes to etcd costs there, medians of its rounds."""
-    columns = (TRANSACTIONS, WRITTEN, GROWTH, LOST)
     rows = []
     for name, rounds in results.samples.items():
         cells = []
-        for fact in columns:
+        for fact in COSTS:
             found = [sample.facts[fact] for sample in rounds if fact in sample.facts]
-            cells.append(f"{statistics.median(found):,.3f}" if found else "")
+            cells.append(f"{statistics.median(found):,.2f}" if found else "")
         if any(cells):
             rows.append([titles[name], *cells])
     return rows
@@ -162,19 +165,24 @@ def _cell(value: str | float) -> str:
 
 
 def print_report(
-    results: Results, figures: tuple[Figure, ...], titles: dict[str, str], facts: dict[str, str]
+    results: Results,
+    figures: tuple[Figure, ...],
+    titles: dict[str, str],
+    facts: dict[str, str],
+    *,
+    only_measured: bool,
 ) -> None:
-    """Print the whole result on stdout."""
-    print(table(["what", "figure", "ratio", "goal", ""], figure_rows(results, figures)))
+    """Print the whole result on stdout; with ``only_measured``, no figures without a value."""
+    rows = figure_rows(results, figures, only_measured=only_measured)
+    print(table(["what", "figure", "ratio", "goal", ""], rows))
     if results.samples:
         head = ["contender (closed loop)", "requests/s", "rounds", "mean ms", "p50 ms", "p99 ms"]
         print("\n" + table([*head, "max ms", "errors"], contender_rows(results, titles)))
     costs = cost_rows(results, titles)
     if costs:
-        head = ["cost in etcd, each number", "transactions", "bytes written", "database grows"]
-        print("\n" + table([*head, "compares lost, %"], costs))
-    for title, rows in results.tables.items():
-        print(f"\n{title}\n\n{_table_of(rows)}")
+        print("\n" + table(["cost in etcd", *COSTS], costs))
+    for title, lines in results.tables.items():
+        print(f"\n{title}\n\n{_table_of(lines)}")
     if results.readings:
         readings = [
             [reading.what, f"{reading.value:,.2f} {reading.unit}", reading.note]

@@ -20,7 +20,7 @@ from bench.progress import Progress, Share, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-WARM_UP_SECONDS = 1.5
+WARM_UP_SECONDS = 1.0
 LISTEN_SECONDS = 0.5  # before each sample: how busy others keep the machine
 HTTP = ("wrk", "etcd")
 POSTGRES = ("initdb", "postgres", "psql", "pgbench")

@@ -19,10 +19,10 @@ STATS = "/api/v1/sequence/stats"
 VALIDATE = "/api/v1/sequence/validate"
 PAGE = 200  # entries in one read; those of bulk requests are small, too
 
-TRANSACTIONS = "transactions per number"
-WRITTEN = "bytes written per number"
-GROWTH = "bytes of database per number"
-LOST = "compares lost"
+TRANSACTIONS = "transactions for 1,000 numbers"
+WRITTEN = "bytes written for a number"
+GROWTH = "bytes of database for a number"
+LOST = "compares lost, %"
 
 
 class Tally:
@@ -115,17 +115,16 @@ class Tally:
 
 
 def costs(spent: dict[str, float], numbers: int) -> dict[str, float]:
-    """Return what one number costs, from what was counted while so many were handed out.
+    """Return what numbers cost, from what was counted while so many were handed out.
 
     What was not counted is left out.
     """
     found: dict[str, float] = {}
     if numbers:
-        for name, counted in ((TRANSACTIONS, "transactions"), (WRITTEN, "written")):
+        columns = ((TRANSACTIONS, "transactions", 1_000), (WRITTEN, "written", 1))
+        for name, counted, times in (*columns, (GROWTH, "database", 1)):
             if spent.get(counted):
-                found[name] = spent[counted] / numbers
-        if spent.get("database"):
-            found[GROWTH] = spent["database"] / numbers
+                found[name] = times * spent[counted] / numbers
     tried = spent.get("batches", 0.0) + spent.get("lost", 0.0)
     if tried:
         found[LOST] = 100 * spent["lost"] / tried

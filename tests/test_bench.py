@@ -142,14 +142,14 @@ async def test_a_stall_is_charged_for_everybody_who_came_meanwhile():
     slow = sum(times for bucket, times in latencies.counts.items() if _above(bucket, 100_000))
     # All but the last 100 ms of those who came during the stall waited for longer than that.
     assert slow >= 0.8 * rate * (STALL_S - 0.1)
+    assert latencies.percentile_us(80) > 100_000
     assert latencies.max_us >= STALL_S * 1e6 * 0.95
 
 
 async def test_a_closed_loop_does_not_see_the_same_stall():
     sources = await loaded(lambda target: Plan("closed", (target,), 2, 1.0), stalling_after(60))
-    latencies = sources[0].latencies
-    slow = sum(times for bucket, times in latencies.counts.items() if _above(bucket, 100_000))
-    assert slow <= 2  # one for each connection: this is what the open loop is for
+    # One for each connection, of hundreds: this is what the open loop is for.
+    assert sources[0].latencies.percentile_us(90) < 100_000
 
 
 def _above(bucket: int, bound_us: int) -> bool:

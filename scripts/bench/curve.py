@@ -50,7 +50,9 @@ def curve(lab: Lab) -> None:
         members = stack.enter_context(three_members(lab))
         measures = {
             f"{named}, three members, {lab.connections} connections": (
-                stack.enter_context(nodes_on(lab, members, count, f"cost curve, {named}"))
+                stack.enter_context(
+                    nodes_on(lab, members, count, f"cost curve, {named}, three members")
+                )
             )
             for count, named in NODES.items()
         }

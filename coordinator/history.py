@@ -92,7 +92,7 @@ class History:
             return Holder(number, read_at, 0, None)
         (entry,) = await self.entries((issued_in,))
         for record in reversed(entry.records):
-            if isinstance(record, Issued) and number in _numbers_in(record):
+            if isinstance(record, Issued) and _speaks_of(record, number):
                 return Holder(number, read_at, issued_in, record.cause.origin)
         raise EntryMissing(f"entry {issued_in} should have issued {number}, and has not")
 
@@ -119,7 +119,7 @@ class History:
         """
         async for page in all_of(self._store, self._keys.reuses(freed_in)):
             for kv in page:
-                if number in decode_reused(kv.value):
+                if any(number in span for span in decode_reused(kv.value)):
                     return number_in(kv.key)
         raise EntryMissing(f"no entry has reused {number}, and it is no gap")
 
@@ -226,7 +226,7 @@ class History:
         if not found:
             raise EntryMissing(f"ledger entry {index} is not in the store")
         entry, tip = _decode(found[0])
-        events = [Event(entry, tip, r) for r in entry.records if number in _numbers_in(r)]
+        events = [Event(entry, tip, r) for r in entry.records if _speaks_of(r, number)]
         if not events:
             raise EntryMissing(f"entry {index} should speak of {number}, and does not")
         return events
@@ -244,23 +244,21 @@ def _decode(kv: KeyValue) -> tuple[Entry, str]:
     return entry, ledger.chain(entry.previous, kv.value)
 
 
-def _numbers_in(record: Record) -> "range | set[int]":
+def _speaks_of(record: Record, number: int) -> bool:
     match record:
-        case Issued(_, first, fresh, ()):
-            return range(first, first + fresh)
-        case Issued():
-            return set(record.numbers())
-        case Released(_, number):
-            return {number}
+        case Issued(_, first, fresh, reused):
+            return first <= number < first + fresh or any(number in run.numbers for run in reused)
+        case Released(_, released):
+            return released == number
         case Restarted() | LossAccepted():
-            return set()
+            return False
 
 
 def _came_from(record: Record, number: int, entry: int) -> int:
     """Return the entry with the number's previous event; 0 when this was its first."""
     match record:
         case Issued(_, _, _, reused):
-            return next((gap.released_in for gap in reused if gap.number == number), 0)
+            return next((run.released_in for run in reused if number in run.numbers), 0)
         case Released(_, _, issued_in):
             return issued_in
         case _:

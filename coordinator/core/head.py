@@ -113,8 +113,8 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                 counts[name] = counts.get(name, 0) + record.quantity
                 next_number = record.first + record.fresh
                 issued += record.quantity
-                gaps -= len(record.reused)
-                reused += len(record.reused)
+                gaps -= record.quantity_reused
+                reused += record.quantity_reused
                 for gap in record.reused:
                     longest_gap_ms = max(longest_gap_ms, entry.time_ms - gap.released_ms)
             case Released():

@@ -29,15 +29,22 @@ def decode_mark(content: bytes) -> Mark:
         raise Unreadable(f"{content[:80]!r} is no mark of a release") from broken
 
 
-def encode_reused(numbers: set[int]) -> bytes:
-    """Return the value of a ``reuse`` key."""
-    return orjson.dumps(sorted(numbers))
+def encode_reused(spans: list[range]) -> bytes:
+    """Return the value of a ``reuse`` key: numbers, and ``[first, last]`` for some in a row."""
+    merged: list[list[int]] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        if merged and span.start <= merged[-1][1] + 1:
+            merged[-1][1] = max(merged[-1][1], span.stop - 1)
+        elif span:
+            merged.append([span.start, span.stop - 1])
+    return orjson.dumps([run if run[0] < run[1] else run[0] for run in merged])
 
 
-def decode_reused(content: bytes) -> list[int]:
+def decode_reused(content: bytes) -> list[range]:
     """Return the numbers in the value of a ``reuse`` key, ascending. Raises Unreadable."""
     try:
-        return [whole(number) for number in orjson.loads(content)]
+        runs = (run if type(run) is list else (run, run) for run in orjson.loads(content))
+        return [range(whole(first), whole(last) + 1) for first, last in runs]
     except (ValueError, TypeError) as broken:
         raise Unreadable(f"{content[:80]!r} is no list of numbers") from broken
 

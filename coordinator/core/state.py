@@ -2,7 +2,7 @@
 
 import hashlib
 from array import array
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
@@ -17,40 +17,114 @@ KEYS_REMEMBERED = 1_000_000
 
 KEYS_PER_TABLE = 65_536
 
+GAPS_PER_PAGE = 512
+"""Runs of gaps in one piece of memory: 4 kB in each of its arrays."""
+
+
+class _Page:
+    """Some runs of gaps, ascending, in four parallel arrays: 32 bytes a run."""
+
+    def __init__(self) -> None:
+        self.firsts, self.entries, self.times, self.counts = (array("Q") for _ in range(4))
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def __getitem__(self, at: int) -> Reused:
+        return Reused(self.firsts[at], self.entries[at], self.times[at], self.counts[at])
+
+    def __setitem__(self, at: int, run: Reused) -> None:
+        self.firsts[at], self.entries[at], self.times[at], self.counts[at] = run
+
+    def insert(self, at: int, run: Reused) -> None:
+        for column, value in zip(self._columns(), run, strict=True):
+            column.insert(at, value)
+
+    def remove(self, first: int, end: int) -> None:
+        for column in self._columns():
+            del column[first:end]
+
+    def split(self) -> "_Page":
+        """Hand the upper half over to a new page."""
+        upper, middle = _Page(), len(self) // 2
+        for ours, theirs in zip(self._columns(), upper._columns(), strict=True):
+            theirs.extend(ours[middle:])
+        self.remove(middle, len(self))
+        return upper
+
+    def _columns(self) -> "tuple[array[int], ...]":
+        return self.firsts, self.entries, self.times, self.counts
+
 
 class Gaps:
-    """Released numbers in ascending order, each with the entry and the moment of its release.
+    """Released numbers in ascending order, as the longest runs that were released together.
 
-    Three parallel arrays: 24 bytes a gap, and the lowest gaps are a prefix.
+    Kept in pages: with a hundred thousand gaps in one piece, moving them up for each number
+    that is taken would cost more than all else that a node does for it.
     """
 
     def __init__(self) -> None:
-        self.numbers = array("Q")
-        self._entries = array("Q")
-        self._released_ms = array("Q")
+        self._pages: list[_Page] = []
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return self._count
 
     def __contains__(self, number: int) -> bool:
-        at = bisect_left(self.numbers, number)
-        return at < len(self.numbers) and self.numbers[at] == number
+        page = self._page_of(number)
+        if page is None:
+            return False
+        at = bisect_right(page.firsts, number) - 1
+        return number < page.firsts[at] + page.counts[at]
 
-    def __getitem__(self, at: int) -> Reused:
-        return Reused(self.numbers[at], self._entries[at], self._released_ms[at])
+    def __iter__(self) -> Iterator[Reused]:
+        return (page[at] for page in self._pages for at in range(len(page)))
+
+    @property
+    def runs(self) -> int:
+        """Return in how many runs the gaps are kept."""
+        return sum(map(len, self._pages))
+
+    def _page_of(self, number: int) -> _Page | None:
+        """Return the page in which the run with this number is, if there is one."""
+        at = bisect_right(self._pages, number, key=lambda page: page.firsts[0])
+        return self._pages[at - 1] if at else None
 
     def add(self, number: int, entry: int, released_ms: int) -> None:
-        """Open a gap."""
-        at = bisect_left(self.numbers, number)
-        self.numbers.insert(at, number)
-        self._entries.insert(at, entry)
-        self._released_ms.insert(at, released_ms)
+        """Open a gap. The numbers that one entry releases come ascending, or stay apart."""
+        self._count += 1
+        run = Reused(number, entry, released_ms)
+        at = bisect_right(self._pages, number, key=lambda page: page.firsts[0])
+        if not at:
+            at = 1
+            self._pages[:0] = [_Page()]
+        page = self._pages[at - 1]
+        place = bisect_right(page.firsts, number)
+        joined = page[place - 1].joined(run) if place else None
+        if joined is not None:
+            page[place - 1] = joined
+            return
+        page.insert(place, run)
+        if len(page) > GAPS_PER_PAGE:
+            self._pages.insert(at, page.split())
 
     def remove_lowest(self, count: int) -> None:
         """Close the lowest ``count`` gaps."""
-        del self.numbers[:count]
-        del self._entries[:count]
-        del self._released_ms[:count]
+        self._count -= count
+        while count:
+            page = self._pages[0]
+            at = 0
+            while at < len(page) and page.counts[at] <= count:
+                count -= page.counts[at]
+                at += 1
+            if at == len(page):
+                del self._pages[0]
+                continue
+            if count:
+                run = page[at]
+                page[at] = run._replace(first=run.first + count, quantity=run.quantity - count)
+                count = 0
+            page.remove(0, at)
 
 
 def digest(key: str) -> int:
@@ -148,7 +222,8 @@ class CounterState:
         for record in entry.records:
             match record:
                 case Issued():
-                    self.gaps.remove_lowest(len(record.reused))
+                    if record.reused:
+                        self.gaps.remove_lowest(record.quantity_reused)
                 case Released():
                     self.gaps.add(record.number, entry.index, entry.time_ms)
                     self._remember_freed(record.number, entry.index)

@@ -132,12 +132,13 @@ class Verifier:
         """Note what this entry must have left beside the ledger, and its keys."""
         entry, tally = link.entry, self._tally
         issued = [record for record in entry.records if type(record) is Issued and record.reused]
-        taken = {gap.number for record in issued for gap in record.reused}
+        taken = {n for record in issued for run in record.reused for n in run.numbers}
         keys = [record.cause.key for record in entry.records]
         digests = [digest(key) for key in keys if key is not None]
         taken -= tally.free
         if taken:
-            self._beside.expect("reuse", entry.index, encode_reused(taken))
+            spans = [range(number, number + 1) for number in taken]
+            self._beside.expect("reuse", entry.index, encode_reused(spans))
         if digests:
             self._beside.expect("keys", entry.index, encode_digests(digests))
             if link.trusted:
@@ -268,7 +269,7 @@ def _decoded(head: bytes | None) -> Head | None:
 def _first_number(record: Record) -> int | None:
     match record:
         case Issued(_, first, _, reused):
-            return reused[0].number if reused else first
+            return reused[0].first if reused else first
         case Released(_, number):
             return number
         case _:

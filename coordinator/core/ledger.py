@@ -94,8 +94,10 @@ class Reused(NamedTuple):
 
     def joined(self, following: "Reused") -> "Reused | None":
         """Return this run with the one right after it; None when they are not one run."""
-        number, *mark, quantity = following
-        if number != self.first + self.quantity or mark != [self.released_in, self.released_ms]:
+        number, released_in, released_ms, quantity = following
+        if number != self.first + self.quantity:
+            return None
+        if (released_in, released_ms) != (self.released_in, self.released_ms):
             return None
         return self._replace(quantity=self.quantity + quantity)
 

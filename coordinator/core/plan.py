@@ -25,7 +25,8 @@ from coordinator.core.ledger import (
     Released,
     Restarted,
 )
-from coordinator.core.marks import Mark, encode_digests, encode_mark, encode_reused
+from coordinator.core.marks import Mark, encode_mark, encode_reused
+from coordinator.core.request_keys import RequestKeys, digest
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,
@@ -41,11 +42,11 @@ from coordinator.core.requests import (
     Reset,
     Why,
 )
-from coordinator.core.state import CounterState, digest
+from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
 
-FIXED_OPERATIONS = 5
-"""Head, entry, reuse list, request keys, deletion of the gaps taken."""
+FIXED_OPERATIONS = 6
+"""Head, entry, reuse list, request keys, deletion of the gaps taken and of keys forgotten."""
 
 OPERATIONS_PER_RELEASE = 2
 """The gap and the start of its history."""
@@ -359,6 +360,6 @@ class _Batch:
             writes.append(Put(keys.reuse(self.index), encode_reused(reused)))
         used = [r.cause.key for r in self.records if r.cause.key is not None]
         if used:
-            digests = encode_digests([digest(key) for key in used])
-            writes.append(Put(keys.request_keys(self.index), digests))
+            kept = RequestKeys() if isinstance(self.records[0], Restarted) else self._state.keys
+            writes += kept.writes(keys, [digest(key) for key in used], self.index)
         return writes

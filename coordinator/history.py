@@ -4,6 +4,7 @@ Committed entries never change, so once the head of a snapshot is known, everyth
 be read at leisure, from any member.
 """
 
+from collections import OrderedDict
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from coordinator.store.paging import all_of
 
 SPANS_MAX = 10_000
 """Entries of which it is remembered which fresh numbers they hold: about 1 MB."""
+
+LATEST_MAX = 32
+"""Entries kept as they were read: some kB each, one MB at most."""
 
 RANGES_MAX = 100
 """Ranges in one read: below the members' limit of operations."""
@@ -70,6 +74,8 @@ class History:
         self._store = store
         self._keys = keys
         self._spans: dict[int, tuple[int, int]] = {}
+        self._latest: OrderedDict[int, Entry] = OrderedDict()
+        """Entries that were read last: many numbers of one bulk are released one by one."""
 
     async def head(self) -> Head | None:
         """Return the newest head; None before the first entry."""
@@ -84,13 +90,23 @@ class History:
                 raise EntryMissing(f"ledger entry {index} is not in the store")
         return tuple(_decoded(found[0].value) for found in snapshot.found)
 
+    async def _entry(self, index: int) -> Entry:
+        """Return an entry; it never changes. Raises EntryMissing."""
+        entry = self._latest.get(index)
+        if entry is None:
+            (entry,) = await self.entries((index,))
+            self._latest[index] = entry
+            if len(self._latest) > LATEST_MAX:
+                self._latest.popitem(last=False)
+        return entry
+
     async def holder(self, number: int) -> Holder:
         """Return who holds a number, as of the ledger index that the answer names."""
         head, issued_in = await self._issued_in(number)
         read_at = head.index if head else 0
         if not issued_in:
             return Holder(number, read_at, 0, None)
-        (entry,) = await self.entries((issued_in,))
+        entry = await self._entry(issued_in)
         for record in reversed(entry.records):
             if isinstance(record, Issued) and _speaks_of(record, number):
                 return Holder(number, read_at, issued_in, record.cause.origin)
@@ -150,7 +166,7 @@ class History:
     async def _span(self, index: int) -> tuple[int, int]:
         """Return the next fresh number before and after an entry; it never changes."""
         if index not in self._spans:
-            (entry,) = await self.entries((index,))
+            entry = await self._entry(index)
             if len(self._spans) >= SPANS_MAX:
                 self._spans.clear()
             self._spans[index] = (entry.next_before, _next_after(entry))

@@ -4,6 +4,7 @@ Committed entries never change, so once the head of a snapshot is known, everyth
 be read at leisure, from any member.
 """
 
+from collections import OrderedDict
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from coordinator.store.paging import all_of
 
 SPANS_MAX = 10_000
 """Entries of which it is remembered which fresh numbers they hold: about 1 MB."""
+
+LATEST_MAX = 32
+"""Entries kept as they were read: some kB each, one MB at most."""
 
 RANGES_MAX = 100
 """Ranges in one read: below the members' limit of operations."""
@@ -70,6 +74,8 @@ class History:
         self._store = store
         self._keys = keys
         self._spans: dict[int, tuple[int, int]] = {}
+        self._latest: OrderedDict[int, Entry] = OrderedDict()
+        """Entries that were read last: many numbers of one bulk are released one by one."""
 
     async def head(self) -> Head | None:
         """Return the newest head; None before the first entry."""
@@ -84,15 +90,25 @@ class History:
                 raise EntryMissing(f"ledger entry {index} is not in the store")
         return tuple(_decoded(found[0].value) for found in snapshot.found)
 
+    async def _entry(self, index: int) -> Entry:
+        """Return an entry; it never changes. Raises EntryMissing."""
+        entry = self._latest.get(index)
+        if entry is None:
+            (entry,) = await self.entries((index,))
+            self._latest[index] = entry
+            if len(self._latest) > LATEST_MAX:
+                self._latest.popitem(last=False)
+        return entry
+
     async def holder(self, number: int) -> Holder:
         """Return who holds a number, as of the ledger index that the answer names."""
         head, issued_in = await self._issued_in(number)
         read_at = head.index if head else 0
         if not issued_in:
             return Holder(number, read_at, 0, None)
-        (entry,) = await self.entries((issued_in,))
+        entry = await self._entry(issued_in)
         for record in reversed(entry.records):
-            if isinstance(record, Issued) and number in _numbers_in(record):
+            if isinstance(record, Issued) and _speaks_of(record, number):
                 return Holder(number, read_at, issued_in, record.cause.origin)
         raise EntryMissing(f"entry {issued_in} should have issued {number}, and has not")
 
@@ -119,7 +135,7 @@ class History:
         """
         async for page in all_of(self._store, self._keys.reuses(freed_in)):
             for kv in page:
-                if number in decode_reused(kv.value):
+                if any(number in span for span in decode_reused(kv.value)):
                     return number_in(kv.key)
         raise EntryMissing(f"no entry has reused {number}, and it is no gap")
 
@@ -150,7 +166,7 @@ class History:
     async def _span(self, index: int) -> tuple[int, int]:
         """Return the next fresh number before and after an entry; it never changes."""
         if index not in self._spans:
-            (entry,) = await self.entries((index,))
+            entry = await self._entry(index)
             if len(self._spans) >= SPANS_MAX:
                 self._spans.clear()
             self._spans[index] = (entry.next_before, _next_after(entry))
@@ -226,7 +242,7 @@ class History:
         if not found:
             raise EntryMissing(f"ledger entry {index} is not in the store")
         entry, tip = _decode(found[0])
-        events = [Event(entry, tip, r) for r in entry.records if number in _numbers_in(r)]
+        events = [Event(entry, tip, r) for r in entry.records if _speaks_of(r, number)]
         if not events:
             raise EntryMissing(f"entry {index} should speak of {number}, and does not")
         return events
@@ -244,23 +260,21 @@ def _decode(kv: KeyValue) -> tuple[Entry, str]:
     return entry, ledger.chain(entry.previous, kv.value)
 
 
-def _numbers_in(record: Record) -> "range | set[int]":
+def _speaks_of(record: Record, number: int) -> bool:
     match record:
-        case Issued(_, first, fresh, ()):
-            return range(first, first + fresh)
-        case Issued():
-            return set(record.numbers())
-        case Released(_, number):
-            return {number}
+        case Issued(_, first, fresh, reused):
+            return first <= number < first + fresh or any(number in run.numbers for run in reused)
+        case Released(_, released):
+            return released == number
         case Restarted() | LossAccepted():
-            return set()
+            return False
 
 
 def _came_from(record: Record, number: int, entry: int) -> int:
     """Return the entry with the number's previous event; 0 when this was its first."""
     match record:
         case Issued(_, _, _, reused):
-            return next((gap.released_in for gap in reused if gap.number == number), 0)
+            return next((run.released_in for run in reused if number in run.numbers), 0)
         case Released(_, _, issued_in):
             return issued_in
         case _:

@@ -17,7 +17,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from coordinator.core.head import Head
-from coordinator.core.ledger import Entry, Issued, Reused
+from coordinator.core.ledger import Entry, Issued
 from coordinator.service import Watcher
 from coordinator.store.members import Member
 
@@ -115,17 +115,17 @@ class Metrics:
             if part == 0:
                 self._batches.inc()
             issued: dict[tuple[str, str, str | None], int] = {}
-            highest, reused = 0, list[Reused]()
+            highest = reused = 0
             for record in entry.records:
                 if isinstance(record, Issued) and record.cause.part == part:
                     name = record.cause.origin[:3]
                     issued[name] = issued.get(name, 0) + record.quantity
                     highest = record.first + record.fresh - 1
-                    reused += record.reused
+                    reused += record.quantity_reused
             for name, quantity in issued.items():
                 self._issued.labels(*name).inc(quantity)
             if reused:
-                self._reused.inc(len(reused))
+                self._reused.inc(reused)
             if issued:
                 current.set(highest)
                 utilization.set(highest / self._max_value)

@@ -3,6 +3,7 @@
 It also holds invariant 10: what this node has once seen committed must still be in the store.
 """
 
+import asyncio
 from collections.abc import Iterator
 
 from coordinator.core import head as heads
@@ -26,6 +27,12 @@ CATCH_UP_MAX = 256
 
 CATCH_UP_PAGE = 16
 """Entries in one read: at most one MB each, usually some kB."""
+
+LOAD_SLICE = 1_000
+"""Gaps that are taken in one go while loading: about two milliseconds."""
+
+KEYS_PAGE = 250
+"""Blocks of request keys in one read: from 600 bytes each to 9 kB."""
 
 ADVICE = "no number is issued; `coordinator validate` says what is wrong"
 
@@ -208,14 +215,13 @@ class Replica:
             self._check_continues(seen, head, next_entry)
         await self._check_is_the_end(head, snapshot.revision)
         state = CounterState(head)
-        async for page in all_of(self._store, keys.gaps(), snapshot.revision):
-            for kv in page:
-                state.gaps.add(number_in(kv.key), *decode_mark(kv.value))
-        async for page in all_of(self._store, keys.all_request_keys(), snapshot.revision):
-            for kv in page:
-                index = number_in(kv.key)
-                for digest in decode_digests(kv.value):
-                    state.keys.add(digest, index)
+        # Both at once: etcd takes longer to read the gaps than this node takes for the keys.
+        loading = asyncio.create_task(self._load_gaps(state, snapshot.revision))
+        try:
+            await self._load_keys(state, snapshot.revision)
+            await loading
+        finally:
+            loading.cancel()
         if len(state.gaps) != head.gaps:
             gaps = len(state.gaps)
             raise Damaged(f"the head counts {head.gaps} gaps, the store has {gaps}; {ADVICE}")
@@ -223,6 +229,21 @@ class Replica:
             self._note(head)
         self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
+
+    async def _load_gaps(self, state: CounterState, revision: int) -> None:
+        async for page in all_of(self._store, self._keys.gaps(), revision):
+            for at in range(0, len(page), LOAD_SLICE):
+                for kv in page[at : at + LOAD_SLICE]:
+                    state.gaps.add(number_in(kv.key), *decode_mark(kv.value))
+                await asyncio.sleep(0)  # a node has other counters too
+
+    async def _load_keys(self, state: CounterState, revision: int) -> None:
+        wanted = self._keys.all_request_keys()
+        async for page in all_of(self._store, wanted, revision, page=KEYS_PAGE):
+            for kv in page:
+                first = number_in(kv.key)
+                state.keys.load(first, decode_digests(first, kv.value))
+            await asyncio.sleep(0)
 
     async def _check_is_the_end(self, head: Head, revision: int) -> None:
         """Raise Damaged unless the ledger ends with the entry that the head names."""

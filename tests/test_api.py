@@ -47,6 +47,26 @@ async def test_next_answers_with_every_field_of_the_contract(start_node: Start) 
     assert bulk["firstSequenceNumber"] == 2
 
 
+async def test_many_numbers_are_answered_as_ranges_to_who_asks_for_that(start_node: Start) -> None:
+    node = await start_node()
+    await issue(node, count=9)
+    for number in (3, 5, 4):
+        await release(node, number)
+    body = PLACE | {"count": 10_000, "requestId": "many"}
+    compact, _ = await post(node, "next", body | {"compact": True})
+    listed, headers = await post(node, "next", body)
+    assert headers["Idempotent-Replayed"] == "true"
+    ranges = compact.pop("sequenceRanges")
+    assert [n for first, last in ranges for n in range(first, last + 1)] == listed[
+        "sequenceNumbers"
+    ]
+    assert len(listed.pop("sequenceNumbers")) == 10_000
+    assert compact == listed
+    assert (compact["firstSequenceNumber"], compact["sequenceCount"]) == (3, 10_000)
+    assert ranges[-1] == [10, 10_006]
+    assert (await post(node, "next", body | {"compact": 1}, 400))[0]["code"] == "NB009"
+
+
 async def test_released_numbers_are_reused_lowest_first_across_nodes(start_node: Start) -> None:
     one = await start_node(node_id="node-1")
     two = await start_node(node_id="node-2")

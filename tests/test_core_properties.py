@@ -6,10 +6,12 @@ store's own content is proven, and a replica loaded from it must equal the one t
 
 import asyncio
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.core import state as states
 from coordinator.core.head import Rate
 from coordinator.core.keys import Keys
 from coordinator.core.ledger import Issued, Origin, Part
@@ -28,6 +30,8 @@ from coordinator.core.requests import (
     Reset,
     Why,
 )
+from coordinator.core.state import CounterState
+from coordinator.core.transaction import Range
 from coordinator.history import History
 from coordinator.replica import Replica
 from coordinator.store import Committed
@@ -127,6 +131,14 @@ def check_against_model(model: Model, batch: list[Any], answers: list[Any]) -> N
                 model.free.update(numbers)
 
 
+def marks_in(state: CounterState) -> list[tuple[int, int, int]]:
+    return [(n, r.released_in, r.released_ms) for r in state.gaps for n in r.numbers]
+
+
+def numbers_in(state: CounterState) -> list[int]:
+    return [number for number, _, _ in marks_in(state)]
+
+
 @settings(max_examples=150, deadline=None)
 @given(batches)
 def test_any_history_is_gapless_unique_and_lowest_first(history: list[Any]) -> None:
@@ -138,7 +150,7 @@ def test_any_history_is_gapless_unique_and_lowest_first(history: list[Any]) -> N
             check_against_model(model, batch, answers)
 
             state = await replica.state()
-            assert list(state.gaps.numbers) == sorted(model.free)
+            assert numbers_in(state) == sorted(model.free)
             assert state.head.next == len(model.owner) + 1
             verdict = await History(store, KEYS).prove(start=1)
             assert verdict.valid, verdict.findings
@@ -146,9 +158,7 @@ def test_any_history_is_gapless_unique_and_lowest_first(history: list[Any]) -> N
 
             reloaded = await Replica(store, KEYS, 1, Witness()).state()
             assert reloaded.head == state.head
-            assert [reloaded.gaps[i] for i in range(len(reloaded.gaps))] == [
-                state.gaps[i] for i in range(len(state.gaps))
-            ]
+            assert marks_in(reloaded) == marks_in(state)
 
     asyncio.run(run())
 
@@ -299,3 +309,38 @@ def test_a_clock_that_jumped_does_not_spoil_the_rate() -> None:
     assert rate.add(2, 999) == Rate(1_001, 9, 5)  # clocks differ a little
     jumped = rate.add(1, 9_000)
     assert jumped.add(3, 1_002).add(4, 1_003).per_second(1_003) == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 3)), max_size=120), st.data())
+def test_gaps_are_kept_in_order_however_they_come_and_go(some: list[Any], data: Any) -> None:
+    with patch.object(states, "GAPS_PER_PAGE", 4):
+        gaps, plain = states.Gaps(), dict[int, tuple[int, int]]()
+        for number, entry in some:
+            assert (number in gaps) == (number in plain)
+            if number not in plain:
+                gaps.add(number, entry, 10 * entry)
+                plain[number] = (entry, 10 * entry)
+            if data.draw(st.integers(0, 3)) == 0:
+                count = data.draw(st.integers(0, len(plain)))
+                gaps.remove_lowest(count)
+                for lowest in sorted(plain)[:count]:
+                    del plain[lowest]
+        there = [(n, (r.released_in, r.released_ms)) for r in gaps for n in r.numbers]
+        assert there == sorted(plain.items())
+        assert len(gaps) == len(plain)
+
+
+async def test_a_bulk_release_and_its_reuse_stay_compact_and_are_proven() -> None:
+    store = MemoryStore()
+    replica = Replica(store, KEYS, 1, Witness())
+    mine = Call(SITES[0], "c", 0)
+    await commit_batch(store, replica, [Issue(mine, 10_000)])
+    await commit_batch(store, replica, [Issue(mine, 60, release_at_once=True)])
+    (answer,) = await commit_batch(store, replica, [Issue(mine, 10_000)])
+    assert answer.record.spans() == [range(10_001, 10_061), range(10_061, 20_001)]
+    (entry,) = (await store.read(Range(KEYS.entry(3)))).found[0]
+    assert len(entry.value) < 400
+    assert (await store.read(Range(KEYS.reuse(3)))).found[0][0].value == b"[[10001,10060]]"
+    verdict = await History(store, KEYS).prove(start=1)
+    assert verdict.valid, verdict.findings

@@ -19,8 +19,8 @@ from coordinator.api.problems import STORE_UNAVAILABLE, Problem
 from coordinator.core import ledger, plan, state
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
+from coordinator.core.request_keys import KEYS_REMEMBERED, KeyTables, digest
 from coordinator.core.requests import Call, Done, Instant, Issue, Refused, Release, Why
-from coordinator.core.state import KEYS_REMEMBERED, RequestKeys, digest
 from coordinator.replica import Replica
 from coordinator.sequencer import Bounds, Node, Sequencer, Watcher
 from coordinator.store.memory import MemoryStore
@@ -31,7 +31,7 @@ HERE = ledger.Origin("site-1", "partition-a", "on-cycle")
 
 MEASURE = """
 import random
-from coordinator.core.state import RequestKeys
+from coordinator.core.request_keys import RequestKeys
 
 def kilobytes(name):
     with open("/proc/self/status") as status:
@@ -39,7 +39,7 @@ def kilobytes(name):
 
 chance, before, keys = random.Random(7), kilobytes("VmRSS"), RequestKeys()
 for index in range(1, 1_300_001):
-    keys.add(chance.getrandbits(64), index)
+    keys.add([chance.getrandbits(64)], index)
 print(1024 * (kilobytes("VmHWM") - before))
 chance = random.Random(7)
 for index in range(1, 1_300_001):
@@ -141,9 +141,9 @@ async def test_keys_with_one_digest_are_told_apart_by_the_ledger(
 
 
 def test_a_key_is_known_from_the_moment_its_table_grows() -> None:
-    keys = RequestKeys(remembered=500, per_table=100)
+    keys = KeyTables(remembered=500, per_table=100)
     for number in range(1, 2_001):
-        keys.add(number * 0x9E3779B97F4A7C15 % 2**64, number)
+        keys.add([(number * 0x9E3779B97F4A7C15 % 2**64, number)])
         for earlier in range(max(1, number - 499), number + 1, 7):
             assert keys.find(earlier * 0x9E3779B97F4A7C15 % 2**64) == (earlier,)
 
@@ -195,7 +195,7 @@ async def test_every_call_that_changes_something_takes_a_key(
     assert len(written) == 1, "one transaction"
     (record,) = ledger.decode(found[keys.entry(2)].value).records
     assert record.cause.key == "k-1"
-    assert found[keys.request_keys(2)].value == digest("k-1").to_bytes(8, "big")
+    assert found[keys.request_keys(2)].value == digest("k-1").to_bytes(8, "big") + b"\0"
 
     for node in (two, one, two):
         again, headers = await change(node, 200, 2, **given)

@@ -13,6 +13,8 @@ from books import HISTORY, KEYS, RESET, A, call, made, write
 from coordinator import exports
 from coordinator.core.breaks import Break
 from coordinator.core.keys import Keys
+from coordinator.core.marks import encode_digests
+from coordinator.core.request_keys import digest
 from coordinator.core.requests import Issue
 from coordinator.core.transaction import Range
 from coordinator.exports import NotWhole, export, prove_file
@@ -114,7 +116,7 @@ async def test_a_key_used_twice_is_found_in_a_file_too() -> None:
     assert prove_file(io.BytesIO(await exported(store)))[1].valid
     twice = await made([[Issue(call(A, "key 1"))], [Issue(call(A, "key 2"))]])
     twice.forge(2, "key 2", "key 1")
-    twice.beside[KEYS.request_keys(2)] = twice.beside[KEYS.request_keys(1)]
+    twice.beside[KEYS.request_keys(1)] = encode_digests(1, [(digest("key 1"), i) for i in (1, 2)])
     for kv in twice.kvs():
         store._set(kv.key, kv.value)
     store._set(KEYS.entry(3), None)

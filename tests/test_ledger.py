@@ -22,7 +22,7 @@ from coordinator.core.ledger import (
     Restarted,
     Reused,
 )
-from coordinator.core.marks import Mark, encode_mark, encode_reused
+from coordinator.core.marks import Mark, decode_reused, encode_mark, encode_reused
 from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import Unreadable
 from coordinator.core.verify import Break, Verdict, Verifier
@@ -51,6 +51,7 @@ plain = st.builds(
 )
 
 
+runs = st.builds(Reused, numbers, numbers, numbers, st.integers(1, 50))
 KINDS = ["single", "single", "issue", "release", "restart"]
 
 
@@ -65,7 +66,7 @@ def records(draw: Any) -> tuple[Any, ...]:
             number += 1
         elif kind == "issue":
             fresh = draw(st.integers(0, 3))
-            reused = draw(st.lists(st.builds(Reused, numbers, numbers, numbers), max_size=3))
+            reused = draw(st.lists(runs, max_size=3))
             made.append(Issued(draw(causes), number, fresh, tuple(reused)))
             number += fresh
         elif kind == "release":
@@ -93,6 +94,30 @@ def test_a_number_in_a_busy_entry_costs_few_bytes() -> None:
     some = tuple(Issued(Cause(origin, f"run-{i:x}", 4_000 + i), i, 1) for i in range(1, 65))
     content = ledger.encode(entry_of(1, NO_HASH, 1, some))
     assert len(content) / 64 < 20
+
+
+def test_numbers_released_together_are_issued_again_as_one_run() -> None:
+    cause = Cause(Origin("site-1", "partition-a"), "c")
+    together = Issued(cause, 20_001, 5, (Reused(1, 7, 9, 10_000), Reused(15_000, 8, 9)))
+    content = ledger.encode(entry_of(3, NO_HASH, 20_001, (together,)))
+    assert b'"g":[[1,7,9,10000],[15000,8,9]]' in content
+    (record,) = ledger.decode(content).records
+    assert record.quantity == 10_006
+    assert record.spans() == [range(1, 10_001), range(15_000, 15_001), range(20_001, 20_006)]
+    assert record.numbers() == [n for span in record.spans() for n in span]
+    for wrong in (b"[1,7,9,0]", b"[1,7,9,-1]", b"[1,7,9,10000000000]", b"[1,7]", b"[1,7,9,2,3]"):
+        with pytest.raises(Unreadable):
+            ledger.decode(forged(content, b"[1,7,9,10000]", wrong))
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)), max_size=9))
+def test_a_list_of_reused_numbers_has_one_form_and_is_read_again(some: list[Any]) -> None:
+    spans = [range(first, first + count) for first, count in some]
+    written = encode_reused(spans)
+    numbers_there = {n for span in spans for n in span}
+    read = [n for span in decode_reused(written) for n in span]
+    assert read == sorted(numbers_there)
+    assert encode_reused([range(n, n + 1) for n in numbers_there]) == written
 
 
 @pytest.mark.parametrize(
@@ -149,8 +174,8 @@ def beside() -> dict[bytes, bytes]:
         KEYS.freed(4): second,
         KEYS.freed(6): fifth,
         KEYS.gap(6): fifth,
-        KEYS.reuse(3): encode_reused({2}),
-        KEYS.reuse(4): encode_reused({4}),
+        KEYS.reuse(3): encode_reused([range(2, 3)]),
+        KEYS.reuse(4): encode_reused([range(4, 5)]),
     }
 
 

@@ -18,7 +18,8 @@ from coordinator.core import ledger
 from coordinator.core.breaks import ADVICE, FINDINGS_MAX
 from coordinator.core.keys import DIGITS
 from coordinator.core.links import Lost
-from coordinator.core.marks import Mark, encode_mark
+from coordinator.core.marks import Mark, encode_digests, encode_mark
+from coordinator.core.request_keys import digest
 from coordinator.core.requests import Issue, Release
 from coordinator.core.verify import Break
 
@@ -111,9 +112,13 @@ def forge_order(tampered: Book) -> None:
     tampered.beside |= {KEYS.reuse(5): b"[4]", KEYS.reuse(6): b"[2]"}
 
 
+def digests(first: int, names: dict[int, str]) -> bytes:
+    return encode_digests(first, [(digest(name), index) for index, name in names.items()])
+
+
 def forge_key(tampered: Book) -> None:
     tampered.forge(8, "order 2", "order 1")
-    tampered.beside[KEYS.request_keys(8)] = tampered.beside[KEYS.request_keys(5)]
+    tampered.beside[KEYS.request_keys(5)] = digests(5, {5: "order 1", 8: "order 1"})
 
 
 NUMBERS: list[tuple[str, Tamper, list[tuple[Break, int, int | None]]]] = [
@@ -190,6 +195,7 @@ def test_a_head_that_is_missing_or_cannot_be_read_has_its_own_name() -> None:
 
 
 ANOTHER = encode_mark(Mark(1, 1))
+ORDERS = {5: "order 1", 8: "order 2"}
 KEYS_BESIDE: list[tuple[str, Tamper, tuple[Break, int, int | None]]] = [
     ("gap missing", lambda b: b.beside.pop(KEYS.gap(8)), (Break.GAP_KEY_MISSING, 10, 8)),
     ("gap altered", lambda b: b.beside.update({KEYS.gap(8): ANOTHER}), (Break.ALTERED_KEY, 10, 8)),
@@ -215,6 +221,15 @@ KEYS_BESIDE: list[tuple[str, Tamper, tuple[Break, int, int | None]]] = [
      (Break.ALTERED_KEY, 5, None)),
     ("keys stray", lambda b: b.beside.update({KEYS.request_keys(4): b"8 bytes!"}),
      (Break.STRAY_KEY, 4, None)),
+    ("keys in the wrong order",
+     lambda b: b.beside.update({KEYS.request_keys(5): b"8" * 16 + b"\3\0"}),
+     (Break.ALTERED_KEY, 5, None)),
+    ("keys without their last entry",
+     lambda b: b.beside.update({KEYS.request_keys(5): digests(5, {5: "order 1"})}),
+     (Break.MISSING_KEY, 8, None)),
+    ("keys with one too many",
+     lambda b: b.beside.update({KEYS.request_keys(5): digests(5, ORDERS | {9: "x"})}),
+     (Break.STRAY_KEY, 9, None)),
     ("too few digits", lambda b: b.beside.update({KEYS.prefix + b"gap/5": ANOTHER}),
      (Break.STRAY_KEY, 0, None)),
     ("another alphabet's digits",
@@ -306,7 +321,8 @@ def test_a_key_may_come_again_outside_the_window_in_which_it_is_remembered() -> 
     history = [[Issue(call(A, f"key {n}"))] for n in range(12)]
     tampered = book(history)
     tampered.forge(12, "key 11", "key 0")
-    tampered.beside[KEYS.request_keys(12)] = tampered.beside[KEYS.request_keys(1)]
+    names = {n + 1: f"key {n % 11}" for n in range(12)}
+    tampered.beside[KEYS.request_keys(1)] = digests(1, names)
     assert [f[:3] for f in tampered.prove(window=12).findings] == [(Break.KEY_TWICE, 12, 12)]
     assert tampered.prove(window=11).valid
 
@@ -315,9 +331,10 @@ def test_a_key_with_the_same_digest_is_not_taken_for_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("coordinator.core.verify.digest", lambda _key: 7)
+    monkeypatch.setattr("coordinator.core.plan.digest", lambda _key: 7)
+    monkeypatch.setattr("coordinator.core.plan._Batch._committed_before", lambda *_: None)
     tampered = book([[Issue(call(A, "one"))], [Issue(call(A, "two"))]])
-    seven = (7).to_bytes(8, "big")
-    tampered.beside |= {KEYS.request_keys(1): seven, KEYS.request_keys(2): seven}
+    tampered.beside[KEYS.request_keys(1)] = encode_digests(1, [(7, 1), (7, 2)])
     assert tampered.prove().valid
 
 

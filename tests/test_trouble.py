@@ -11,8 +11,8 @@ from serving import CALL, HERE, KEYS, Switch, node, take, until
 
 from coordinator import commit as commits
 from coordinator import sequencer as sequencers
+from coordinator.core.request_keys import KeyTables
 from coordinator.core.requests import Call, Done, Issue, Release
-from coordinator.core.state import RequestKeys
 from coordinator.core.transaction import Range
 from coordinator.core.verify import Break
 from coordinator.faults import Damaged, Rewound
@@ -202,14 +202,14 @@ async def test_callers_who_left_while_waiting_get_no_number() -> None:
 
 
 def test_the_latest_keys_are_known_and_the_oldest_forgotten() -> None:
-    keys = RequestKeys(remembered=100, per_table=20)
+    keys = KeyTables(remembered=100, per_table=20)
     for digest in range(1, 301):
-        keys.add(digest, 1_000 + digest)
+        keys.add([(digest, 1_000 + digest)])
         assert keys.find(digest) == (1_000 + digest,)
         oldest = max(1, digest - 99)
         assert keys.find(oldest) == (1_000 + oldest,)
     assert keys.find(50) == ()
-    keys.add(300, 5)  # two keys with the same digest are both candidates
+    keys.add([(300, 5)])  # two keys with the same digest are both candidates
     assert set(keys.find(300)) == {1_300, 5}
 
 

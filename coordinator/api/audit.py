@@ -52,8 +52,9 @@ def rows_of(entry: Entry, tip: str) -> Iterator[Row]:
             case Issued(_, first, fresh, reused):
                 for number in range(first + fresh - 1, first - 1, -1):
                     yield Row(entry, tip, position, record, number)
-                for gap in reversed(reused):
-                    yield Row(entry, tip, position, record, gap.number, gap.released_ms)
+                for run in reversed(reused):
+                    for number in reversed(run.numbers):
+                        yield Row(entry, tip, position, record, number, run.released_ms)
             case Released(_, number):
                 yield Row(entry, tip, position, record, number)
             case _:
@@ -64,12 +65,7 @@ def rows_of_life(events: list[Event], number: int) -> list[dict[str, Any]]:
     """Return a number's whole life as audit records, oldest first."""
     records = []
     for event, after in zip_longest(events, events[1:]):
-        row = next(
-            row
-            for row in rows_of(event.entry, event.tip)
-            if row.number == number and row.record is event.record
-        )
-        record = _record(row)
+        record = _record(_row_of(event, number))
         if after is not None:
             when = iso(after.entry.time_ms)
             if isinstance(event.record, Issued):
@@ -78,6 +74,14 @@ def rows_of_life(events: list[Event], number: int) -> list[dict[str, Any]]:
                 record |= {"status": "RECOVERED", "recoveryTime": when}
         records.append(record)
     return records
+
+
+def _row_of(event: Event, number: int) -> Row:
+    entry, tip, record = event
+    position = next(at for at, each in enumerate(entry.records) if each is record)
+    runs = record.reused if isinstance(record, Issued) else ()
+    released_ms = next((run.released_ms for run in runs if number in run.numbers), None)
+    return Row(entry, tip, position, record, number, released_ms)
 
 
 class Filter(NamedTuple):

@@ -107,6 +107,7 @@ class NextBody(Input):
     count: Annotated[int, Field(ge=1, le=10_000)] = 1
     requestId: Token | None = None
     metadata: dict[str, Any] | None = None
+    compact: bool = False
 
 
 class ReleaseBody(Input):

@@ -82,7 +82,8 @@ class SequenceApi:
         at_once = self._settings.release_suppressed and asked.invoiceType == "suppressed"
         counter = self._counter_of(call.origin)
         answer = await self._submit(request, counter, Issue(call, asked.count, at_once))
-        return self._answer(answer, self._issued(answer))
+        compact = isinstance(asked, NextBody) and asked.compact
+        return self._answer(answer, self._issued(answer, compact=compact))
 
     async def release(self, request: web.Request) -> web.StreamResponse:
         """Take a number back."""
@@ -144,13 +145,17 @@ class SequenceApi:
             raise Problem(problems.STORE_UNAVAILABLE, detail)
         return await serve(self._counters.sequencer(counter), request, http.transport)
 
-    def _issued(self, answer: Done) -> dict[str, Any]:
+    def _issued(self, answer: Done, *, compact: bool) -> dict[str, Any]:
         entry, record = answer.entry, answer.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
-        cause, numbers = record.cause, record.numbers()
+        cause, spans = record.cause, record.spans()
+        if compact:
+            which: dict[str, Any] = {"sequenceRanges": [[s.start, s.stop - 1] for s in spans]}
+        else:
+            which = {"sequenceNumbers": record.numbers()}
         origin, part = cause.origin, entry.part_of(record)
         return {
-            "sequenceNumbers": numbers,
+            **which,
             "success": True,
             "error": None,
             "gapFilled": bool(record.reused),
@@ -165,8 +170,8 @@ class SequenceApi:
             "processingTimeMs": cause.waited_us / 1000,
             "strategy": self._settings.strategy.value,
             "metadata": None if cause.metadata is None else orjson.loads(cause.metadata),
-            "firstSequenceNumber": numbers[0],
-            "sequenceCount": len(numbers),
+            "firstSequenceNumber": spans[0].start,
+            "sequenceCount": record.quantity,
         }
 
     def _answer(self, answer: Done, body: dict[str, Any]) -> web.StreamResponse:

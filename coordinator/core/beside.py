@@ -7,7 +7,7 @@ from hashlib import sha256
 from coordinator.core.breaks import Break, Findings
 from coordinator.core.keys import DIGITS, CounterKeys, number_in
 from coordinator.core.links import Lost
-from coordinator.core.marks import decode_mark, encode_mark
+from coordinator.core.marks import decode_digests, decode_mark, encode_mark
 from coordinator.core.tally import Tally
 from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import NUMBER_MAX, Unreadable
@@ -81,6 +81,11 @@ class _Marks:
                 report.add(kind, mark.entry if mark else report.last, number, said)
 
 
+def digest_list(digests: list[int]) -> bytes:
+    """Return what stands for the digests of one entry's keys."""
+    return array("Q", digests).tobytes()
+
+
 class _Lists:
     """What entries have left in one folder: their indexes, and a hash of each value."""
 
@@ -95,6 +100,37 @@ class _Lists:
         at = bisect_left(self.indexes, index)
         found = at < len(self.indexes) and self.indexes[at] == index
         return self.hashes[at] if found else None
+
+    def add_block(self, first: int, value: bytes) -> None:
+        """Take the keys of several entries."""
+        try:
+            digests = decode_digests(first, value)
+        except Unreadable:
+            self.add(first, b"")
+            return
+        of_entry: dict[int, list[int]] = {}
+        for short, index in digests:
+            of_entry.setdefault(index, []).append(short)
+        for index, some in of_entry.items():
+            self.add(index, digest_list(some))
+
+    def compare_blocks(self, expected: "_Lists", report: Report, remembered_from: int) -> None:
+        """Compare the keys of entries; what is told of one says as much of those next to it."""
+        found = dict(zip(self.indexes, self.hashes, strict=True))
+        is_told = False
+        for index, wanted in zip(expected.indexes, expected.hashes, strict=True):
+            there = found.pop(index, None)
+            is_well = there == wanted or (there is None and index < remembered_from)
+            if not is_well and not is_told and index not in report.lost:
+                kind = Break.MISSING_KEY if there is None else Break.ALTERED_KEY
+                said = "are not there" if there is None else "are not those of the entry"
+                said = f"the digests of the keys of entry {index} {said} (keys/...)"
+                report.add(kind, index, None, said)
+            is_told = not is_well
+        for index in found:
+            if index not in report.lost and not is_told:
+                said = f"keys/{index:020}: entry {index} explains none"
+                report.add(Break.STRAY_KEY, index, None, said)
 
     def compare(self, folder: str, expected: "_Lists", report: Report) -> None:
         for index, found in zip(self.indexes, self.hashes, strict=True):
@@ -120,7 +156,7 @@ class Beside:
         self._prefix = keys.prefix
         self._findings = findings
         self._marks = {"gap": _Marks(), "freed": _Marks()}
-        self._found = {"reuse": _Lists(), "keys": _Lists()}
+        self._reuse, self._keys = _Lists(), _Lists()
         self._expected = {"reuse": _Lists(), "keys": _Lists()}
 
     def take(self, kv: KeyValue) -> None:
@@ -136,8 +172,10 @@ class Beside:
             self._findings.add(Break.STRAY_KEY, 0, None, f"{kv.key!r} is no key of this program")
         elif folder in self._marks:
             self._marks[folder].add(number, kv.value)
-        elif folder in self._found:
-            self._found[folder].add(number, kv.value)
+        elif folder == "keys":
+            self._keys.add_block(number, kv.value)
+        elif folder == "reuse":
+            self._reuse.add(number, kv.value)
         else:
             self._findings.add(Break.STRAY_KEY, 0, None, f"{kv.key!r} is no key of this program")
 
@@ -149,9 +187,9 @@ class Beside:
         """Forget what entries have left: a reset deletes it."""
         self._expected = {"reuse": _Lists(), "keys": _Lists()}
 
-    def compare(self, tally: Tally, report: Report) -> None:
-        """Tell what differs."""
+    def compare(self, tally: Tally, report: Report, remembered_from: int) -> None:
+        """Tell what differs. Keys of entries before ``remembered_from`` may be gone."""
         for folder, marks in self._marks.items():
             marks.compare(folder, tally, report)
-        for folder, lists in self._found.items():
-            lists.compare(folder, self._expected[folder], report)
+        self._reuse.compare("reuse", self._expected["reuse"], report)
+        self._keys.compare_blocks(self._expected["keys"], report, remembered_from)

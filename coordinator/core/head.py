@@ -15,6 +15,7 @@ from coordinator.core.ledger import (
     Issued,
     Latency,
     LossAccepted,
+    Origin,
     Part,
     Released,
     Restarted,
@@ -100,23 +101,22 @@ def decode(content: bytes) -> Head:
 def advance(head: Head, entry: Entry, tip: str) -> Head:
     """Return the head after one more entry. Reads only its arguments, changes none."""
     next_number, gaps = head.next, head.gaps
-    issued, released, reused = head.issued, head.released, head.reused
+    released, reused = head.released, head.reused
     requests, keyed, longest_gap_ms = head.requests, head.keyed, head.longest_gap_ms
-    counts = dict(head.counts)
+    issued_to: dict[Origin, int] = {}
     for record in entry.records:
         requests += 1
         keyed += record.cause.key is not None
         match record:
             case Issued():
                 origin = record.cause.origin
-                name = f"{origin.site}:{origin.partition}:{origin.invoice_type}"
-                counts[name] = counts.get(name, 0) + record.quantity
+                issued_to[origin] = issued_to.get(origin, 0) + record.quantity
                 next_number = record.first + record.fresh
-                issued += record.quantity
-                gaps -= len(record.reused)
-                reused += len(record.reused)
-                for gap in record.reused:
-                    longest_gap_ms = max(longest_gap_ms, entry.time_ms - gap.released_ms)
+                if record.reused:
+                    gaps -= record.quantity_reused
+                    reused += record.quantity_reused
+                    oldest_ms = min(gap.released_ms for gap in record.reused)
+                    longest_gap_ms = max(longest_gap_ms, entry.time_ms - oldest_ms)
             case Released():
                 released += 1
                 gaps += 1
@@ -131,6 +131,10 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                     since=entry.index,
                     changed_ms=entry.time_ms,
                 )
+    counts = dict(head.counts)
+    for origin, quantity in issued_to.items():
+        name = f"{origin.site}:{origin.partition}:{origin.invoice_type}"
+        counts[name] = counts.get(name, 0) + quantity
     return Head(
         start=head.start,
         next=next_number,
@@ -138,7 +142,7 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
         tip=tip,
         since=head.since,
         gaps=gaps,
-        issued=issued,
+        issued=head.issued + sum(issued_to.values()),
         released=released,
         reused=reused,
         requests=requests,

@@ -52,9 +52,13 @@ class CounterKeys(NamedTuple):
         """Return the range of the gaps from ``first`` on."""
         return Range(self.gap(first), prefix_end(self.prefix + b"gap/"), limit)
 
-    def gaps_up_to(self, last: int) -> Delete:
-        """Return the deletion of every gap up to and with ``last``."""
-        return Delete(self.gap(0), self.gap(last + 1))
+    def gaps_between(self, first: int, last: int) -> Delete:
+        """Return the deletion of the gaps from ``first`` to ``last``.
+
+        etcd walks over every key that was deleted and not compacted yet, so a deletion that began
+        at the lowest number possible would become slower with each one before it.
+        """
+        return Delete(self.gap(first), self.gap(last + 1))
 
     def freed(self, number: int) -> bytes:
         """Return the key that names the last entry which released this number."""

@@ -16,7 +16,8 @@ Fields are short because they are written with every number:
     record  o operation  a its part (left out: 0)  c its origin  q correlation  w waited, us
             k key  d digest of the payload  m metadata; then
             issue: f first fresh number  n how many (left out: 1)
-            g reused [[number, released in entry, released at ms], ...]
+            g reused [[number, released in entry, released at ms, how many], ...], runs of
+              numbers one after the other; how many is left out: 1
             release: u number  e issued in entry  y reason
             loss: e the entry that was lost  h its hash  y reason
 
@@ -79,11 +80,26 @@ class Cause(NamedTuple):
 
 
 class Reused(NamedTuple):
-    """A gap that was issued again: which entry had released it, and when (wall clock, ms)."""
+    """A run of gaps: numbers that one entry had released, and when (wall clock, ms)."""
 
-    number: int
+    first: int
     released_in: int
     released_ms: int
+    quantity: int = 1
+
+    @property
+    def numbers(self) -> range:
+        """Return the numbers, ascending."""
+        return range(self.first, self.first + self.quantity)
+
+    def joined(self, following: "Reused") -> "Reused | None":
+        """Return this run with the one right after it; None when they are not one run."""
+        number, released_in, released_ms, quantity = following
+        if number != self.first + self.quantity:
+            return None
+        if (released_in, released_ms) != (self.released_in, self.released_ms):
+            return None
+        return self._replace(quantity=self.quantity + quantity)
 
 
 class Issued(NamedTuple):
@@ -100,11 +116,21 @@ class Issued(NamedTuple):
     @property
     def quantity(self) -> int:
         """Return how many numbers went out."""
-        return len(self.reused) + self.fresh
+        return self.quantity_reused + self.fresh
+
+    @property
+    def quantity_reused(self) -> int:
+        """Return how many of them had been issued before."""
+        return sum(run.quantity for run in self.reused) if self.reused else 0
+
+    def spans(self) -> list[range]:
+        """Return the numbers as ranges, in the order they were allocated, lowest first."""
+        spans = [run.numbers for run in self.reused]
+        return [*spans, range(self.first, self.first + self.fresh)] if self.fresh else spans
 
     def numbers(self) -> list[int]:
-        """Return the numbers in the order they were allocated, lowest first."""
-        return [r.number for r in self.reused] + list(range(self.first, self.first + self.fresh))
+        """Return the numbers one by one, in the same order."""
+        return [number for span in self.spans() for number in span]
 
 
 class Released(NamedTuple):
@@ -240,7 +266,7 @@ def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, A
             if fresh != 1:
                 fields["n"] = fresh
             if reused:
-                fields["g"] = [list(r) for r in reused]
+                fields["g"] = [run[: 4 if run.quantity > 1 else 3] for run in reused]
         case Released(_, number, issued_in, reason):
             fields["o"] = "release"
             fields["u"] = number
@@ -295,13 +321,13 @@ def _decode_blocks(
     for block in blocks:
         origin, part = origins[whole(block["c"])], whole(block.get("a", 0))
         own = parts[part].instance + "-"
-        if block["o"] == "issues":
-            first = whole(block["f"])
-            pairs = zip(block["q"], block["w"], strict=True)
-            for number, (written, waited_us) in enumerate(pairs, first):
-                correlation = own + written[1:] if text(written).startswith(" ") else written
-                cause = Cause(origin, correlation, whole(waited_us), part=part)
+        if block["o"] == "issues":  # most records are in here: every call that is saved counts
+            number = whole(block["f"])
+            for written, waited_us in zip(block["q"], block["w"], strict=True):
+                correlation = own + written[1:] if text(written)[:1] == " " else written
+                cause = Cause(origin, correlation, whole(waited_us), None, None, None, part)
                 yield Issued(cause, number, 1)
+                number += 1
         else:
             written = text(block["q"])
             correlation = own + written[1:] if written.startswith(" ") else written
@@ -316,11 +342,12 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, par
     match fields["o"]:
         case "issue":
             gaps = fields.get("g", ())
-            reused = tuple(Reused(whole(n), whole(e), moment(t)) for n, e, t in gaps)
+            reused = tuple(_decode_run(*gap) for gap in gaps)
             fresh = whole(fields.get("n", 1))
-            if fresh > QUANTITY_MAX:
-                raise Unreadable(f"{fresh} numbers in one record")
-            return Issued(cause, whole(fields["f"]), fresh, reused)
+            issued = Issued(cause, whole(fields["f"]), fresh, reused)
+            if issued.quantity > QUANTITY_MAX:
+                raise Unreadable(f"{issued.quantity} numbers in one record")
+            return issued
         case "release":
             number, issued_in = whole(fields["u"]), whole(fields["e"])
             return Released(cause, number, issued_in, text(fields["y"]))
@@ -331,3 +358,10 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, par
             return LossAccepted(cause, lost, tip, text(fields["y"]))
         case other:
             raise UnknownOperation(f"unknown operation {other!r}")
+
+
+def _decode_run(first: int, released_in: int, released_ms: int, quantity: int = 1) -> Reused:
+    run = Reused(whole(first), whole(released_in), moment(released_ms), whole(quantity))
+    if not quantity:
+        raise Unreadable(f"a run of no numbers from {first} on")
+    return run

@@ -1,6 +1,6 @@
 """The small values beside the ledger: all of them follow from it, and can be rebuilt from it."""
 
-from struct import iter_unpack
+from struct import unpack
 from typing import NamedTuple
 
 import orjson
@@ -29,26 +29,40 @@ def decode_mark(content: bytes) -> Mark:
         raise Unreadable(f"{content[:80]!r} is no mark of a release") from broken
 
 
-def encode_reused(numbers: set[int]) -> bytes:
-    """Return the value of a ``reuse`` key."""
-    return orjson.dumps(sorted(numbers))
+def encode_reused(spans: list[range]) -> bytes:
+    """Return the value of a ``reuse`` key: numbers, and ``[first, last]`` for some in a row."""
+    merged: list[list[int]] = []
+    for span in sorted(spans, key=lambda span: span.start):
+        if merged and span.start <= merged[-1][1] + 1:
+            merged[-1][1] = max(merged[-1][1], span.stop - 1)
+        elif span:
+            merged.append([span.start, span.stop - 1])
+    return orjson.dumps([run if run[0] < run[1] else run[0] for run in merged])
 
 
-def decode_reused(content: bytes) -> list[int]:
+def decode_reused(content: bytes) -> list[range]:
     """Return the numbers in the value of a ``reuse`` key, ascending. Raises Unreadable."""
     try:
-        return [whole(number) for number in orjson.loads(content)]
+        runs = (run if type(run) is list else (run, run) for run in orjson.loads(content))
+        return [range(whole(first), whole(last) + 1) for first, last in runs]
     except (ValueError, TypeError) as broken:
         raise Unreadable(f"{content[:80]!r} is no list of numbers") from broken
 
 
-def encode_digests(digests: list[int]) -> bytes:
-    """Return the value of a ``keys`` key: 8 bytes a digest."""
-    return b"".join(digest.to_bytes(8, "big") for digest in digests)
+def encode_digests(first: int, digests: list[tuple[int, int]]) -> bytes:
+    """Return the value of a ``keys`` key: digests with the entry of each, ``first`` or later.
+
+    8 bytes each for all the digests, then one byte each: how far after the first entry.
+    """
+    shorts = b"".join(short.to_bytes(8, "big") for short, _ in digests)
+    return shorts + bytes(index - first for _, index in digests)
 
 
-def decode_digests(content: bytes) -> list[int]:
-    """Return the digests in the value of a ``keys`` key. Raises Unreadable."""
-    if len(content) % 8:
-        raise Unreadable(f"{len(content)} bytes are no list of digests")
-    return [digest for (digest,) in iter_unpack(">Q", content)]
+def decode_digests(first: int, content: bytes) -> list[tuple[int, int]]:
+    """Return the digests in the value of the key ``keys/<first>``. Raises Unreadable."""
+    count, beyond = divmod(len(content), 9)
+    offsets = content[8 * count :]
+    if beyond or not count or offsets[0] or list(offsets) != sorted(offsets):
+        raise Unreadable(f"{content[:80]!r} is no list of digests")
+    shorts = unpack(f">{count}Q", content[: 8 * count])
+    return list(zip(shorts, map(first.__add__, offsets), strict=True))

@@ -6,12 +6,12 @@ releases, then issues that are released at once, then the other issues. Numbers 
 batch are thus taken by the same batch, and the gaps that it closes are a prefix of the gap keys.
 """
 
-from bisect import insort
 from functools import lru_cache
 from typing import NamedTuple
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
+from coordinator.core.free import Free
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys
 from coordinator.core.ledger import (
@@ -24,9 +24,9 @@ from coordinator.core.ledger import (
     Record,
     Released,
     Restarted,
-    Reused,
 )
-from coordinator.core.marks import Mark, encode_digests, encode_mark, encode_reused
+from coordinator.core.marks import Mark, encode_mark, encode_reused
+from coordinator.core.request_keys import RequestKeys, digest
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,
@@ -42,11 +42,11 @@ from coordinator.core.requests import (
     Reset,
     Why,
 )
-from coordinator.core.state import CounterState, digest
+from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
 
-FIXED_OPERATIONS = 5
-"""Head, entry, reuse list, request keys, deletion of the gaps taken."""
+FIXED_OPERATIONS = 6
+"""Head, entry, reuse list, request keys, deletion of the gaps taken and of keys forgotten."""
 
 OPERATIONS_PER_RELEASE = 2
 """The gap and the start of its history."""
@@ -194,11 +194,11 @@ def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]
 def _how_many_fit(asks: list[Ask], state: CounterState, limits: Limits) -> int:
     """Return how many requests one transaction takes; 0 when not even the first one fits."""
     operations, size = FIXED_OPERATIONS, 0
-    gaps = len(state.gaps)
+    runs = state.gaps.runs
     for position, ask in enumerate(asks[: limits.requests]):
         if isinstance(ask.request, Reset):  # a reset is a batch of its own
             return max(position, 1)
-        more_operations, more_size = _cost(ask.request, gaps + position)
+        more_operations, more_size = _cost(ask.request, runs + position)
         operations, size = operations + more_operations, size + more_size
         if operations > limits.operations or size > limits.entry_bytes:
             return position
@@ -209,10 +209,10 @@ def _too_large(request: Request) -> Refused:
     return Refused(Why.TOO_LARGE, str(request.quantity if isinstance(request, Issue) else 1))
 
 
-def _cost(request: Request, gaps: int) -> tuple[int, int]:
+def _cost(request: Request, runs: int) -> tuple[int, int]:
     """Return at most how many operations and ledger bytes a request needs.
 
-    A character of the caller's takes up to six bytes in JSON, a reused number up to 60.
+    A character of the caller's takes up to six bytes in JSON, a run of reused numbers up to 80.
     """
     call = request.call
     text = len(call.correlation) + _text_length(call.origin)
@@ -221,7 +221,7 @@ def _cost(request: Request, gaps: int) -> tuple[int, int]:
     operations, size = 0, 200 + 6 * text
     match request:
         case Issue(_, quantity, False):
-            size += 60 * min(quantity, gaps)
+            size += 80 * min(quantity, runs)
         case Issue(_, quantity, True):
             operations += OPERATIONS_PER_RELEASE * quantity
             size += (400 + 6 * text) * quantity
@@ -255,10 +255,7 @@ class _Batch:
         self._now = now
         self._max_value = max_value
         self._next = state.head.next
-        self._taken = 0
-        """How many of the state's gaps, lowest first, have been taken."""
-        self._returned: list[Reused] = []
-        """Numbers released in this batch and not taken again, ascending."""
+        self._free = Free(state.gaps)
 
     def decide(self, asks: list[Ask]) -> list[_Outcome]:
         """Return the outcome of each request, in their order, and fill ``records``."""
@@ -313,7 +310,7 @@ class _Batch:
         number, state, holder = request.number, self._state, ask.holder
         if not state.head.start <= number < state.head.next:
             return Refused(Why.NEVER_ISSUED, str(number))
-        if number in state.gaps or any(r.number == number for r in self._returned):
+        if number in self._free:
             return Refused(Why.ALREADY_FREE, str(number))
         if (
             holder is None
@@ -344,31 +341,21 @@ class _Batch:
         return record
 
     def _give_back(self, cause: Cause, number: int, issued_in: int, reason: str) -> Released:
-        insort(self._returned, Reused(number, self.index, self._now.wall_ms))
+        self._free.give_back(number, self.index, self._now.wall_ms)
         record = Released(cause, number, issued_in, reason)
         self.records.append(record)
         return record
 
     def _allocate(self, ask: Ask, quantity: int) -> Issued | Refused:
         """Take the lowest gaps first, then fresh numbers; all of them or none."""
-        free = len(self._state.gaps) - self._taken + len(self._returned)
-        fresh = max(0, quantity - free)
+        fresh = max(0, quantity - len(self._free))
         if self._next + fresh - 1 > self._max_value:
             return Refused(Why.EXHAUSTED, str(self._max_value))
-        reused = tuple(self._take_lowest() for _ in range(quantity - fresh))
+        reused = self._free.take(quantity - fresh) if fresh < quantity else ()
         record = Issued(self._cause(ask), self._next, fresh, reused)
         self._next += fresh
         self.records.append(record)
         return record
-
-    def _take_lowest(self) -> Reused:
-        gaps = self._state.gaps
-        if self._taken < len(gaps):
-            lowest = gaps[self._taken]
-            if not self._returned or lowest.number < self._returned[0].number:
-                self._taken += 1
-                return lowest
-        return self._returned.pop(0)
 
     def _cause(self, ask: Ask) -> Cause:
         origin, correlation, arrived_us, key, payload, metadata = ask.request.call
@@ -380,20 +367,17 @@ class _Batch:
         writes: list[Put | Delete] = []
         if isinstance(self.records[0], Restarted):
             writes += keys.all_before_restart(self.index)
-        still_free = {gap.number for gap in self._returned}
-        closed = [n for n in self._state.gaps.numbers[: self._taken] if n not in still_free]
-        if closed:  # what is still free lies above all that is closed: the ranges never overlap
-            writes.append(keys.gaps_up_to(closed[-1]))
+        writes += self._free.writes(keys)
         freed_now = encode_mark(Mark(self.index, self._now.wall_ms))
-        writes += [Put(keys.gap(number), freed_now) for number in sorted(still_free)]
         released = {r.number for r in self.records if isinstance(r, Released)}
         writes += [Put(keys.freed(number), freed_now) for number in sorted(released)]
-        issued = [r for r in self.records if isinstance(r, Issued)]
-        reused = {gap.number for record in issued for gap in record.reused} - still_free
+        issued = [r for r in self.records if isinstance(r, Issued) and r.reused]
+        spans = (run.numbers for record in issued for run in record.reused)
+        reused = [span for span in map(self._free.below_returned, spans) if span]
         if reused:
             writes.append(Put(keys.reuse(self.index), encode_reused(reused)))
         used = [r.cause.key for r in self.records if r.cause.key is not None]
         if used:
-            digests = encode_digests([digest(key) for key in used])
-            writes.append(Put(keys.request_keys(self.index), digests))
+            kept = RequestKeys() if isinstance(self.records[0], Restarted) else self._state.keys
+            writes += kept.writes(keys, [digest(key) for key in used], self.index)
         return writes

@@ -1,127 +1,134 @@
 """A counter in memory: the replica that a node plans on."""
 
-import hashlib
 from array import array
-from bisect import bisect_left
-from collections import OrderedDict, deque
+from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from coordinator.core.head import Head
 from coordinator.core.ledger import Entry, Issued, LossAccepted, Released, Restarted, Reused
+from coordinator.core.request_keys import RequestKeys, digest
 
 FREED_REMEMBERED_MAX = 65_536
 """How many released numbers are remembered to judge the age of evidence."""
 
-KEYS_REMEMBERED = 1_000_000
-"""A counter recognises at least this many of its latest keyed requests."""
-
-KEYS_PER_TABLE = 65_536
-
 RUNS_REMEMBERED_MAX = 1_024
 """Of so many runs of nodes it is remembered which entry has their latest part."""
 
+GAPS_PER_PAGE = 512
+"""Runs of gaps in one piece of memory: 4 kB in each of its arrays."""
+
+
+class _Page:
+    """Some runs of gaps, ascending, in four parallel arrays: 32 bytes a run."""
+
+    def __init__(self) -> None:
+        self.firsts, self.entries, self.times, self.counts = (array("Q") for _ in range(4))
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def __getitem__(self, at: int) -> Reused:
+        return Reused(self.firsts[at], self.entries[at], self.times[at], self.counts[at])
+
+    def __setitem__(self, at: int, run: Reused) -> None:
+        self.firsts[at], self.entries[at], self.times[at], self.counts[at] = run
+
+    def insert(self, at: int, run: Reused) -> None:
+        number, entry, released_ms, quantity = run
+        self.firsts.insert(at, number)
+        self.entries.insert(at, entry)
+        self.times.insert(at, released_ms)
+        self.counts.insert(at, quantity)
+
+    def remove(self, first: int, end: int) -> None:
+        for column in self._columns():
+            del column[first:end]
+
+    def split(self) -> "_Page":
+        """Hand the upper half over to a new page."""
+        upper, middle = _Page(), len(self) // 2
+        for ours, theirs in zip(self._columns(), upper._columns(), strict=True):
+            theirs.extend(ours[middle:])
+        self.remove(middle, len(self))
+        return upper
+
+    def _columns(self) -> "tuple[array[int], ...]":
+        return self.firsts, self.entries, self.times, self.counts
+
 
 class Gaps:
-    """Released numbers in ascending order, each with the entry and the moment of its release.
+    """Released numbers in ascending order, as the longest runs that were released together.
 
-    Three parallel arrays: 24 bytes a gap, and the lowest gaps are a prefix.
+    Kept in pages: with a hundred thousand gaps in one piece, moving them up for each number
+    that is taken would cost more than all else that a node does for it.
     """
 
     def __init__(self) -> None:
-        self.numbers = array("Q")
-        self._entries = array("Q")
-        self._released_ms = array("Q")
+        self._pages: list[_Page] = []
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return self._count
 
     def __contains__(self, number: int) -> bool:
-        at = bisect_left(self.numbers, number)
-        return at < len(self.numbers) and self.numbers[at] == number
+        before = self._pages_up_to(number)
+        if not before:
+            return False
+        page = self._pages[before - 1]
+        at = bisect_right(page.firsts, number) - 1
+        return number < page.firsts[at] + page.counts[at]
 
-    def __getitem__(self, at: int) -> Reused:
-        return Reused(self.numbers[at], self._entries[at], self._released_ms[at])
+    def __iter__(self) -> Iterator[Reused]:
+        return (page[at] for page in self._pages for at in range(len(page)))
+
+    @property
+    def runs(self) -> int:
+        """Return in how many runs the gaps are kept."""
+        return sum(map(len, self._pages))
+
+    def _pages_up_to(self, number: int) -> int:
+        """Return how many pages begin at or below this number: it belongs into the last of them."""
+        pages = self._pages
+        if pages and pages[-1].firsts[0] <= number:
+            return len(pages)  # most often: gaps are loaded in their order
+        return bisect_right(pages, number, key=lambda page: page.firsts[0])
 
     def add(self, number: int, entry: int, released_ms: int) -> None:
         """Open a gap."""
-        at = bisect_left(self.numbers, number)
-        self.numbers.insert(at, number)
-        self._entries.insert(at, entry)
-        self._released_ms.insert(at, released_ms)
+        self._count += 1
+        run = Reused(number, entry, released_ms)
+        at = self._pages_up_to(number)
+        if not at:
+            at = 1
+            self._pages[:0] = [_Page()]
+        page = self._pages[at - 1]
+        place = bisect_right(page.firsts, number)
+        joined = page[place - 1].joined(run) if place else None
+        if joined is not None:
+            page[place - 1] = joined
+            return
+        page.insert(place, run)
+        if len(page) > GAPS_PER_PAGE:
+            self._pages.insert(at, page.split())
 
     def remove_lowest(self, count: int) -> None:
         """Close the lowest ``count`` gaps."""
-        del self.numbers[:count]
-        del self._entries[:count]
-        del self._released_ms[:count]
-
-
-def digest(key: str) -> int:
-    """Return the 8-byte digest under which an idempotency key is remembered."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-
-
-class _Table:
-    """An open-addressed table of digest -> entry index; index 0 marks a free slot."""
-
-    def __init__(self, slots: int) -> None:
-        self._digests = array("Q", (0,)) * slots  # made like this, they take no byte more
-        self._indexes = array("Q", (0,)) * slots
-        self._mask = slots - 1
-        self.used = 0
-
-    @property
-    def is_half_full(self) -> bool:
-        return self.used * 2 > self._mask
-
-    def add(self, digest: int, index: int) -> None:
-        at = digest & self._mask
-        while self._indexes[at]:
-            at = (at + 1) & self._mask
-        self._digests[at], self._indexes[at] = digest, index
-        self.used += 1
-
-    def find(self, digest: int) -> Iterator[int]:
-        at = digest & self._mask
-        while index := self._indexes[at]:
-            if self._digests[at] == digest:
-                yield index
-            at = (at + 1) & self._mask
-
-    def grown(self) -> "_Table":
-        larger = _Table(2 * len(self._digests))
-        for digest, index in zip(self._digests, self._indexes, strict=True):
-            if index:
-                larger.add(digest, index)
-        return larger
-
-
-class RequestKeys:
-    """In which entry an idempotency key may have been used: a superset, confirmed by reading it.
-
-    A row of tables of bounded size, so that neither growing nor forgetting ever takes long; the
-    oldest is forgotten as a whole. At least the latest ``remembered`` keys are known, at 32 bytes
-    each in full tables.
-    """
-
-    def __init__(self, remembered: int = KEYS_REMEMBERED, per_table: int = KEYS_PER_TABLE) -> None:
-        self._per_table = per_table
-        self._tables = deque([_Table(16)], maxlen=-(-remembered // per_table) + 1)
-
-    def add(self, digest: int, index: int) -> None:
-        """Remember that this key was used in this entry."""
-        newest = self._tables[-1]
-        if newest.used >= self._per_table:
-            newest = _Table(16)
-            self._tables.append(newest)
-        elif newest.is_half_full:
-            newest = newest.grown()
-            self._tables[-1] = newest
-        newest.add(digest, index)
-
-    def find(self, digest: int) -> tuple[int, ...]:
-        """Return the entries that may hold this key; none means that it is new."""
-        return tuple(index for table in self._tables for index in table.find(digest))
+        self._count -= count
+        while count:
+            page = self._pages[0]
+            at = 0
+            while at < len(page) and page.counts[at] <= count:
+                count -= page.counts[at]
+                at += 1
+            if at == len(page):
+                del self._pages[0]
+                continue
+            if count:
+                run = page[at]
+                page[at] = run._replace(first=run.first + count, quantity=run.quantity - count)
+                count = 0
+            page.remove(0, at)
 
 
 class CounterState:
@@ -156,7 +163,8 @@ class CounterState:
         for record in entry.records:
             match record:
                 case Issued():
-                    self.gaps.remove_lowest(len(record.reused))
+                    if record.reused:
+                        self.gaps.remove_lowest(record.quantity_reused)
                 case Released():
                     self.gaps.add(record.number, entry.index, entry.time_ms)
                     self._remember_freed(record.number, entry.index)
@@ -167,8 +175,9 @@ class CounterState:
                     self.keys = RequestKeys()
                     self.freed.clear()
                     self.freed_known_from = entry.index
-            if record.cause.key is not None:
-                self.keys.add(digest(record.cause.key), entry.index)
+        used = [digest(r.cause.key) for r in entry.records if r.cause.key is not None]
+        if used:
+            self.keys.add(used, entry.index)
 
     def _remember_run(self, instance: str, index: int) -> None:
         self.runs[instance] = index

@@ -151,8 +151,9 @@ class Tally:
         return []
 
     def _issue(self, record: Issued, entry: Entry, place: int) -> None:
-        for gap in record.reused:
-            self._reuse(gap, entry, place)
+        for run in record.reused:
+            for number in run.numbers:
+                self._reuse(number, run, entry, place)
         if record.first != self.next or (record.fresh and self._not_passed):
             self._issue_oddly(record.first, record.fresh, place)
         elif record.fresh:
@@ -225,8 +226,8 @@ class Tally:
             number = skipped.stop
         return number
 
-    def _reuse(self, gap: Reused, entry: Entry, place: int) -> None:
-        number, lost = gap.number, self._lost
+    def _reuse(self, number: int, gap: Reused, entry: Entry, place: int) -> None:
+        lost = self._lost
         if number in self.free:
             freed_in = self._freed[number]
             said = (gap.released_in, gap.released_ms)

@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
-from coordinator.core.beside import Beside, Report
+from coordinator.core.beside import Beside, Report, digest_list
 from coordinator.core.breaks import ADVICE, Break, Finding, Findings
 from coordinator.core.head import Head, advance
 from coordinator.core.keys import CounterKeys
 from coordinator.core.ledger import Issued, Record, Released, Restarted
 from coordinator.core.links import Chain, Link
-from coordinator.core.marks import encode_digests, encode_reused
-from coordinator.core.state import KEYS_REMEMBERED, RequestKeys, digest
+from coordinator.core.marks import encode_reused
+from coordinator.core.request_keys import KEYS_REMEMBERED, KeyTables, digest
 from coordinator.core.tally import Tally
 from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import Unreadable
@@ -82,7 +82,7 @@ class Verifier:
         return self._chain.place
 
     def _forget_keys(self) -> None:
-        self._request_keys = RequestKeys(self._window)
+        self._request_keys = KeyTables(self._window)
         self._keyed = 0
         self._keyed_entries, self._keyed_until = array("Q"), array("Q")
 
@@ -132,14 +132,15 @@ class Verifier:
         """Note what this entry must have left beside the ledger, and its keys."""
         entry, tally = link.entry, self._tally
         issued = [record for record in entry.records if type(record) is Issued and record.reused]
-        taken = {gap.number for record in issued for gap in record.reused}
+        taken = {n for record in issued for run in record.reused for n in run.numbers}
         keys = [record.cause.key for record in entry.records]
         digests = [digest(key) for key in keys if key is not None]
         taken -= tally.free
         if taken:
-            self._beside.expect("reuse", entry.index, encode_reused(taken))
+            spans = [range(number, number + 1) for number in taken]
+            self._beside.expect("reuse", entry.index, encode_reused(spans))
         if digests:
-            self._beside.expect("keys", entry.index, encode_digests(digests))
+            self._beside.expect("keys", entry.index, digest_list(digests))
             if link.trusted:
                 self._look_for_keys(link, digests)
 
@@ -160,7 +161,7 @@ class Verifier:
                 if ordinal - earlier < self._window and earlier <= self._keyed:
                     at = bisect_left(self._keyed_until, earlier)
                     self._ask(self._keyed_entries[at], _Keyed(key, link.place, number))
-            self._request_keys.add(short, ordinal)
+            self._request_keys.add([(short, ordinal)])
         self._keyed += len(digests)
         self._keyed_entries.append(link.place)
         self._keyed_until.append(self._keyed)
@@ -198,7 +199,9 @@ class Verifier:
         tally, chain = self._tally, self._chain
         tally.settle()
         self._compare_head(head)
-        self._beside.compare(tally, Report(self._findings, chain.lost, chain.place))
+        remembered_from = self._first_remembered()
+        report = Report(self._findings, chain.lost, chain.place)
+        self._beside.compare(tally, report, remembered_from)
         return Verdict(
             findings=self._findings.in_order(),
             counts=dict(self._findings.counts),
@@ -208,6 +211,11 @@ class Verifier:
             gaps=tuple(sorted(tally.free)),
             tip=self._head.tip if self._head else ledger.NO_HASH,
         )
+
+    def _first_remembered(self) -> int:
+        """Return the first entry of those whose keys must stand beside the ledger."""
+        at = bisect_left(self._keyed_until, self._keyed - self._window + 1)
+        return self._keyed_entries[at] if at < len(self._keyed_entries) else 0
 
     def _compare_head(self, content: bytes | None) -> None:
         chain, tally = self._chain, self._tally
@@ -268,7 +276,7 @@ def _decoded(head: bytes | None) -> Head | None:
 def _first_number(record: Record) -> int | None:
     match record:
         case Issued(_, first, _, reused):
-            return reused[0].number if reused else first
+            return reused[0].first if reused else first
         case Released(_, number):
             return number
         case _:

@@ -134,7 +134,11 @@ def _apply(replayed: Replayed, index: int, time_ms: int, record: dict[str, Any])
 
 def _issue(replayed: Replayed, index: int, record: dict[str, Any]) -> tuple[int, ...]:
     first, fresh = record["f"], record.get("n", 1)
-    taken = [tuple(gap) for gap in record.get("g", ())]
+    taken = [
+        (number, released_in, released_ms)
+        for first, released_in, released_ms, *more in record.get("g", ())
+        for number in range(first, first + (more[0] if more else 1))
+    ]
     replayed.issues += 1
     replayed.reused += len(taken)
     lowest = sorted(replayed.gaps)[: len(taken)] if taken else []

@@ -17,6 +17,8 @@ from coordinator import unheard
 from coordinator.commit import Overtaken
 from coordinator.core import head as heads
 from coordinator.core import plan as plans
+from coordinator.core.free import Free
+from coordinator.core.ledger import Reused
 from coordinator.core.plan import Plan
 from coordinator.core.requests import Done, Issue, Refused, Release, Why
 from coordinator.core.state import CounterState
@@ -241,11 +243,15 @@ def _shifted(self: Any, served: list[Any], planned: Plan) -> None:
     _answer(self, served, planned._replace(replies=tuple(replies)))
 
 
-def _take_highest(self: Any) -> Any:
-    if self._returned:
-        return self._returned.pop()
-    self._taken += 1
-    return self._state.gaps[len(self._state.gaps) - self._taken]
+def _take_highest(self: Any, quantity: int) -> tuple[Reused, ...]:
+    single = [Reused(n, *run[1:3]) for run in self._gaps for n in run.numbers]
+    if single:
+        self._taken = range(single[0].first, single[-1].first + 1)
+    runs: list[Reused] = []
+    for _ in range(quantity):
+        runs.append(self._returned.pop() if self._returned else single[self._count - 1])
+        self._count -= 1
+    return tuple(runs)
 
 
 def _commits_by(how: Callable[[Store, Plan, Tell], Any]) -> Callable[[], Planting]:
@@ -364,7 +370,7 @@ PLANTS: dict[str, Bug] = {
     "highest-first": Bug(
         "the highest gaps are issued first",
         _rules(Rule.LOWEST),
-        _with(plans._Batch, "_take_lowest", _take_highest),  # noqa: SLF001
+        _with(Free, "take", _take_highest),
     ),
 }
 

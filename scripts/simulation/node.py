@@ -215,7 +215,7 @@ class SimulatedNode:
         state = self._sequencer._replica._state  # noqa: SLF001 - no one else needs to see it
         if state is None:
             return None
-        return (state.head, list(state.gaps.numbers))
+        return (state.head, [number for run in state.gaps for number in run.numbers])
 
 
 def _numbers_of(record: ledger.Record) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
@@ -28,6 +29,9 @@ from coordinator.store.etcd import EtcdStore
 from coordinator.store.memory import MemoryStore
 
 ROOT = Path(__file__).parent.parent
+
+settings.register_profile("all", deadline=None)  # a busy machine is no failure
+settings.load_profile("all")
 
 
 @pytest.fixture(scope="session")

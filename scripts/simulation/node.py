@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from itertools import count
 from unittest.mock import patch
 
+from coordinator import guests, handing, turn
 from coordinator import replica as replicas
 from coordinator.core import forwarding, ledger
 from coordinator.core import state as states
@@ -41,12 +42,20 @@ def last_number(settings: Settings) -> int:
 def small_limits(settings: Settings) -> AbstractContextManager[object]:
     """Give the product's fixed bounds the sizes of this schedule."""
     stack = ExitStack()
-    bounds = (
-        (replicas, "CATCH_UP_MAX", settings.catch_up_max),
-        (replicas, "CATCH_UP_PAGE", settings.catch_up_page),
-        (states, "FREED_REMEMBERED_MAX", settings.freed_remembered_max),
+    bounds = settings.bounds
+    places = (
+        (replicas, "CATCH_UP_MAX", bounds.catch_up_max),
+        (replicas, "CATCH_UP_PAGE", bounds.catch_up_page),
+        (states, "FREED_REMEMBERED_MAX", bounds.freed_remembered_max),
+        (states, "RUNS_REMEMBERED_MAX", bounds.runs_remembered_max),
+        (guests, "RECENT_MAX", bounds.recent_max),
+        (guests, "GUESTS_MAX", bounds.guests_max),
+        (guests, "ASSEMBLE_S", bounds.assemble_s),
+        (handing, "ASKS_MAX", bounds.asks_max),
+        (turn, "AVOIDED_S", bounds.avoided_s),
+        (turn, "TRUSTED_S", bounds.trusted_s),
     )
-    for module, name, value in bounds:
+    for module, name, value in places:
         stack.enter_context(patch.object(module, name, value))
     return stack
 
@@ -64,7 +73,7 @@ class SimulatedNode:
         self._settings = settings
         self._loop = loop
         self._edge = Edge(name, network)
-        self._peers = PeersEdge(name, network)
+        self._peers = PeersEdge(name, network, lambda: self.state() is not None)
         self._network = network
         self._lease = 0
         self._observe = network.observe
@@ -114,7 +123,7 @@ class SimulatedNode:
             QUIET,
             self._witness,
             count(1).__next__,
-            Company(Seat(Holder(self.name, run, self.name, ""), lambda: self._lease), self._peers),
+            Company(Seat(Holder(self.name, run, self.name, run), lambda: self._lease), self._peers),
         )
         sequencer.start()
         return sequencer
@@ -196,6 +205,8 @@ class SimulatedNode:
             return await reply
         except asyncio.CancelledError:
             self._sequencer.caller_left(wanted, reply)
+            if reply.done() and not reply.cancelled() and reply.exception() is not None:
+                return await reply
             raise
 
     def _wanted(self, asked: Asked) -> Wanted:

@@ -19,7 +19,7 @@ from coordinator.core.transaction import KeyValue
 from coordinator.peers import Declined, NoReply, Peers, Silent
 from coordinator.replica import Replica
 from coordinator.service import Node
-from coordinator.store import Store
+from coordinator.store import Store, StoreError
 from coordinator.turn import Holder, Seat, Turn
 from coordinator.waiting import Pending
 
@@ -107,13 +107,17 @@ class Handing:
     async def find_out(self) -> Learned:
         """Read what became of open batches, now that the counter was loaded anew.
 
-        It is read only while somebody still waits for it. Raises StoreError.
+        It is read only while somebody still waits, or has left without an answer: then what was
+        issued is to be given back. Raises StoreError: nothing may be planned before it is known.
         """
-        learned = Learned()
-        if any(not pending.reply.done() for pending in self._open.values()):
-            entries = await self._replica.parts_of(self._node.instance, self._open_since)
-            learned = self._learn(entries)
-        return learned
+        replies = [pending.reply for pending in self._open.values()]
+        if all(reply.done() and not reply.cancelled() for reply in replies):
+            return Learned()
+        try:
+            return self._learn(await self._replica.parts_of(self._node.instance, self._open_since))
+        except StoreError:
+            self._replica.forget()
+            raise
 
     def _learn(self, own: list[Entry]) -> Learned:
         entries: list[tuple[Entry, int]] = []

@@ -15,7 +15,7 @@ from coordinator.core.marks import decode_digests, decode_mark
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Guard, KeyValue, Range
 from coordinator.core.unreadable import Unreadable
-from coordinator.faults import Damaged, Rewound
+from coordinator.faults import Damaged, EntryMissing, Rewound
 from coordinator.store import Compacted, Store, Unavailable
 from coordinator.store.paging import all_of
 from coordinator.witness import Seen, Witness
@@ -98,6 +98,7 @@ class Replica:
             found_in += self._apply(state, head, entries, looking_for)
         behind = head.index - state.head.index
         if behind > CATCH_UP_MAX:
+            self._note(state.head)
             return found_in
         if behind:
             wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
@@ -152,25 +153,29 @@ class Replica:
         except Unreadable as broken:
             raise Damaged(f"the head cannot be read: {broken}; {ADVICE}") from broken
         own = list(self._apply(state, head, entries, run))
+        self._note(state.head)
         if state.head == head:
             self._state = state
-            self._note(head)
             self.guard = _guard_of(head_found)
         return own
 
     async def parts_of(self, run: str, after: int) -> list[Entry]:
-        """Return the entries after one that have a part of this run, as far as this node has seen.
+        """Return the entries after one that have a part of this run, up to where the state is.
 
         Raises StoreError.
         """
-        last = self._witness.seen(self._name).entry
+        last = after if self._state is None else self._state.head.index
+        missing, own = last - after, list[Entry]()
         wanted = Range(self._keys.entry(after + 1), self._keys.entry(last + 1))
-        own: list[Entry] = []
         async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
-            for kv in page:
-                entry = ledger.decode(kv.value)
-                if _has_part_of(run, entry):
-                    own.append(entry)
+            try:
+                entries = [ledger.decode(kv.value) for kv in page]
+            except Unreadable as broken:
+                raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
+            own += [entry for entry in entries if _has_part_of(run, entry)]
+            missing -= len(page)
+        if missing > 0:
+            raise EntryMissing(f"of the {last - after} entries after {after}, {missing} are gone")
         return own
 
     @property

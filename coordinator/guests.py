@@ -122,8 +122,8 @@ class Guests:
     def put_back(self, guests: Sequence[Guest]) -> None:
         """Let them wait for the next plan; but not those that a newer batch has replaced."""
         for guest in guests:
-            if not guest.reply.done():
-                self._waiting.setdefault(guest.forward.part.instance, guest)
+            if self._waiting.setdefault(guest.forward.part.instance, guest) is not guest:
+                decline([guest], "a newer batch of the same run has come")
 
     def decline_all(self, why: str) -> None:
         """Send all away: for certain nothing of theirs was or will be committed."""
@@ -135,6 +135,8 @@ class Guests:
         if not self._met:
             return
         recent = self._recent
+        if recent and number_in(recent[-1][0].key) + 1 != number_in(entry.key):
+            self.overtaken()  # the turn was elsewhere meanwhile
         recent.append((entry, previous))
         self._recent_bytes += len(entry.value)
         while len(recent) > RECENT_MAX or (

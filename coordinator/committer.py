@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from coordinator.commit import Overtaken, commit
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Part
+from coordinator.core.ledger import LossAccepted, Part
 from coordinator.core.plan import Plan, Rules, plan
-from coordinator.core.requests import Ask, Instant, Reply
+from coordinator.core.requests import Ask, Done, Instant, Reply
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import KeyValue
 from coordinator.guests import Guest, Guests, decline, fail, settled
@@ -53,15 +53,19 @@ class Committer:
             groups.append([ask._replace(part=at) for ask in guest.forward.asks])
         # Each is the first one in its turn: should a batch be too small for all, nobody starves.
         order = [(at + part.serial) % len(groups) for at in range(len(groups))]
-        planned = plan(
-            state,
-            self._keys,
-            self._replica.guard,
-            [ask for at in order for ask in groups[at]],
-            self._now(),
-            (part, *(guest.forward.part for guest in guests)),
-            self._rules,
-        )
+        try:
+            planned = plan(
+                state,
+                self._keys,
+                self._replica.guard,
+                [ask for at in order for ask in groups[at]],
+                self._now(),
+                (part, *(guest.forward.part for guest in guests)),
+                self._rules,
+            )
+        except Exception:
+            decline(guests, "it cannot be planned here")
+            raise
         rest = iter(planned.replies)
         replies = {at: list(islice(rest, len(groups[at]))) for at in order}
         return Sheet(planned, replies[0], [(g, replies[at]) for at, g in enumerate(guests, 1)])
@@ -98,6 +102,12 @@ class Committer:
                 _tell(guest, replies, fate.found[:2])
         else:
             self.guests.put_back([guest for guest, _ in sheet.guests])
+
+
+def notes_loss(reply: Reply, accepted: str) -> bool:
+    """Tell whether this reply is from the ledger's note that the accepted entry may be lost."""
+    record = reply.record if isinstance(reply, Done) else None
+    return isinstance(record, LossAccepted) and record.tip == accepted
 
 
 def _tell(guest: Guest, replies: Sequence[Reply], found: tuple[tuple[KeyValue, ...], ...]) -> None:

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Iterable
 
 from coordinator.commit import Overtaken
-from coordinator.committer import Committer
+from coordinator.committer import Committer, notes_loss
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Entry, Latency, LossAccepted, Part
+from coordinator.core.ledger import Entry, Latency, Part
 from coordinator.core.plan import Rules, answered_before
 from coordinator.core.requests import (
     AcceptLoss,
@@ -22,6 +22,7 @@ from coordinator.core.requests import (
     Instant,
     NeedsEntries,
     NeedsHolder,
+    Refused,
     Release,
     Reply,
     Request,
@@ -44,7 +45,7 @@ from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreErr
 from coordinator.trouble import Trouble
 from coordinator.turn import Holder
 from coordinator.unheard import Unheard
-from coordinator.waiting import SWEEP_S, Pending, WaitingRoom
+from coordinator.waiting import SWEEP_S, Pending, WaitingRoom, not_sent
 from coordinator.witness import Witness
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Sequencer:
         self._handing = Handing(store, keys, node, company, self._replica, now)
         self._work = asyncio.Event()
         self._latency = Latency()
+        self._serial_noted = 0
         self._unheard = Unheard(lambda ask: self._admit(ask).reply, now)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -121,7 +123,8 @@ class Sequencer:
         guests.meet(forward.part)
         self._check_serves_others(forward)
         proven = None
-        if head is None or guests.tip_of(forward.seen, head) is None:
+        # What the store says of an entry is believed where this node's own history includes it.
+        if head and head.index > forward.seen and guests.tip_of(forward.seen, head) is None:
             proven = await self._evidence.tip_of(forward.seen)
             self._check_serves_others(forward)
         reply = guests.admit(forward, proven)
@@ -200,9 +203,11 @@ class Sequencer:
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
+                self._give_up([p for p in batch if p.in_doubt], self.trouble)
                 self._room.fail(batch, StoreDown(self.trouble))
             except StoreError as down:
-                self._give_up_what_is_in_doubt(batch, str(down))
+                self._give_up([p for p in batch if p.sent], str(down))
+                self._committer.guests.decline_all(str(down))
                 self._trouble.failed(down)
                 self._refuse_who_waits()
                 await asyncio.sleep(pause_s)
@@ -210,7 +215,7 @@ class Sequencer:
             except Exception as bug:
                 log.exception("%s: a batch failed on an error in this program", self._keys.name)
                 self._replica.forget()
-                self._give_up_what_is_in_doubt(batch, self.trouble)
+                self._give_up([p for p in batch if p.in_doubt], self.trouble)
                 waiting = self._unserved(batch)
                 if len(waiting) == 1:
                     self._room.fail(waiting, bug)
@@ -276,17 +281,17 @@ class Sequencer:
         try:
             fate = await self._committer.send(sheet)
         except (NotCommitted, Rejected):
-            _not_sent(served)
+            not_sent(batch)
             raise
         is_committed = isinstance(fate, Committed) or fate.ours
-        is_noted = is_committed and bool(served) and _notes_loss(served[0][1], accepted)
+        is_noted = is_committed and bool(served) and notes_loss(served[0][1], accepted)
         # What is committed is answered first: no later trouble may put it into the queue again.
         if is_committed:
-            self._noted(entry, 0)
-            self._answer(served)
             if entry is not None:
-                self._handing.close()
-        _not_sent(served)
+                self._handing.close()  # nothing that was open before will ever be
+                self._noted(entry, 0)
+            self._answer(served)
+        not_sent(batch)
         match fate:
             case Committed(revision):
                 self._committer.committed(sheet, revision)
@@ -330,6 +335,9 @@ class Sequencer:
             if isinstance(reply, NeedsHolder | NeedsEntries):
                 self._evidence.gather(pending, reply)
                 continue
+            if isinstance(reply, Refused) and pending.handed:  # what is open may still be served
+                self._give_up([pending], f"it was refused since: {reply.why}")
+                continue
             if pending.reply.cancelled():
                 self._unheard.add(pending.ask.request, reply)
             self._room.settle(pending, reply)
@@ -341,9 +349,11 @@ class Sequencer:
             )
             self._watcher.answered(waits)
 
-    def _noted(self, entry: Entry | None, part: int) -> None:
+    def _noted(self, entry: Entry, part: int) -> None:
         """Take over that the answer times known so far stand in the ledger, in this part."""
-        if entry is not None:
+        serial = entry.parts[part].serial
+        if serial > self._serial_noted:  # else it was found once more, after a lost reply
+            self._serial_noted = serial
             self._latency = Latency()
             self._watcher.committed(entry, part)
 
@@ -360,9 +370,8 @@ class Sequencer:
         """Return who of a batch has no answer and is ready to be planned."""
         return [p for p in batch if p in self._room and p.helper is None]
 
-    def _give_up_what_is_in_doubt(self, batch: list[Pending], why: str) -> None:
-        """Tell whoever is still in doubt that it is not known: never to be planned anew."""
-        in_doubt = [pending for pending in batch if pending.in_doubt]
+    def _give_up(self, in_doubt: list[Pending], why: str) -> None:
+        """Tell some that what became of theirs is not known: never to be planned anew."""
         self._room.fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
 
     def _ready(self, pending: Pending) -> None:
@@ -389,14 +398,3 @@ class Sequencer:
             return OutcomeUnknown("the commit was still in doubt at the deadline")
         trouble = pending.trouble or self.trouble
         return StoreDown(trouble) if trouble else TooLate("other requests took the time")
-
-
-def _not_sent(served: Iterable[tuple[Pending, Reply]]) -> None:
-    for pending, _ in served:
-        pending.sent = False
-
-
-def _notes_loss(reply: Reply, accepted: str) -> bool:
-    """Tell whether this reply is from the ledger's note that the accepted entry may be lost."""
-    record = reply.record if isinstance(reply, Done) else None
-    return isinstance(record, LossAccepted) and record.tip == accepted

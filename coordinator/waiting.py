@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 
 from coordinator.core.requests import AcceptLoss, Ask
@@ -152,3 +152,9 @@ class WaitingRoom:
         if len(self._queue) + len(self._acceptances) > len(self._open):
             self._queue = deque(p for p in self._queue if not p.reply.done())
             self._acceptances = deque(p for p in self._acceptances if not p.reply.done())
+
+
+def not_sent(some: Iterable[Pending]) -> None:
+    """Note that no transaction with these is on its way any more."""
+    for pending in some:
+        pending.sent = False

@@ -169,7 +169,7 @@ class Town:
     async def pair(
         self, holder_store: Any = None, other_store: Any = None, **more: Any
     ) -> tuple[Sequencer, Sequencer]:
-        """Start two nodes; ``holder`` has the turn, and ``other`` knows it. Takes numbers 1 to 4."""
+        """Start two nodes; ``holder`` has the turn, ``other`` knows it. Takes numbers 1 to 4."""
         holder = await self.node("holder", holder_store, **more)
         other = await self.node("other", other_store, **more)
         for serving in (holder, other, holder, other):

@@ -78,9 +78,8 @@ class Sequencer:
         self._next_serial = next_serial
         self._replica = Replica(store, keys, rules.start, witness)
         self._room = WaitingRoom(bounds, self._what_is_certain)
-        self._evidence = Evidence(
-            store, keys, self._ready, lambda p, bug: self._room.fail([p], bug)
-        )
+        seen, fail = lambda: self._replica.seen.entry, lambda p, bug: self._room.fail([p], bug)
+        self._evidence = Evidence(store, keys, seen, self._ready, fail)
         self._committer = Committer(store, keys, rules, self._replica, now, self._in_doubt)
         self._handing = Handing(store, keys, node, company, self._replica, now)
         self._work = asyncio.Event()

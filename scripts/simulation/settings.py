@@ -159,10 +159,11 @@ def draw_settings(chance: random.Random) -> Settings:
 def _contended(chance: random.Random, settings: Settings) -> Settings:
     """Return settings with which one node commits for all, most of the time.
 
-    Batches between nodes meet what else is drawn for messages to the store, which stays quiet:
-    whatever troubles the store, hands the turn on and ends what is to be looked at.
+    Batches between nodes meet what else is drawn for messages to the store, which is quiet or
+    nearly so: whatever troubles the store, hands the turn on and ends what is to be looked at.
     """
-    quiet = dict.fromkeys(("refused", "request_lost", "reply_lost", "late", "twice"), 0.0)
+    rate = chance.choice((0.0, 0.0, 0.05))
+    quiet = dict.fromkeys(("refused", "request_lost", "reply_lost", "late", "twice"), rate)
     return settings._replace(
         nodes=chance.choice((3, 4)),
         length_ms=chance.choice((500, 2_000)),
@@ -175,7 +176,8 @@ def _contended(chance: random.Random, settings: Settings) -> Settings:
         ),
         in_rushes=1.0,
         rush_ms=chance.choice((100, 400)),
-        series_length=10**6,
+        series_length=chance.choice((40, 10**6, 10**6)),
+        leaving=chance.choice((0.0, 0.2, 0.6)),
         deadline_s=chance.choice((0.3, 3.0, 8.0)),
         queue_max=20_000,
         cuts=0.0,

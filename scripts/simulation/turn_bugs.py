@@ -11,12 +11,14 @@ from coordinator.committer import Committer, Sheet
 from coordinator.core import plan as plans
 from coordinator.core.forwarding import may_be_handed_over
 from coordinator.core.ledger import Part
-from coordinator.core.requests import Ask, Done, Release
+from coordinator.core.requests import Ask, Done, Refused, Release
 from coordinator.core.state import CounterState
 from coordinator.guests import Guest, Guests, decline
 from coordinator.handing import Handing, Learned
 from coordinator.replica import Replica
+from coordinator.sequencer import Sequencer
 from coordinator.service import StoreDown
+from coordinator.store import StoreError
 from coordinator.waiting import Pending
 from simulation.events import Rule
 from simulation.planting import Bug, rules, together, with_
@@ -26,6 +28,8 @@ _release = plans._Batch._release  # noqa: SLF001 - bugs are planted inside
 _follow = Replica.follow
 _learn = Handing._learn  # noqa: SLF001
 _admit = Guests.admit
+_find_out = Handing.find_out
+_answer = Sequencer._answer  # noqa: SLF001
 
 
 # At the node with the turn
@@ -81,6 +85,27 @@ def _by_position(self: Handing, entry: Any, part: int) -> Iterator[tuple[Pending
 def _whoever_may(_self: Handing, batch: list[Pending]) -> tuple[list[Pending], list[Pending]]:
     away = [pending for pending in batch if may_be_handed_over(pending.ask)]
     return away, [pending for pending in batch if pending not in away]
+
+
+async def _found_out_for_who_waits(self: Handing) -> Learned:
+    waits = any(not pending.reply.done() for pending in self._open.values())
+    return await _find_out(self) if waits else Learned()
+
+
+async def _found_out_or_not(self: Handing) -> Learned:
+    state = self._replica._state  # noqa: SLF001
+    try:
+        return await _find_out(self)
+    except StoreError:
+        self._replica._state = state  # noqa: SLF001
+        raise
+
+
+def _refused_for_certain(self: Sequencer, answers: Any) -> None:
+    told = list(answers)
+    for pending, reply in told:
+        pending.handed = pending.handed and not isinstance(reply, Refused)
+    _answer(self, told)
 
 
 async def _not_found_out(_self: Handing) -> Learned:
@@ -139,6 +164,11 @@ PLANTS: dict[str, Bug] = {
         rules(Rule.OWNER, Rule.COMPLETE),
         with_(plans._Batch, "_release", _evidence_of_guests_believed),  # noqa: SLF001
     ),
+    "hole-at-hand": Bug(
+        "entries kept for guests are not let go when others follow that are not among them",
+        rules(Rule.TRUE_ALARM),
+        with_(Guests, "overtaken", lambda _: None),
+    ),
     "doubt-told-as-declined": Bug(
         "a batch whose commit is in doubt is declined",
         rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
@@ -163,6 +193,21 @@ PLANTS: dict[str, Bug] = {
         "a node that loads the counter anew does not read what was done for it meanwhile",
         rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         with_(Handing, "find_out", _not_found_out),
+    ),
+    "left-not-looked-for": Bug(
+        "it does not read it for callers who have left: their numbers stay issued",
+        rules(Rule.UNHEARD),
+        with_(Handing, "find_out", _found_out_for_who_waits),
+    ),
+    "looked-for-once": Bug(
+        "when that cannot be read, the counter is planned on nevertheless",
+        rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
+        with_(Handing, "find_out", _found_out_or_not),
+    ),
+    "refused-while-open": Bug(
+        "who is refused by a later plan is told so, though an open batch may still serve it",
+        rules(Rule.NOT_FAILED),
+        with_(Sequencer, "_answer", _refused_for_certain),
     ),
     "answers-by-position": Bug(
         "answers of a batch handed over are told in the order in which the requests were sent",

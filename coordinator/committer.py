@@ -88,7 +88,11 @@ class Committer:
         head = (KeyValue(guard.key, guard.value, guard.revision),)
         for guest, replies in sheet.guests:
             _tell(guest, replies, (head, self.guests.recent(guest.forward.seen)))
-        self.guests.expect(guest for guest, _ in sheet.guests)
+
+    def busy(self, sheet: Sheet) -> int:
+        """Return how many will probably be back for the next round at once; 0 without guests."""
+        nodes = self.guests.told(guest for guest, _ in sheet.guests)
+        return nodes and nodes + len(sheet.replies)
 
     def overtaken(self, sheet: Sheet, fate: Overtaken) -> None:
         """Tell the guests, or let them wait for the next round."""

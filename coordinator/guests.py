@@ -3,7 +3,6 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.head import Head
@@ -17,8 +16,8 @@ from coordinator.service import OutcomeUnknown, Overloaded, StoreDown
 GUESTS_MAX = 64
 """More nodes than ever share a counter."""
 
-ASSEMBLE_S = 0.003
-"""A busy node sends its next batch as soon as it knows the outcome of the last one."""
+HOLDER_WAITS_S = 0.004
+"""For nodes that have just been told, and return at once (``coordinator.expected``)."""
 
 RUNS_MET_MAX = 1_024
 
@@ -42,6 +41,17 @@ class Guest:
         self.reply: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
 
 
+class _Met:
+    """What is remembered of a run: its latest batch, and how soon that came after another."""
+
+    __slots__ = ("returns_in_s", "serial", "told_s")
+
+    def __init__(self) -> None:
+        self.serial = 0
+        self.told_s = float("-inf")
+        self.returns_in_s = float("inf")
+
+
 class Guests:
     """Who waits of them, one batch of each run at most."""
 
@@ -49,9 +59,7 @@ class Guests:
         self._waiting: dict[str, Guest] = {}
         self._recent: deque[tuple[KeyValue, str]] = deque()  # entry, and the hash before it
         self._recent_bytes = 0
-        self._expected: set[str] = set()
-        self._all_came = asyncio.Event()
-        self._met: OrderedDict[str, int] = OrderedDict()  # the latest serial of each run
+        self._met: OrderedDict[str, _Met] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -61,12 +69,24 @@ class Guests:
 
         Raises OutcomeUnknown for one that came before.
         """
-        if part.serial <= self._met.get(part.instance, 0):
+        met = self._met.setdefault(part.instance, _Met())
+        if part.serial <= met.serial:
             raise OutcomeUnknown("this batch has come before")
-        self._met[part.instance] = part.serial
+        met.serial = part.serial
+        met.returns_in_s = asyncio.get_running_loop().time() - met.told_s
         self._met.move_to_end(part.instance)
         if len(self._met) > RUNS_MET_MAX:
             self._met.popitem(last=False)
+
+    def told(self, guests: Iterable[Guest]) -> int:
+        """Note that these know their outcome; return how many of them return at once, as before."""
+        now_s, busy = asyncio.get_running_loop().time(), 0
+        for guest in guests:
+            met = self._met.get(guest.forward.part.instance)
+            if met is not None:
+                met.told_s = now_s
+                busy += met.returns_in_s < HOLDER_WAITS_S
+        return busy
 
     def admit(self, forward: Forward, proven_tip: str | None) -> asyncio.Future[Settled]:
         """Let a batch wait. The future may also bring NotServed or OutcomeUnknown.
@@ -79,28 +99,9 @@ class Guests:
             decline([older], "a newer batch of the same run has come")
         if len(self._waiting) >= GUESTS_MAX:
             raise Overloaded(f"{GUESTS_MAX} other nodes wait already")
-        self._expected.discard(run)
-        if not self._expected:
-            self._all_came.set()
         guest = Guest(forward, proven_tip)
         self._waiting[run] = guest
         return guest.reply
-
-    def expect(self, guests: Iterable[Guest]) -> None:
-        """Expect the next batches of those who have just been told the outcome of theirs."""
-        self._expected = {guest.forward.part.instance for guest in guests}
-        self._all_came.clear()
-
-    async def assemble(self) -> None:
-        """Wait a moment for who is expected: a round for all costs as much as one for a few.
-
-        Nobody waits here while no other node hands anything in.
-        """
-        if self._expected:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ASSEMBLE_S):
-                    await self._all_came.wait()
-            self._expected.clear()
 
     def take(self, state: CounterState) -> list[Guest]:
         """Return those that may still come true, in the order in which they came."""

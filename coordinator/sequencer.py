@@ -28,7 +28,9 @@ from coordinator.core.requests import (
 )
 from coordinator.core.state import CounterState
 from coordinator.evidence import Evidence
+from coordinator.expected import Expected
 from coordinator.faults import Rewound
+from coordinator.guests import HOLDER_WAITS_S
 from coordinator.handing import Company, Handing, Learned
 from coordinator.replica import Replica
 from coordinator.service import (
@@ -51,6 +53,9 @@ log = logging.getLogger(__name__)
 
 PAUSE_FIRST_S = 0.02
 PAUSE_LONGEST_S = 0.5
+
+GUEST_WAITS_S = 0.002
+"""For callers who have just been answered by way of another node (``coordinator.expected``)."""
 
 
 class Sequencer:
@@ -82,6 +87,7 @@ class Sequencer:
         )
         self._committer = Committer(store, keys, rules, self._replica, now, self._in_doubt)
         self._handing = Handing(store, keys, node, company, self._replica, now)
+        self._expected = Expected()
         self._work = asyncio.Event()
         self._latency = Latency()
         self._unheard = Unheard(lambda ask: self._admit(ask).reply, now)
@@ -125,6 +131,7 @@ class Sequencer:
             proven = await self._evidence.tip_of(forward.seen)
             self._check_serves_others(forward)
         reply = guests.admit(forward, proven)
+        self._expected.came()
         self._work.set()
         return await reply
 
@@ -189,8 +196,8 @@ class Sequencer:
         while True:
             await self._work.wait()
             self._work.clear()
+            await self._expected.wait()
             batch = self._take()
-            await self._committer.guests.assemble()  # whoever comes meanwhile, waits: as with them
             try:
                 # An empty batch only probes.
                 if batch or self._committer.guests or self.trouble or self._probes:
@@ -290,6 +297,7 @@ class Sequencer:
         match fate:
             case Committed(revision):
                 self._committer.committed(sheet, revision)
+                self._expected.expect(self._committer.busy(sheet), HOLDER_WAITS_S)
                 if entry is None and is_noted:  # by another node, or by an earlier run of this one
                     self._replica.note()
             case Overtaken(found, ours):
@@ -314,6 +322,7 @@ class Sequencer:
             if learned is not None:
                 self._watcher.handed_over()
                 self._learn(learned)
+                self._expected.expect(len(away), GUEST_WAITS_S)
         return here
 
     def _learn(self, learned: Learned) -> None:
@@ -349,6 +358,7 @@ class Sequencer:
 
     def _enqueue(self, pending: Pending) -> None:
         self._room.enqueue(pending)
+        self._expected.came()
         self._work.set()
 
     def _put_back(self, batch: list[Pending]) -> None:

@@ -50,7 +50,7 @@ class Committer:
         guests = self.guests.take(state)
         groups = [asks]
         for at, guest in enumerate(guests, 1):
-            groups.append([ask._replace(part=at) for ask in guest.forward.asks])
+            groups.append([Ask(*ask[:3], at) for ask in guest.forward.asks])
         # Each is the first one in its turn: should a batch be too small for all, nobody starves.
         order = [(at + part.serial) % len(groups) for at in range(len(groups))]
         planned = plan(

@@ -16,7 +16,7 @@ from coordinator.service import OutcomeUnknown, Overloaded, StoreDown
 GUESTS_MAX = 64
 """More nodes than ever share a counter."""
 
-HOLDER_WAITS_S = 0.004
+HOLDER_WAITS_S = 0.01
 """For nodes that have just been told, and return at once (``coordinator.expected``)."""
 
 RUNS_MET_MAX = 1_024
@@ -57,7 +57,7 @@ class Guests:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Guest] = {}
-        self._recent: deque[tuple[KeyValue, str]] = deque()  # entry, and the hash before it
+        self._recent: deque[tuple[int, str, KeyValue]] = deque()  # with the hash before it
         self._recent_bytes = 0
         self._met: OrderedDict[str, _Met] = OrderedDict()
 
@@ -136,12 +136,12 @@ class Guests:
         if not self._met:
             return
         recent = self._recent
-        recent.append((entry, previous))
+        recent.append((number_in(entry.key), previous, entry))
         self._recent_bytes += len(entry.value)
         while len(recent) > RECENT_MAX or (
             len(recent) > 1 and self._recent_bytes > RECENT_BYTES_MAX
         ):
-            self._recent_bytes -= len(recent.popleft()[0].value)
+            self._recent_bytes -= len(recent.popleft()[2].value)
 
     def overtaken(self) -> None:
         """Let go of the entries: others follow now that are not among them."""
@@ -150,14 +150,13 @@ class Guests:
 
     def recent(self, after: int) -> tuple[KeyValue, ...]:
         """Return the entries after this one, as far as they are at hand."""
-        return tuple(kv for kv, _ in self._recent if number_in(kv.key) > after)
+        return tuple(entry for index, _, entry in self._recent if index > after)
 
     def tip_of(self, index: int, head: Head) -> str | None:
         """Return the hash of an entry, if it is known without reading."""
         if index == head.index:
             return head.tip
-        at_hand = ((number_in(kv.key), previous) for kv, previous in self._recent)
-        return next((previous for follower, previous in at_hand if follower == index + 1), None)
+        return next((tip for follower, tip, _ in self._recent if follower == index + 1), None)
 
 
 def decline(guests: Sequence[Guest], why: str) -> None:

@@ -5,6 +5,7 @@ It also holds invariant 10: what this node has once seen committed must still be
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
@@ -132,31 +133,39 @@ class Replica:
         them the counter is not loaded any more afterwards. Raises Rewound.
         """
         (head_found,), entries = found
-        state, self._state = self._state, None
-        if not entries or (state and number_in(entries[0].key) == state.head.index + 1):
-            return self._follow_closely(state, head_found, entries, run) if state else []
         try:
-            decoded = [ledger.decode(kv.value) for kv in entries]
+            head = heads.decode(head_found.value)
+            decoded = [ledger.decode(kv.value, run) for kv in entries]
         except Unreadable as broken:
-            raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
-        newest = decoded[-1]
-        tip = ledger.chain(newest.previous, entries[-1].value)
-        self._witness.note(self._name, Seen(newest.index, tip))
+            raise Damaged(f"what was committed cannot be read: {broken}; {ADVICE}") from broken
+        state, self._state = self._state, None
+        ends_there = not decoded or decoded[-1].index == head.index
+        if state is not None and ends_there and state.head.index + len(decoded) == head.index:
+            self._follow_closely(state, head, entries, decoded)
+            self._state = state
+            self.guard = _guard_of(head_found)
+        if decoded:
+            tip = ledger.chain(decoded[-1].previous, entries[-1].value)
+            self._witness.note(self._name, Seen(decoded[-1].index, tip))
         return [entry for entry in decoded if _has_part_of(run, entry)]
 
     def _follow_closely(
-        self, state: CounterState, head_found: KeyValue, entries: tuple[KeyValue, ...], run: str
-    ) -> list[Entry]:
-        try:
-            head = heads.decode(head_found.value)
-        except Unreadable as broken:
-            raise Damaged(f"the head cannot be read: {broken}; {ADVICE}") from broken
-        own = list(self._apply(state, head, entries, run))
-        if state.head == head:
-            self._state = state
-            self._note(head)
-            self.guard = _guard_of(head_found)
-        return own
+        self, state: CounterState, head: Head, entries: tuple[KeyValue, ...], decoded: list[Entry]
+    ) -> None:
+        """Apply the entries that lead to this head. Raises Rewound or Damaged."""
+        for at, entry in enumerate(decoded, 1):
+            tip = ledger.chain(state.head.tip, entries[at - 1].value)
+            after = replace(state.head, index=entry.index, tip=tip)  # totals matter at the end only
+            after = replace(after, next=decoded[at].next_before) if at < len(decoded) else head
+            try:
+                state.apply(entry, after)
+            except ValueError as broken:  # it does not follow
+                raise self._rewound(head) from broken
+            if after.tip != tip:
+                raise Damaged(f"the head does not name entry {entry.index}, the newest; {ADVICE}")
+        if len(state.gaps) != head.gaps:
+            gaps = len(state.gaps)
+            raise Damaged(f"the head counts {head.gaps} gaps, the ledger gives {gaps}; {ADVICE}")
 
     async def parts_of(self, run: str, after: int) -> list[Entry]:
         """Return the entries after one that have a part of this run, as far as this node has seen.

@@ -39,7 +39,6 @@ from coordinator.service import (
     Node,
     OutcomeUnknown,
     StoreDown,
-    TooLate,
     Watcher,
 )
 from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreError, Unknown
@@ -80,8 +79,9 @@ class Sequencer:
         self._now = now
         self._watcher = watcher
         self._next_serial = next_serial
+        self._trouble = Trouble(keys.name)
         self._replica = Replica(store, keys, rules.start, witness)
-        self._room = WaitingRoom(bounds, self._what_is_certain)
+        self._room = WaitingRoom(bounds, self._trouble.certain)
         self._evidence = Evidence(
             store, keys, self._ready, lambda p, bug: self._room.fail([p], bug)
         )
@@ -95,7 +95,6 @@ class Sequencer:
         self._stopping = False
         self._one_by_one = 0
         self._probes = False
-        self._trouble = Trouble(keys.name)
 
     def start(self) -> None:
         """Begin to serve."""
@@ -384,21 +383,9 @@ class Sequencer:
         self._refuse_who_waits()
 
     def _refuse_who_waits(self) -> None:
-        """Let nobody wait for what a person must end; but for the one who ends it."""
+        """Let nobody wait for what a person must end."""
         if self._trouble.needs_person:
-            others = [
-                pending
-                for pending in self._room
-                if not pending.in_doubt and not isinstance(pending.ask.request, AcceptLoss)
-            ]
-            self._room.fail(others, StoreDown(self._trouble.why))
-
-    def _what_is_certain(self, pending: Pending) -> Exception:
-        """Return what to tell a caller whose deadline has passed."""
-        if pending.in_doubt:
-            return OutcomeUnknown("the commit was still in doubt at the deadline")
-        trouble = pending.trouble or self.trouble
-        return StoreDown(trouble) if trouble else TooLate("other requests took the time")
+            self._room.refuse_all(StoreDown(self._trouble.why))
 
 
 def _not_sent(served: Iterable[tuple[Pending, Reply]]) -> None:

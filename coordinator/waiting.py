@@ -125,6 +125,15 @@ class WaitingRoom:
             if pending.helper is not None:
                 pending.helper.cancel()
 
+    def refuse_all(self, error: Exception) -> None:
+        """Tell all that nothing was done, but whose request is in doubt or accepts a loss."""
+        others = [
+            pending
+            for pending in self._open
+            if not pending.in_doubt and not isinstance(pending.ask.request, AcceptLoss)
+        ]
+        self.fail(others, error)
+
     def close(self) -> None:
         """Tell whoever is left what is certain about their request."""
         if self._sweeper is not None:

@@ -282,8 +282,11 @@ def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, A
     return fields
 
 
-def decode(content: bytes) -> Entry:
-    """Return the entry that these bytes hold. Raises Unreadable when they hold none."""
+def decode(content: bytes, run: str | None = None) -> Entry:
+    """Return the entry that these bytes hold. Raises Unreadable when they hold none.
+
+    With a run, single fresh numbers of other runs are left out: they change nothing but the head.
+    """
     try:
         fields = orjson.loads(content)
         if fields["v"] != FORMAT_VERSION:
@@ -298,7 +301,7 @@ def decode(content: bytes) -> Entry:
             time_ms=moment(fields["t"]),
             next_before=whole(fields["s"]),
             parts=parts,
-            records=tuple(_decode_blocks(fields["r"], origins, parts)),
+            records=tuple(_decode_blocks(fields["r"], origins, parts, run)),
         )
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as broken:
         raise Unreadable(f"a ledger entry: {broken}") from broken
@@ -316,12 +319,15 @@ def _decode_part(fields: list[Any]) -> Part:
 
 
 def _decode_blocks(
-    blocks: list[dict[str, Any]], origins: list[Origin], parts: tuple[Part, ...]
+    blocks: list[dict[str, Any]], origins: list[Origin], parts: tuple[Part, ...], run: str | None
 ) -> Iterator[Record]:
     for block in blocks:
         origin, part = origins[whole(block["c"])], whole(block.get("a", 0))
-        own = parts[part].instance + "-"
+        instance = parts[part].instance
+        own = instance + "-"
         if block["o"] == "issues":  # most records are in here: every call that is saved counts
+            if run is not None and instance != run:
+                continue
             number = whole(block["f"])
             for written, waited_us in zip(block["q"], block["w"], strict=True):
                 correlation = own + written[1:] if text(written)[:1] == " " else written

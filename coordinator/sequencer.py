@@ -206,7 +206,8 @@ class Sequencer:
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
-                self._room.fail(batch, StoreDown(self.trouble))
+                for pending in batch:
+                    self._room.fail([pending], self._trouble.certain(pending))
             except StoreError as down:
                 self._give_up_what_is_in_doubt(batch, str(down))
                 self._trouble.failed(down)
@@ -370,8 +371,8 @@ class Sequencer:
         return [p for p in batch if p in self._room and p.helper is None]
 
     def _give_up_what_is_in_doubt(self, batch: list[Pending], why: str) -> None:
-        """Tell whoever is still in doubt that it is not known: never to be planned anew."""
-        in_doubt = [pending for pending in batch if pending.in_doubt]
+        """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
+        in_doubt = [pending for pending in batch if pending.sent]
         self._room.fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
 
     def _ready(self, pending: Pending) -> None:

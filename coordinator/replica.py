@@ -83,6 +83,8 @@ class Replica:
         ours = state.head
         if head.index < ours.index or (head.index == ours.index and head.tip != ours.tip):
             raise self._rewound(head)
+        if ours.index < head.trimmed:
+            return  # entries that would bring it up to date are gone; it is loaded anew
         self._apply(state, head, entries)
         behind = head.index - state.head.index
         if behind > CATCH_UP_MAX:
@@ -196,6 +198,8 @@ class Replica:
         index, tip = seen
         if head.index < index or (head.index == index and head.tip != tip):
             raise self._rewound(head)
+        if index < head.trimmed:
+            return  # the entries that would tell are gone: so far behind, it is taken on trust
         if index and head.index > index:
             following = ledger.decode(next_entry[0].value) if next_entry else None
             if following is None or following.previous != tip:

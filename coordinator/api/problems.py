@@ -41,6 +41,7 @@ HEAD_TOO_LARGE = Kind("NB021", 431, "Address or headers too large")
 TOO_SLOW = Kind("NB022", 408, "Request did not arrive in time")
 EXPECTATION = Kind("NB023", 417, "Expectation cannot be met")
 NOTHING_LOST = Kind("NB024", 409, "This node misses nothing")
+TRIMMED = Kind("NB025", 409, "Its ledger entries have left the store")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

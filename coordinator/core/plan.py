@@ -7,6 +7,7 @@ batch are thus taken by the same batch, and the gaps that it closes are a prefix
 """
 
 from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 from coordinator.core import head as heads
@@ -24,6 +25,7 @@ from coordinator.core.ledger import (
     Record,
     Released,
     Restarted,
+    Trimmed,
 )
 from coordinator.core.marks import Mark, encode_mark, encode_reused
 from coordinator.core.request_keys import RequestKeys, digest
@@ -31,6 +33,7 @@ from coordinator.core.requests import (
     AcceptLoss,
     Ask,
     Done,
+    Holder,
     Instant,
     Issue,
     NeedsEntries,
@@ -40,6 +43,7 @@ from coordinator.core.requests import (
     Reply,
     Request,
     Reset,
+    Trim,
     Why,
 )
 from coordinator.core.state import CounterState
@@ -152,7 +156,7 @@ def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]
     replies: list[Reply] = []
     for outcome in outcomes:
         match outcome:
-            case Issued() | Released() | Restarted() | LossAccepted():
+            case Issued() | Released() | Restarted() | LossAccepted() | Trimmed():
                 assert entry is not None, "a record was decided, so there is an entry"  # noqa: S101
                 replies.append(Done(entry, outcome))
             case _Same(position):
@@ -172,7 +176,7 @@ def _how_many_fit(asks: list[Ask], state: CounterState, limits: Limits) -> int:
     operations, size = FIXED_OPERATIONS, 0
     runs = state.gaps.runs
     for position, ask in enumerate(asks[: limits.requests]):
-        if isinstance(ask.request, Reset):  # a reset is a batch of its own
+        if isinstance(ask.request, Reset | Trim):  # each is a batch of its own
             return max(position, 1)
         more_operations, more_size = _cost(ask.request, runs + position)
         operations, size = operations + more_operations, size + more_size
@@ -232,6 +236,7 @@ class _Batch:
         self._max_value = max_value
         self._next = state.head.next
         self._free = Free(state.gaps)
+        self._checkpoint = b""
 
     def decide(self, asks: list[Ask]) -> list[_Outcome]:
         """Return the outcome of each request, in their order, and fill ``records``."""
@@ -246,16 +251,15 @@ class _Batch:
         match ask.request:
             case Release():
                 return self._release(ask, ask.request)
-            case Issue(_, quantity, True):
-                return self._issue_and_release(ask, quantity)
-            case Issue(_, quantity):
-                return self._allocate(ask, quantity)
+            case Issue(_, quantity, at_once):
+                return (self._issue_and_release if at_once else self._allocate)(ask, quantity)
             case Reset():
                 return self._note(Restarted(self._cause(ask)))
-            case AcceptLoss(entry=0):
-                return Refused(Why.NOTHING_LOST)
+            case Trim(_, checkpoint):
+                return self._trim(ask, checkpoint)
             case AcceptLoss(_, lost, tip, reason):
-                return self._note(LossAccepted(self._cause(ask), lost, tip, reason))
+                accepted = LossAccepted(self._cause(ask), lost, tip, reason)
+                return self._note(accepted) if lost else Refused(Why.NOTHING_LOST)
 
     def _by_key(self, asks: list[Ask]) -> dict[int, _Outcome]:
         """Settle the requests whose idempotency key has been used before, or is used twice."""
@@ -276,7 +280,8 @@ class _Batch:
         return outcomes
 
     def _committed_before(self, key: str, payload: str | None, ask: Ask) -> _Outcome | None:
-        candidates = self._state.keys.find(digest(key))
+        trimmed = self._state.head.trimmed
+        candidates = tuple(i for i in self._state.keys.find(digest(key)) if i > trimmed)
         known = {entry.index: entry for entry in ask.earlier}
         if any(index not in known for index in candidates):
             return NeedsEntries(candidates)
@@ -294,19 +299,21 @@ class _Batch:
             return Refused(Why.NEVER_ISSUED, str(number))
         if number in self._free:
             return Refused(Why.ALREADY_FREE, str(number))
-        if (
-            holder is None
-            or holder.origin is None
-            or not state.fresh_evidence(number, holder.read_at)
-        ):
+        if holder is None or not state.fresh_evidence(number, holder.read_at):
             return NeedsHolder(number)
+        return self._release_of(ask, request, holder)
+
+    def _release_of(self, ask: Ask, request: Release, holder: Holder) -> _Outcome:
+        number, held_by = request.number, holder.origin
+        if held_by is None:
+            return Refused(Why.TRIMMED, str(number)) if holder.trimmed else NeedsHolder(number)
         if request.issued_in not in {0, holder.issued_in}:
             return Refused(Why.ISSUED_ANEW, str(number))
         asking = request.call.origin
-        if holder.origin[:2] != asking[:2]:
-            return Refused(Why.OTHER_OWNER, f"{holder.origin.site}/{holder.origin.partition}")
+        if held_by[:2] != asking[:2]:
+            return Refused(Why.OTHER_OWNER, f"{held_by.site}/{held_by.partition}")
         # The type is the number's own; a caller that releases does not name it.
-        origin = asking._replace(invoice_type=holder.origin.invoice_type)
+        origin = asking._replace(invoice_type=held_by.invoice_type)
         cause = self._cause(ask)._replace(origin=origin)
         return self._give_back(cause, number, holder.issued_in, request.reason)
 
@@ -317,6 +324,14 @@ class _Batch:
             for number in issued.numbers():
                 self._give_back(cause, number, self.index, "released automatically")
         return issued
+
+    def _trim(self, ask: Ask, checkpoint: Head) -> _Outcome:
+        if not self._state.head.trimmed < checkpoint.index < self._state.head.index:
+            return Refused(Why.NOTHING_TO_TRIM)
+        self._checkpoint = heads.encode(checkpoint)
+        content = sha256(self._checkpoint).hexdigest()
+        through, tip, following = checkpoint.index, checkpoint.tip, checkpoint.next
+        return self._note(Trimmed(self._cause(ask), through, tip, following, content))
 
     def _note(self, record: Record) -> Record:
         self.records.append(record)
@@ -347,8 +362,13 @@ class _Batch:
     def other_writes(self, keys: CounterKeys) -> list[Put | Delete]:
         """Return what the records change beside head and entry."""
         writes: list[Put | Delete] = []
-        if isinstance(self.records[0], Restarted):
-            writes += keys.all_before_restart(self.index)
+        match self.records[0]:
+            case Restarted():
+                writes += keys.all_before_restart(self.index)
+            case Trimmed(_, through):
+                writes.append(Put(keys.checkpoint, self._checkpoint))
+                writes += keys.all_trimmed(self._state.head.trimmed, through)
+                writes += self._state.keys.trim_writes(keys, through)
         writes += self._free.writes(keys)
         freed_now = encode_mark(Mark(self.index, self._now.wall_ms))
         released = {r.number for r in self.records if isinstance(r, Released)}

@@ -6,7 +6,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from coordinator.core.head import Head
-from coordinator.core.ledger import Entry, Issued, LossAccepted, Released, Restarted, Reused
+from coordinator.core.ledger import (
+    Entry,
+    Issued,
+    LossAccepted,
+    Released,
+    Restarted,
+    Reused,
+    Trimmed,
+)
 from coordinator.core.request_keys import RequestKeys, digest
 
 FREED_REMEMBERED_MAX = 65_536
@@ -162,6 +170,8 @@ class CounterState:
                     self._remember_freed(record.number, entry.index)
                 case LossAccepted():
                     pass
+                case Trimmed(_, through):
+                    self.keys.trim(through)
                 case Restarted():
                     self.gaps = Gaps()
                     self.keys = RequestKeys()

@@ -17,8 +17,9 @@ from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.counters import Counters, Terms
 from coordinator.jobs import trimming
+from coordinator.metrics import Metrics
 from coordinator.proof import prove
-from coordinator.service import Bounds, Node, Watcher
+from coordinator.service import Bounds, Node
 from coordinator.store.etcd import EtcdStore
 from coordinator.witness import Witness
 
@@ -36,10 +37,9 @@ def test_fewer_entries_than_others_look_back_to_are_not_enough() -> None:
 @contextlib.asynccontextmanager
 async def job(store: EtcdStore, root: str, kept: int) -> AsyncIterator[None]:
     """Run the job as a node does, but for a few entries at a time."""
-    quiet = Watcher(lambda _: None, lambda _: None, lambda: None)
     keys, terms = Keys(root.encode()), Terms(Rules(), Bounds())
     node = Node("trimmer", "t")
-    counters = Counters(store, keys, node, terms, lambda _: quiet, Witness())
+    counters = Counters(store, keys, node, terms, Metrics(1_000).watcher, Witness())
     few = {"ENTRIES_AT_ONCE": 20, "PAUSE_S": 0.01, "LOOK_EVERY_S": 0.1}
 
     async def always() -> bool:

@@ -284,7 +284,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "answer-early": Bug(
         "a lost reply counts as a success: numbers are answered before their commit is known",
-        _rules(Rule.NOT_EARLY, Rule.UNIQUE),
+        _rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.RECOVERS),
         _commits_by(_unknown_is_done),
     ),
     "refusal-ends-doubt": Bug(
@@ -325,7 +325,7 @@ PLANTS: dict[str, Bug] = {
     "keys-forgotten": Bug(
         "a node that loads the counter does not load the idempotency keys",
         _rules(Rule.ONCE),
-        _with(replicas, "decode_digests", lambda _content: []),
+        _with(replicas, "decode_digests", lambda _first, _content: []),
     ),
     "one-page": Bug(
         "after a conflict, entries beyond those that came with it are not read",
@@ -334,7 +334,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "half-applied": Bug(
         "when reading on after a conflict fails, the half that was applied is planned on",
-        _rules(Rule.COMPLETE),
+        _rules(Rule.COMPLETE, Rule.RECOVERS),
         _with(Replica, "catch_up", _half_applied),
     ),
     "old-store-accepted": Bug(

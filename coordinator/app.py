@@ -25,12 +25,14 @@ from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
 from coordinator.config import Settings
 from coordinator.core.keys import Keys
-from coordinator.core.plan import Limits, Rules
+from coordinator.core.plan import Rules
+from coordinator.core.room import Limits
 from coordinator.core.series import counter_names
 from coordinator.counters import Counters, Terms
 from coordinator.handing import Company
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.membership import CannotJoin, Membership
+from coordinator.jobs.trimming import Trimming
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.metrics import Metrics
 from coordinator.open_files import room
@@ -123,7 +125,15 @@ class NodeApp:
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until cancelled. The first may raise CannotJoin."""
-        return [self._be_a_member(), self.witness.keep_saving(), self.upkeep.run()]
+        jobs = [self._be_a_member(), self.witness.keep_saving(), self.upkeep.run()]
+        if self._settings.entries_kept:
+            jobs.append(self._trimming().run())
+        return jobs
+
+    def _trimming(self) -> Trimming:
+        first, kept = self._settings.first_number, self._settings.entries_kept
+        counters, turn = self._counters, self.upkeep.is_our_turn
+        return Trimming(self._store, self._keys, first, kept, counters, self._names, turn)
 
     async def _be_a_member(self) -> None:
         await self.membership.join()

@@ -16,6 +16,7 @@ from coordinator.core.keys import CounterKeys
 from coordinator.core.ledger import Entry, Part
 from coordinator.core.requests import Done, Instant, NeedsEntries, NeedsHolder, Release, Reply
 from coordinator.core.transaction import KeyValue
+from coordinator.faults import EntryMissing
 from coordinator.peers import Declined, NoReply, Peers, Silent
 from coordinator.replica import Replica
 from coordinator.service import Node
@@ -38,10 +39,12 @@ class Learned(NamedTuple):
 
     ``entries`` are those with a part of this run, each with the position of that part; ``answers``
     what is certain now for requests. What they lack is asked for by NeedsHolder or NeedsEntries.
+    Of those who are ``lost`` it can never be known.
     """
 
     entries: tuple[tuple[Entry, int], ...] = ()
     answers: tuple[tuple[Pending, Reply], ...] = ()
+    lost: tuple[Pending, ...] = ()
 
 
 class Handing:
@@ -105,11 +108,13 @@ class Handing:
 
         It is read only while somebody still waits for it. Raises StoreError.
         """
-        learned = Learned()
-        if any(not pending.reply.done() for pending in self._open.values()):
+        if all(pending.reply.done() for pending in self._open.values()):
+            return Learned()
+        try:
             entries = await self._replica.parts_of(self._node.instance, self._open_since)
-            learned = self._learn(entries)
-        return learned
+        except EntryMissing:
+            return Learned(lost=tuple(self.close()))
+        return self._learn(entries)
 
     def _learn(self, own: list[Entry]) -> Learned:
         entries: list[tuple[Entry, int]] = []

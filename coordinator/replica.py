@@ -16,7 +16,7 @@ from coordinator.core.marks import decode_digests, decode_mark
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Guard, KeyValue, Range
 from coordinator.core.unreadable import Unreadable
-from coordinator.faults import Damaged, Rewound
+from coordinator.faults import Damaged, EntryMissing, Rewound
 from coordinator.store import Compacted, Store, Unavailable
 from coordinator.store.paging import all_of
 from coordinator.witness import Seen, Witness
@@ -94,6 +94,8 @@ class Replica:
         ours = state.head
         if head.index < ours.index or (head.index == ours.index and head.tip != ours.tip):
             raise self._rewound(head)
+        if ours.index < head.trimmed:
+            return []  # entries that would bring it up to date are gone; it is loaded anew
         found_in: list[Entry] = []
         if entries and number_in(entries[0].key) == state.head.index + 1:
             found_in += self._apply(state, head, entries, looking_for)
@@ -170,13 +172,16 @@ class Replica:
     async def parts_of(self, run: str, after: int) -> list[Entry]:
         """Return the entries after one that have a part of this run, as far as this node has seen.
 
-        Raises StoreError.
+        Raises StoreError; EntryMissing when some of them have left the store.
         """
         last = self._witness.seen(self._name).entry
         wanted = Range(self._keys.entry(after + 1), self._keys.entry(last + 1))
         own: list[Entry] = []
         async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
             for kv in page:
+                after += 1
+                if number_in(kv.key) != after:
+                    raise EntryMissing(f"ledger entry {after} is gone, and with it what it tells")
                 entry = ledger.decode(kv.value)
                 if _has_part_of(run, entry):
                     own.append(entry)
@@ -275,6 +280,8 @@ class Replica:
         index, tip = seen
         if head.index < index or (head.index == index and head.tip != tip):
             raise self._rewound(head)
+        if index < head.trimmed:
+            return  # the entries that would tell are gone: so far behind, it is taken on trust
         if index and head.index > index:
             following = ledger.decode(next_entry[0].value) if next_entry else None
             if following is None or following.previous != tip:

@@ -83,7 +83,7 @@ class Sequencer:
         self._replica = Replica(store, keys, rules.start, witness)
         self._room = WaitingRoom(bounds, self._trouble.certain)
         self._evidence = Evidence(
-            store, keys, self._ready, lambda p, bug: self._room.fail([p], bug)
+            store, keys, self._enqueue, lambda p, bug: self._room.fail([p], bug)
         )
         self._committer = Committer(store, keys, rules, self._replica, now, self._in_doubt)
         self._handing = Handing(store, keys, node, company, self._replica, now)
@@ -330,6 +330,7 @@ class Sequencer:
         for entry, part in learned.entries:
             self._noted(entry, part)
         self._answer(learned.answers)
+        self._room.fail(list(learned.lost), OutcomeUnknown("what tells it has left the store"))
 
     def _answer(self, answers: Iterable[tuple[Pending, Reply]]) -> None:
         """Answer requests, or gather the evidence that they need."""
@@ -357,9 +358,10 @@ class Sequencer:
             self._watcher.committed(entry, part)
 
     def _enqueue(self, pending: Pending) -> None:
-        self._room.enqueue(pending)
-        self._expected.came()
-        self._work.set()
+        if pending in self._room:  # it may have been given up while evidence was gathered
+            self._room.enqueue(pending)
+            self._expected.came()
+            self._work.set()
 
     def _put_back(self, batch: list[Pending]) -> None:
         self._room.put_back(self._unserved(batch))
@@ -374,10 +376,6 @@ class Sequencer:
         """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
         in_doubt = [pending for pending in batch if pending.sent]
         self._room.fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
-
-    def _ready(self, pending: Pending) -> None:
-        if pending in self._room:
-            self._enqueue(pending)
 
     def _in_doubt(self, doubt: Unknown) -> None:
         self._trouble.doubt(doubt, asyncio.get_running_loop().time())

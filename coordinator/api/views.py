@@ -26,6 +26,8 @@ from coordinator.proof import report
 
 NEXT_CURSOR = "X-Next-Cursor"
 FINISHED = "end"
+TRIMMED = "X-Trimmed-Through"
+"""On a number's life: older records stood in entries up to this one, which have left the store."""
 
 
 class Views:
@@ -131,13 +133,22 @@ class Views:
             request.rel_url.with_query(number=request.match_info["number"])
         ).number
         records: list[dict[str, Any]] = []
+        trimmed = 0
         for name in self._names:
             events = await read(self._counters.history(name).life(number))
-            records += [self._shown(name, r) for r in rows_of_life(events, number)]
+            records += [self._shown(name, r) for r in rows_of_life(events.events, number)]
+            trimmed = max(trimmed, events.trimmed)
+        if not records and trimmed:
+            detail = f"What happened to number {number} stands in entries up to {trimmed}, which "
+            detail += "have left the store. An export of the ledger from before that has them."
+            raise Problem(problems.TRIMMED, detail)
         if not records:
             detail = f"Number {number} was never issued, so it has no history."
             raise Problem(problems.NEVER_ISSUED, detail)
-        return json_answer(records)
+        response = json_answer(records)
+        if trimmed:
+            response.headers[TRIMMED] = str(trimmed)
+        return response
 
     def _shown(self, counter: str, record: dict[str, Any]) -> dict[str, Any]:
         return record | {

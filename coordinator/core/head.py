@@ -19,6 +19,7 @@ from coordinator.core.ledger import (
     Part,
     Released,
     Restarted,
+    Trimmed,
 )
 from coordinator.core.unreadable import Unreadable, digest_of_entry, moment, text, whole
 
@@ -51,6 +52,8 @@ class Head:
     """A counter after its newest entry. ``next`` is the next fresh number; ``tip`` its hash.
 
     ``since`` is the entry before which nothing counts any more (a reset), 0 without one.
+    ``trimmed`` is the newest entry that has left the store, 0 without one; numbers from ``kept``
+    on were first issued by entries that are there.
     ``counts`` are issued numbers by ``site:partition:type``. Totals count numbers, but for
     ``requests`` and ``keyed``, which count calls.
     """
@@ -60,6 +63,8 @@ class Head:
     index: int = 0
     tip: str = NO_HASH
     since: int = 0
+    trimmed: int = 0
+    kept: int = 0
     gaps: int = 0
     issued: int = 0
     released: int = 0
@@ -100,7 +105,7 @@ def decode(content: bytes) -> Head:
 
 def advance(head: Head, entry: Entry, tip: str) -> Head:
     """Return the head after one more entry. Reads only its arguments, changes none."""
-    next_number, gaps = head.next, head.gaps
+    next_number, gaps, trimmed, kept = head.next, head.gaps, head.trimmed, head.kept
     released, reused = head.released, head.reused
     requests, keyed, longest_gap_ms = head.requests, head.keyed, head.longest_gap_ms
     issued_to: dict[Origin, int] = {}
@@ -122,6 +127,9 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                 gaps += 1
             case LossAccepted():
                 pass  # no number moves
+            case Trimmed(_, through, _, following, _):
+                trimmed = through
+                kept = following if through >= head.since else head.start
             case Restarted():
                 return Head(
                     start=head.start,
@@ -129,6 +137,7 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                     index=entry.index,
                     tip=tip,
                     since=entry.index,
+                    trimmed=head.trimmed,
                     changed_ms=entry.time_ms,
                 )
     counts = dict(head.counts)
@@ -141,6 +150,8 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
         index=entry.index,
         tip=tip,
         since=head.since,
+        trimmed=trimmed,
+        kept=kept,
         gaps=gaps,
         issued=head.issued + sum(issued_to.values()),
         released=released,

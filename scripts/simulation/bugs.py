@@ -7,6 +7,7 @@ below says in a line what each does; `rules` are the findings that fit it.
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -18,25 +19,22 @@ from coordinator.commit import Overtaken
 from coordinator.core import head as heads
 from coordinator.core import plan as plans
 from coordinator.core.free import Free
+from coordinator.core.head import Head
+from coordinator.core.keys import CounterKeys
 from coordinator.core.ledger import Reused
 from coordinator.core.plan import Plan
 from coordinator.core.requests import Done, Issue, Refused, Release, Why
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
+from coordinator.jobs.trimming import checkpoint_after
 from coordinator.replica import Replica
 from coordinator.sequencer import Sequencer
 from coordinator.service import StoreDown
-from coordinator.store import (
-    Committed,
-    Conflict,
-    NotCommitted,
-    Store,
-    StoreError,
-    Unknown,
-)
+from coordinator.store import Committed, Conflict, NotCommitted, Store, StoreError, Unknown
 from coordinator.store.paging import all_of
 from coordinator.unheard import Unheard
 from coordinator.waiting import WaitingRoom
+from simulation import node as nodes
 from simulation.events import Rule
 
 Planting = AbstractContextManager[object]
@@ -46,6 +44,7 @@ Tell = Callable[[Unknown], None]
 _commit = commits.commit
 _answer = Sequencer._answer  # noqa: SLF001 - bugs are planted inside
 _enqueue = Sequencer._enqueue  # noqa: SLF001
+_all_trimmed = CounterKeys.all_trimmed
 
 TRUST_S = 2.0
 """How long a planted bug trusts its turn, without asking."""
@@ -254,6 +253,12 @@ def _take_highest(self: Any, quantity: int) -> tuple[Reused, ...]:
     return tuple(runs)
 
 
+async def _newest_as_checkpoint(store: Store, keys: CounterKeys, start: int, through: int) -> Head:
+    right = await checkpoint_after(store, keys, start, through)
+    head = heads.decode((await store.read(Range(keys.head))).found[0][0].value)
+    return replace(head, index=right.index, tip=right.tip)
+
+
 def _commits_by(how: Callable[[Store, Plan, Tell], Any]) -> Callable[[], Planting]:
     return lambda: patch.object(sequencers, "commit", how)
 
@@ -279,7 +284,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "answer-early": Bug(
         "a lost reply counts as a success: numbers are answered before their commit is known",
-        _rules(Rule.NOT_EARLY, Rule.UNIQUE),
+        _rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.RECOVERS),
         _commits_by(_unknown_is_done),
     ),
     "refusal-ends-doubt": Bug(
@@ -320,7 +325,7 @@ PLANTS: dict[str, Bug] = {
     "keys-forgotten": Bug(
         "a node that loads the counter does not load the idempotency keys",
         _rules(Rule.ONCE),
-        _with(replicas, "decode_digests", lambda _content: []),
+        _with(replicas, "decode_digests", lambda _first, _content: []),
     ),
     "one-page": Bug(
         "after a conflict, entries beyond those that came with it are not read",
@@ -329,7 +334,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "half-applied": Bug(
         "when reading on after a conflict fails, the half that was applied is planned on",
-        _rules(Rule.COMPLETE),
+        _rules(Rule.COMPLETE, Rule.RECOVERS),
         _with(Replica, "catch_up", _half_applied),
     ),
     "old-store-accepted": Bug(
@@ -366,6 +371,16 @@ PLANTS: dict[str, Bug] = {
         "such a number is given back whoever holds it by then",
         _rules(Rule.OWNER, Rule.COMPLETE),
         _with(unheard, "Release", lambda call, number, why, _: Release(call, number, why)),
+    ),
+    "trim-too-much": Bug(
+        "a trim deletes one entry more than it has noted",
+        _rules(Rule.ONE_COMMIT),
+        _with(CounterKeys, "all_trimmed", lambda keys, a, b: _all_trimmed(keys, a, b + 1)),
+    ),
+    "trim-from-newest": Bug(
+        "the checkpoint of a trim has the totals of the newest entry",
+        _rules(Rule.COMPLETE),
+        _with(nodes, "checkpoint_after", _newest_as_checkpoint),
     ),
     "highest-first": Bug(
         "the highest gaps are issued first",

@@ -49,6 +49,7 @@ SUMMARY = (
     ("pauses", ("Pause",)),
     ("clock jumps", ("ClockJump",)),
     ("compactions", ("Compact",)),
+    ("trims of old entries", ("Trim",)),
     ("restored from a backup", ("Restore",)),
 )
 """What is counted, and the counts that it is the sum of."""

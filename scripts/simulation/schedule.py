@@ -97,6 +97,14 @@ class Cut(NamedTuple):
     for_ms: int
 
 
+class Trim(NamedTuple):
+    """A node lets all but the newest entries leave the store."""
+
+    at_ms: int
+    node: int
+    kept: int
+
+
 class Full(NamedTuple):
     """The store has no space for a while: it says so, and may have written nevertheless."""
 
@@ -122,7 +130,7 @@ class Restore(NamedTuple):
     at_ms: int
 
 
-OfNode = Crash | Stop | Pause | ClockJump | Cut
+OfNode = Crash | Stop | Pause | ClockJump | Cut | Trim
 OfStore = Full | Compact | Backup | Restore
 Step = Issue | Release | Reset | OfNode | OfStore
 
@@ -233,6 +241,8 @@ def _faults(chance: random.Random, settings: Settings) -> list[Step]:
     steps += [Cut(at, node(), duration()) for at in times(settings.cuts)]
     steps += [Full(at, duration()) for at in times(settings.full)]
     steps += [Compact(at) for at in times(settings.compactions)]
+    if not settings.restores:  # whoever is behind all entries takes the others on trust
+        steps += [Trim(at, node(), chance.choice((1, 3, 10, 30))) for at in times(settings.trims)]
     if settings.restores:
         backup, restore = sorted(chance.randrange(settings.length_ms) for _ in range(2))
         steps += [Backup(backup), Restore(restore)]

@@ -70,6 +70,7 @@ class Settings(NamedTuple):
     cuts: float
     full: float
     compactions: float
+    trims: float
     restores: bool
 
 
@@ -117,6 +118,7 @@ def draw_settings(chance: random.Random) -> Settings:
         cuts=steps(),
         full=one_of(0.0, 0.0, 0.0, 0.3),
         compactions=steps(),
+        trims=one_of(0.0, 0.0, 0.5, 1.0),
         restores=chance.random() < 0.05,  # noqa: PLR2004 - one in twenty
     )
 

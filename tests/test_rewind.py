@@ -226,7 +226,7 @@ async def test_an_acceptance_that_fails_has_no_effect(tmp_path: Path) -> None:
     with pytest.raises(StoreDown, match="connection refused"):
         await restarted.accept_loss(AcceptLoss(OPERATOR, 6, tip, "fire"))
     switch.refuses = False
-    await asyncio.sleep(0.2)
+    await until(lambda: "does not continue" in restarted.trouble, "it has looked again")
     await refused(restarted)
     assert await restarted.accept_loss(AcceptLoss(OPERATOR, 6, tip, "fire"))
     assert await take(restarted) == [4]

@@ -140,10 +140,6 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                     trimmed=head.trimmed,
                     changed_ms=entry.time_ms,
                 )
-    counts = dict(head.counts)
-    for origin, quantity in issued_to.items():
-        name = f"{origin.site}:{origin.partition}:{origin.invoice_type}"
-        counts[name] = counts.get(name, 0) + quantity
     return Head(
         start=head.start,
         next=next_number,
@@ -158,12 +154,20 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
         reused=reused,
         requests=requests,
         keyed=keyed,
-        counts=counts,
+        counts=_count(head.counts, issued_to),
         latency=_add(head.latency, entry.parts),
         rate=head.rate.add(len(entry.records), entry.time_ms // 1000),
         longest_gap_ms=longest_gap_ms,
         changed_ms=max(head.changed_ms, entry.time_ms),
     )
+
+
+def _count(before: dict[str, int], issued_to: dict[Origin, int]) -> dict[str, int]:
+    counts = dict(before)
+    for origin, quantity in issued_to.items():
+        name = f"{origin.site}:{origin.partition}:{origin.invoice_type}"
+        counts[name] = counts.get(name, 0) + quantity
+    return counts
 
 
 def _add(before: Latency, parts: tuple[Part, ...]) -> Latency:

@@ -71,8 +71,9 @@ class NodeApp:
         self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
         self.upkeep = Upkeep(store, Members(settings.etcd_endpoints), self._keys, settings)
+        terms = Terms(rules, bounds, settings.counter_idle_s, settings.counters_max)
         self._counters = Counters(
-            store, self._keys, node, Terms(rules, bounds), self._metrics.watcher, self.witness
+            store, self._keys, node, terms, self._metrics.watcher, self.witness
         )
         self._caller = Caller(settings, node.instance)
         self.refusals = Refusals(self._caller.name_request, self._metrics.refused)
@@ -114,7 +115,12 @@ class NodeApp:
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until cancelled. The first may raise CannotJoin."""
-        return [self._be_a_member(), self.witness.keep_saving(), self.upkeep.run()]
+        return [
+            self._be_a_member(),
+            self._counters.keep_forgetting(),
+            self.witness.keep_saving(),
+            self.upkeep.run(),
+        ]
 
     async def _be_a_member(self) -> None:
         await self.membership.join()

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from math import inf
 
 from coordinator.commit import Overtaken, commit
 from coordinator.core.keys import CounterKeys
@@ -27,6 +28,7 @@ from coordinator.core.requests import (
 from coordinator.core.state import CounterState
 from coordinator.faults import CANNOT_READ, Rewound
 from coordinator.history import History
+from coordinator.lanes import Lanes
 from coordinator.replica import Replica
 from coordinator.service import (
     Answer,
@@ -54,8 +56,6 @@ log = logging.getLogger(__name__)
 
 PAUSE_FIRST_S = 0.02
 PAUSE_LONGEST_S = 0.5
-READERS_MAX = 32
-"""How many requests of a counter read the ledger at once."""
 
 
 def _not_sent(served: list[Pending]) -> None:
@@ -77,6 +77,7 @@ class Sequencer:
         watcher: Watcher,
         witness: Witness,
         new_batch: Callable[[], str] = lambda: secrets.token_hex(6),
+        lanes: Lanes | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -85,6 +86,7 @@ class Sequencer:
         self._now = now
         self._watcher = watcher
         self._new_batch = new_batch
+        self._lanes = lanes or Lanes()
         self._replica = Replica(store, keys, rules.start, witness)
         self._history = History(store, keys)
         self._room = WaitingRoom(bounds, self._what_is_certain)
@@ -92,7 +94,6 @@ class Sequencer:
         self._latency = Latency()
         self._helpers: set[asyncio.Task[None]] = set()
         self._unheard = Unheard(lambda ask: self._admit(ask).reply, now)
-        self._readers = asyncio.Semaphore(READERS_MAX)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._one_by_one = 0
@@ -117,7 +118,7 @@ class Sequencer:
             raise StoreDown("this node is stopping; ask another one")
         if self._trouble.needs_person:
             raise StoreDown(self.trouble)
-        self._room.check_room()
+        self._room.check_room(request)
         return self._admit(Ask(request)).reply
 
     def caller_left(self, request: Request, reply: asyncio.Future[Answer]) -> None:
@@ -133,7 +134,7 @@ class Sequencer:
 
         The future brings what that of ``submit`` brings. Raises Overloaded.
         """
-        self._room.check_room()
+        self._room.check_room(request)
         return self._admit(Ask(request)).reply
 
     @property
@@ -145,6 +146,23 @@ class Sequencer:
     def rewound(self) -> Rewound | None:
         """Return how the store went back, while this node refuses to serve for that."""
         return self._trouble.rewound
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether all is done and well: nobody waits, nothing is in flight or in doubt, no
+        number is to be given back, no trouble has to be remembered.
+        """
+        return not self._work.is_set() and self._room.is_deserted and not self._unheard.is_busy
+
+    def retire(self) -> None:
+        """End at once, when it is idle; it must not be used again.
+
+        Its parts know it and it knows them: they are let go here, or their memory would come free
+        only with a full garbage collection, minutes later.
+        """
+        if self._task is not None:
+            self._task.cancel()
+        del self._task, self._room, self._unheard
 
     def _admit(self, ask: Ask) -> Pending:
         pending = self._room.admit(ask)
@@ -168,17 +186,19 @@ class Sequencer:
         self._room.close()
 
     async def _run(self) -> None:
-        pause_s = PAUSE_FIRST_S
+        loop = asyncio.get_running_loop()
+        pause_s, served_s = PAUSE_FIRST_S, -inf
         while True:
             await self._work.wait()
-            self._work.clear()
-            batch = self._take()
+            batch: list[Pending] = []
             try:
-                if batch or self.trouble or self._probes:  # an empty batch only probes
-                    self._probes = False
-                    await self._serve(batch)
-                    self._trouble.over()
-                pause_s = PAUSE_FIRST_S
+                async with self._lanes.lane(loop.time() - served_s):  # nothing is planned before
+                    batch = self._take()
+                    if batch or self.trouble or self._probes:  # an empty batch only probes
+                        self._probes = False
+                        await self._serve(batch)
+                        self._trouble.over()
+                pause_s, served_s = PAUSE_FIRST_S, loop.time()
             except Rejected as refusal:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
                 self._room.fail(batch, StoreDown(self.trouble))
@@ -290,8 +310,8 @@ class Sequencer:
 
     def _put_back(self, batch: list[Pending]) -> None:
         self._room.put_back(batch)
-        if self._room.has_queue or self.trouble:
-            self._work.set()
+        if not (self._room.has_queue or self.trouble or self._probes):
+            self._work.clear()
 
     def _give_up_what_is_in_doubt(self, batch: list[Pending], why: str) -> None:
         """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
@@ -308,7 +328,7 @@ class Sequencer:
     async def _read_first(self, pending: Pending, needs: NeedsHolder | NeedsEntries) -> None:
         """Read what the plan needs to know of the ledger, then hand the request in again."""
         try:
-            async with self._readers:
+            async with pending.line.readers:
                 match needs:
                     case NeedsHolder(number):
                         holder = await self._history.holder(number)

@@ -15,7 +15,7 @@ LAYERS = [
     {"faults"},
     {"witness"},
     {"commit", "exports", "history", "overview", "proof", "replica"},
-    {"service"},
+    {"lanes", "service"},
     {"waiting"},
     {"trouble", "unheard"},
     {"sequencer"},

@@ -67,7 +67,10 @@ class NodeApp:
         limits = Limits(operations=settings.etcd_operations_max)
         rules = Rules(settings.first_number, settings.max_value, limits)
         bounds = Bounds(settings.queue_max, settings.deadline_s)
-        self._metrics = Metrics(settings.max_value)
+        self._names = counter_names(
+            settings.series, settings.strategy, settings.sites, settings.partitions
+        )
+        self._metrics = Metrics(settings.max_value, self._names)
         self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
         self.upkeep = Upkeep(store, Members(settings.etcd_endpoints), self._keys, settings)
@@ -77,22 +80,20 @@ class NodeApp:
         )
         self._caller = Caller(settings, node.instance)
         self.refusals = Refusals(self._caller.name_request, self._metrics.refused)
-        self._names = counter_names(
-            settings.series, settings.strategy, settings.sites, settings.partitions
-        )
         self.web = self._web(node)
 
     def _web(self, node: Node) -> web.Application:
         settings = self._settings
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         installation = Installation(self._store, self._keys, self._names)
+        measured = Installation(self._store, self._keys, self._metrics.shown)
         counters, membership = self._counters, self.membership
         demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
             *Views(settings, installation, counters, membership).routes(),
             *Operations(
-                settings, installation, counters, membership, self.upkeep, self._metrics
+                settings, measured, counters, membership, self.upkeep, self._metrics
             ).routes(),
             *DemoApi(settings, demonstrations).routes(),
             *Admin(self._caller, counters, self._names).routes(),

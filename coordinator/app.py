@@ -21,22 +21,28 @@ from coordinator.api.demo import DemoApi
 from coordinator.api.operations import Operations
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.sequence import SequenceApi
+from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
 from coordinator.config import Settings
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Limits, Rules
 from coordinator.core.series import counter_names
 from coordinator.counters import Counters, Terms
+from coordinator.guests import RunsMet
+from coordinator.handing import Company
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.jobs.upkeep import Upkeep
+from coordinator.lanes import Lanes
 from coordinator.metrics import Metrics
 from coordinator.open_files import room
 from coordinator.overview import Installation
+from coordinator.peers import HttpPeers
 from coordinator.service import Bounds, Node
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
 from coordinator.store.members import Members
+from coordinator.turn import Holder, Seat
 from coordinator.witness import Witness, WitnessUnreadable
 
 log = logging.getLogger(__name__)
@@ -74,9 +80,13 @@ class NodeApp:
         self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
         self.upkeep = Upkeep(store, Members(settings.etcd_endpoints), self._keys, settings)
+        self._peers = HttpPeers()
+        self._token = secrets.token_hex(16)
+        me = Holder(*node, settings.url, self._token)
         terms = Terms(rules, bounds, settings.counter_idle_s, settings.counters_max)
         self._counters = Counters(
-            store, self._keys, node, terms, self._metrics.watcher, self.witness
+            *(store, self._keys, node, terms, self._metrics.watcher, self.witness),
+            Company(Seat(me, lambda: self.membership.lease), self._peers, RunsMet(), Lanes()),
         )
         self._caller = Caller(settings, node.instance)
         self.refusals = Refusals(self._caller.name_request, self._metrics.refused)
@@ -96,6 +106,7 @@ class NodeApp:
                 settings, measured, counters, membership, self.upkeep, self._metrics
             ).routes(),
             *DemoApi(settings, demonstrations).routes(),
+            *TurnApi(self._token, self._names, counters).routes(),
             *Admin(self._caller, counters, self._names).routes(),
         ]
         guard = self.refusals.guard
@@ -143,6 +154,7 @@ class NodeApp:
         except OSError as failed:
             log.warning("what this node has seen cannot be written: %s", failed)
         await self.membership.leave()
+        self._peers.close()
         await self._store.close()
         self.upkeep.close()
 

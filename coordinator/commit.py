@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from coordinator.core import ledger
+from coordinator.core.ledger import Entry
 from coordinator.core.plan import Plan
 from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import Unreadable
@@ -83,24 +84,28 @@ def _name(plan: Plan) -> str:
     key = plan.transaction.guard.key.decode()
     if plan.entry is None:
         return f"a compare of {key}"
-    return f"batch {plan.entry.batch}, entry {plan.entry.index} under {key}"
+    return f"{_batch(plan.entry)}, entry {plan.entry.index} under {key}"
+
+
+def _batch(entry: Entry) -> str:
+    return f"batch {entry.parts[0].serial} of {entry.parts[0].instance}"
 
 
 def _is_ours(plan: Plan, found: tuple[tuple[KeyValue, ...], ...]) -> bool:
     """Tell whether the entry that follows our state is this batch's own."""
     if plan.entry is None:
         return False
-    _, entries = found
+    entries = found[1]
     try:
         first = ledger.decode(entries[0].value) if entries else None
     except Unreadable as broken:
         raise EntryMissing(
-            f"ledger entry {plan.entry.index} cannot be read, so it cannot be known whether batch "
-            f"{plan.entry.batch} of this node was committed: {broken}"
+            f"ledger entry {plan.entry.index} cannot be read, so it cannot be known whether "
+            f"{_batch(plan.entry)} was committed: {broken}"
         ) from broken
     if first is None or first.index != plan.entry.index:
         raise EntryMissing(
-            f"ledger entry {plan.entry.index} is gone, so it cannot be known whether batch "
-            f"{plan.entry.batch} of this node was committed"
+            f"ledger entry {plan.entry.index} is gone, so it cannot be known whether "
+            f"{_batch(plan.entry)} was committed"
         )
-    return first.batch == plan.entry.batch
+    return first.parts[0][:3] == plan.entry.parts[0][:3]

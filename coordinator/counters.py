@@ -5,6 +5,7 @@ answers took, which its next entry would have recorded, goes with it: one batch 
 """
 
 import asyncio
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -13,8 +14,8 @@ from coordinator.clock import now
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.faults import Rewound
+from coordinator.handing import Company
 from coordinator.history import History
-from coordinator.lanes import Lanes
 from coordinator.sequencer import Sequencer
 from coordinator.service import Bounds, Node, Watcher
 from coordinator.store import Store
@@ -49,6 +50,7 @@ class Counters:
         terms: Terms,
         watcher: Callable[[str], Watcher],
         witness: Witness,
+        company: Company,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -56,7 +58,8 @@ class Counters:
         self._terms = terms
         self._watcher = watcher
         self._witness = witness
-        self._lanes = Lanes()
+        self._company = company
+        self._next_serial = itertools.count(1).__next__
         self._recent: OrderedDict[str, Sequencer] = OrderedDict()
         self._older: OrderedDict[str, Sequencer] = OrderedDict()  # not asked for since a while
 
@@ -84,7 +87,8 @@ class Counters:
             now,
             self._watcher(counter),
             self._witness,
-            lanes=self._lanes,
+            self._next_serial,
+            self._company,
         )
         sequencer.start()
         return sequencer

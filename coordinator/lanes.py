@@ -2,8 +2,8 @@
 
 Ten thousand counters that all have something to commit would open as many connections, and the
 last of them would wait for its reply while the members work on the others: a healthy store would
-look like one that does not answer. A counter therefore takes its batch only when it has a place
-here, in the order of asking; until then nothing of it is planned or sent.
+look like one that does not answer. A counter therefore needs a place here, in the order of asking;
+until then nothing of it is loaded, planned or sent.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ class Lanes:
         self._busy = asyncio.Semaphore(busy_max)
         self._quiet = asyncio.Semaphore(quiet_max)
 
-    def lane(self, quiet_s: float) -> asyncio.Semaphore:
-        """Return the lane of a counter that was last served so many seconds ago."""
+    def lane(self, served_s: float) -> asyncio.Semaphore:
+        """Return the lane of a counter that was last served at this time of the event loop."""
+        quiet_s = asyncio.get_running_loop().time() - served_s
         return self._busy if quiet_s < BUSY_FOR_S else self._quiet

@@ -99,6 +99,11 @@ class Metrics:
             "Compares lost to another node, and planned again",
             registry=self._registry,
         )
+        self._handed = Counter(
+            "numbering_batches_handed_over",
+            "Batches of this node that the node with the turn has committed",
+            registry=self._registry,
+        )
         self._overrides = Counter(
             "numbering_manual_overrides", "Numbers set by hand", registry=self._registry
         )
@@ -116,12 +121,13 @@ class Metrics:
         """Return what the sequencer of this counter reports to."""
         gauges = self._gauges(counter) if counter in self.shown else None
 
-        def committed(entry: Entry) -> None:
-            self._batches.inc()
+        def committed(entry: Entry, part: int) -> None:
+            if part == 0:
+                self._batches.inc()
             issued: dict[tuple[str, str, str | None], int] = {}
             highest, reused = 0, list[Reused]()
             for record in entry.records:
-                if isinstance(record, Issued):
+                if isinstance(record, Issued) and record.cause.part == part:
                     name = record.cause.origin[:3]
                     issued[name] = issued.get(name, 0) + record.quantity
                     highest = record.first + record.fresh - 1
@@ -133,7 +139,7 @@ class Metrics:
             if issued and gauges is not None:
                 gauges(highest)
 
-        return Watcher(self._waits.answered, committed, self._lost.inc)
+        return Watcher(self._waits.answered, committed, self._lost.inc, self._handed.inc)
 
     def _place(self, name: tuple[str, str, str | None]) -> tuple[str, str, str | None]:
         if name not in self._places:

@@ -3,6 +3,8 @@
 It also holds invariant 10: what this node has once seen committed must still be in the store.
 """
 
+from collections.abc import Iterator
+
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
@@ -57,15 +59,24 @@ class Replica:
         self._note(after)
         self.guard = Guard(self._keys.head, revision, heads.encode(after))
 
-    async def catch_up(self, found: tuple[tuple[KeyValue, ...], ...]) -> None:
+    @property
+    def head(self) -> Head | None:
+        """Return the head at which this replica is; None while the counter is not loaded."""
+        return None if self._state is None else self._state.head
+
+    async def catch_up(
+        self, found: tuple[tuple[KeyValue, ...], ...], looking_for: str = ""
+    ) -> list[Entry]:
         """Take over what a conflict returned: the head, and the entries after ours.
 
-        Raises Rewound when they do not continue what this node knows.
+        Returns every new entry that has a part of the run ``looking_for``; but where loading the
+        counter anew is quicker than reading on, it is not loaded any more afterwards. Raises
+        Rewound when the entries do not continue what this node knows.
         """
-        head_found, entries = found
+        head_found, entries, *_ = found
         if self._state is None or not head_found:
             self.forget()
-            return  # the next load judges it
+            return []  # the next load judges it
         state = self._state
         self._state = None  # half-applied entries must not be planned on
         try:
@@ -75,21 +86,26 @@ class Replica:
         ours = state.head
         if head.index < ours.index or (head.index == ours.index and head.tip != ours.tip):
             raise self._rewound(head)
-        self._apply(state, head, entries)
+        found_in: list[Entry] = []
+        if entries and number_in(entries[0].key) == state.head.index + 1:
+            found_in += self._apply(state, head, entries, looking_for)
         behind = head.index - state.head.index
         if behind > CATCH_UP_MAX:
-            return  # loading anew is quicker
+            return found_in
         if behind:
             wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
             async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
-                self._apply(state, head, page)
+                found_in += self._apply(state, head, page, looking_for)
         if state.head != head or len(state.gaps) != head.gaps:
             raise Damaged(f"the head is not what the ledger gives at entry {head.index}; {ADVICE}")
         self._state = state
         self._note(head)
         self.guard = _guard_of(head_found[0])
+        return found_in
 
-    def _apply(self, state: CounterState, head: Head, found: tuple[KeyValue, ...]) -> None:
+    def _apply(
+        self, state: CounterState, head: Head, found: tuple[KeyValue, ...], looking_for: str
+    ) -> Iterator[Entry]:
         for kv in found:
             try:
                 entry = ledger.decode(kv.value)
@@ -99,6 +115,61 @@ class Replica:
                 raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
             except ValueError as broken:  # it does not follow
                 raise self._rewound(head) from broken
+            if _has_part_of(looking_for, entry):
+                yield entry
+
+    def follow(self, found: tuple[tuple[KeyValue, ...], ...], run: str) -> list[Entry]:
+        """Take over what another node has committed on what this node had seen.
+
+        Returns those of the entries that have a part of this run. Where entries are missing before
+        them the counter is not loaded any more afterwards. Raises Rewound.
+        """
+        (head_found,), entries = found
+        state, self._state = self._state, None
+        if not entries or (state and number_in(entries[0].key) == state.head.index + 1):
+            return self._follow_closely(state, head_found, entries, run) if state else []
+        try:
+            decoded = [ledger.decode(kv.value) for kv in entries]
+        except Unreadable as broken:
+            raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
+        newest = decoded[-1]
+        tip = ledger.chain(newest.previous, entries[-1].value)
+        self._witness.note(self._name, Seen(newest.index, tip))
+        return [entry for entry in decoded if _has_part_of(run, entry)]
+
+    def _follow_closely(
+        self, state: CounterState, head_found: KeyValue, entries: tuple[KeyValue, ...], run: str
+    ) -> list[Entry]:
+        try:
+            head = heads.decode(head_found.value)
+        except Unreadable as broken:
+            raise Damaged(f"the head cannot be read: {broken}; {ADVICE}") from broken
+        own = list(self._apply(state, head, entries, run))
+        if state.head == head:
+            self._state = state
+            self._note(head)
+            self.guard = _guard_of(head_found)
+        return own
+
+    async def parts_of(self, run: str, after: int) -> list[Entry]:
+        """Return the entries after one that have a part of this run, as far as this node has seen.
+
+        Raises StoreError.
+        """
+        last = self._witness.seen(self._name).entry
+        wanted = Range(self._keys.entry(after + 1), self._keys.entry(last + 1))
+        own: list[Entry] = []
+        async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
+            for kv in page:
+                entry = ledger.decode(kv.value)
+                if _has_part_of(run, entry):
+                    own.append(entry)
+        return own
+
+    @property
+    def seen(self) -> Seen:
+        """Return the newest entry that this node has seen committed."""
+        return self._witness.seen(self._name)
 
     def forget(self) -> None:
         """Load anew before the next plan."""
@@ -178,6 +249,10 @@ class Replica:
             following = ledger.decode(next_entry[0].value) if next_entry else None
             if following is None or following.previous != tip:
                 raise self._rewound(head)
+
+
+def _has_part_of(run: str, entry: Entry) -> bool:
+    return any(part.instance == run for part in entry.parts)
 
 
 def _guard_of(kv: KeyValue) -> Guard:

@@ -1,19 +1,21 @@
 """One queue for each counter: requests that wait while a commit is under way form the next batch.
 
 No timer: an idle counter commits a request at once, a busy one fills its batches by itself. One
-task serves one counter, so that a batch is planned on the outcome of the one before.
+task serves one counter, so that a batch is planned on the outcome of the one before. While another
+node has the counter's turn, batches are handed to it instead (``coordinator.turn``).
 """
 
 import asyncio
 import logging
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
-from coordinator.commit import Overtaken, commit
+from coordinator.commit import Overtaken
+from coordinator.committer import Committer
+from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Latency, LossAccepted
-from coordinator.core.plan import Author, Plan, Rules, plan
+from coordinator.core.ledger import Entry, Latency, LossAccepted, Part
+from coordinator.core.plan import Rules, answered_before
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,
@@ -26,9 +28,9 @@ from coordinator.core.requests import (
     Request,
 )
 from coordinator.core.state import CounterState
-from coordinator.faults import CANNOT_READ, Rewound
-from coordinator.history import History
-from coordinator.lanes import Lanes
+from coordinator.evidence import Evidence
+from coordinator.faults import Rewound
+from coordinator.handing import Company, Handing, Learned
 from coordinator.replica import Replica
 from coordinator.service import (
     Answer,
@@ -39,15 +41,9 @@ from coordinator.service import (
     TooLate,
     Watcher,
 )
-from coordinator.store import (
-    Committed,
-    NotCommitted,
-    Rejected,
-    Store,
-    StoreError,
-    Unknown,
-)
+from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreError, Unknown
 from coordinator.trouble import Trouble
+from coordinator.turn import Holder
 from coordinator.unheard import Unheard
 from coordinator.waiting import SWEEP_S, Pending, WaitingRoom
 from coordinator.witness import Witness
@@ -56,11 +52,6 @@ log = logging.getLogger(__name__)
 
 PAUSE_FIRST_S = 0.02
 PAUSE_LONGEST_S = 0.5
-
-
-def _not_sent(served: list[Pending]) -> None:
-    for pending in served:
-        pending.sent = False
 
 
 class Sequencer:
@@ -76,28 +67,34 @@ class Sequencer:
         now: Callable[[], Instant],
         watcher: Watcher,
         witness: Witness,
-        new_batch: Callable[[], str] = lambda: secrets.token_hex(6),
-        lanes: Lanes | None = None,
+        next_serial: Callable[[], int],
+        company: Company,
     ) -> None:
-        self._store = store
         self._keys = keys
         self._node = node
         self._rules = rules
         self._now = now
         self._watcher = watcher
-        self._new_batch = new_batch
-        self._lanes = lanes or Lanes()
+        self._next_serial = next_serial
+        self._lanes = company.lanes
+        self._served_s = -inf
         self._replica = Replica(store, keys, rules.start, witness)
-        self._history = History(store, keys)
         self._room = WaitingRoom(bounds, self._what_is_certain)
+        self._evidence = Evidence(
+            store, keys, self._ready, lambda p, bug: self._room.fail([p], bug)
+        )
+        self._committer = Committer(
+            store, keys, rules, self._replica, now, self._in_doubt, company.met
+        )
+        self._handing = Handing(store, keys, node, company, self._replica, now)
         self._work = asyncio.Event()
         self._latency = Latency()
-        self._helpers: set[asyncio.Task[None]] = set()
         self._unheard = Unheard(lambda ask: self._admit(ask).reply, now)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._one_by_one = 0
         self._probes = False
+        self._proving = 0
         self._trouble = Trouble(keys.name)
 
     def start(self) -> None:
@@ -120,6 +117,32 @@ class Sequencer:
             raise StoreDown(self.trouble)
         self._room.check_room(request)
         return self._admit(Ask(request)).reply
+
+    async def hand_in(self, forward: Forward) -> Settled:
+        """Serve a batch of another node among one's own.
+
+        Raises NotServed when nothing was done, or OutcomeUnknown.
+        """
+        guests, head = self._committer.guests, self._replica.head
+        guests.meet(forward.part)
+        self._check_serves_others(forward)
+        proven = None
+        if head is None or guests.tip_of(forward.seen, head) is None:
+            self._proving += 1
+            try:
+                proven = await self._evidence.tip_of(forward.seen)
+            finally:
+                self._proving -= 1
+            self._check_serves_others(forward)
+        reply = guests.admit(forward, proven)
+        self._work.set()
+        return await reply
+
+    def _check_serves_others(self, forward: Forward) -> None:
+        if self._stopping or self.trouble:
+            raise StoreDown(self.trouble or "this node is stopping")
+        if self._handing.turn.holder is not None or forward.part.instance == self._node.instance:
+            raise StoreDown("this node does not have the turn")
 
     def caller_left(self, request: Request, reply: asyncio.Future[Answer]) -> None:
         """Hear that nobody will read this reply. Numbers that it brought are given back.
@@ -149,25 +172,27 @@ class Sequencer:
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether all is done and well: nobody waits, nothing is in flight or in doubt, no
-        number is to be given back, no trouble has to be remembered.
+        """Tell whether all is done and well: nobody waits, nothing is in flight, in doubt or in an
+        open batch, no number is to be given back, no trouble has to be remembered.
         """
-        return not self._work.is_set() and self._room.is_deserted and not self._unheard.is_busy
+        busy = self._work.is_set() or self._unheard.is_busy or self._proving or self._handing
+        return self._room.is_deserted and not busy
 
     def retire(self) -> None:
         """End at once, when it is idle; it must not be used again.
 
-        Its parts know it and it knows them: they are let go here, or their memory would come free
-        only with a full garbage collection, minutes later.
+        It lets go of its parts, which know it in turn: else their memory would come free only with
+        a full garbage collection, minutes later.
         """
+        self._committer.guests.retire()
         if self._task is not None:
             self._task.cancel()
-        del self._task, self._room, self._unheard
+        vars(self).clear()
 
     def _admit(self, ask: Ask) -> Pending:
         pending = self._room.admit(ask)
         if isinstance(ask.request, Release) and ask.holder is None:  # who holds it decides
-            self._gather(pending, NeedsHolder(ask.request.number))
+            self._evidence.gather(pending, NeedsHolder(ask.request.number))
         else:
             self._enqueue(pending)
         return pending
@@ -177,28 +202,30 @@ class Sequencer:
         self._stopping = True
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace_s
-        while loop.time() < ends and (self._unheard.is_busy or not self._room.is_quiet):
+        while loop.time() < ends and (
+            self._unheard.is_busy or not self._room.is_quiet or self._committer.guests
+        ):
             await asyncio.sleep(SWEEP_S)
-        tasks = [task for task in (self._task, *self._helpers) if task is not None]
+        tasks = [task for task in (self._task, *self._evidence.tasks) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._unheard.abandon(), return_exceptions=True)
+        self._committer.guests.decline_all("this node is stopping")
         self._room.close()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause_s, served_s = PAUSE_FIRST_S, -inf
+        pause_s = PAUSE_FIRST_S
         while True:
             await self._work.wait()
-            batch: list[Pending] = []
+            batch = self._take()
+            await self._committer.guests.assemble()  # whoever comes meanwhile, waits: as with them
             try:
-                async with self._lanes.lane(loop.time() - served_s):  # nothing is planned before
-                    batch = self._take()
-                    if batch or self.trouble or self._probes:  # an empty batch only probes
-                        self._probes = False
-                        await self._serve(batch)
-                        self._trouble.over()
-                pause_s, served_s = PAUSE_FIRST_S, loop.time()
+                # An empty batch only probes.
+                if batch or self._committer.guests or self.trouble or self._probes:
+                    self._probes = False
+                    await self._serve(batch)
+                    self._trouble.over()
+                pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
                 self._room.fail(batch, StoreDown(self.trouble))
@@ -212,10 +239,10 @@ class Sequencer:
                 log.exception("%s: a batch failed on an error in this program", self._keys.name)
                 self._replica.forget()
                 self._give_up_what_is_in_doubt(batch, self.trouble)
-                if len(batch) == 1:
-                    self._room.fail(batch, bug)
-                    batch.clear()
-                self._one_by_one = len(batch)  # so that only the one that cannot be served fails
+                waiting = self._unserved(batch)
+                if len(waiting) == 1:
+                    self._room.fail(waiting, bug)
+                self._one_by_one = len(waiting)  # so that only who cannot be served fails
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
             self._put_back(batch)
@@ -228,9 +255,9 @@ class Sequencer:
         return self._room.take(self._rules.limits.requests)
 
     async def _serve(self, batch: list[Pending]) -> None:
-        """Plan and commit once; whoever has no answer yet is left in ``batch``.
+        """Plan and commit once, or hand over; some of the batch may have no answer afterwards.
 
-        When it raises, those whose commit is in doubt are still marked as ``sent``.
+        When it raises, those who may have been committed are still in doubt.
         """
         accepted = ""
         if batch and isinstance(batch[0].ask.request, AcceptLoss) and batch[0].ask.request.entry:
@@ -239,113 +266,137 @@ class Sequencer:
             await asyncio.gather(*self._unheard.abandon(), return_exceptions=True)
         is_noted = False
         try:
-            is_noted = await self._serve_on(await self._replica.state(accepted), batch, accepted)
+            holder = self._handing.turn.holder
+            if holder is not None and not accepted:
+                self._committer.guests.decline_all(f"{holder.node} has the turn")
+                batch = await self._serve_by(holder, batch)
+                if not batch:
+                    return
+            async with self._lanes.lane(self._served_s):
+                state = await self._state(accepted)
+                # Who was given up meanwhile has been told: nothing is allocated.
+                self._room.drop_who_left(batch)
+                is_noted = await self._commit(state, batch, accepted)
+                self._served_s = asyncio.get_running_loop().time()
         finally:
             if accepted and not is_noted:
                 self._replica.forget()
             elif accepted:  # what was read of the lost entries is no longer so
-                self._history = History(self._store, self._keys)
+                self._evidence.forget()
 
-    async def _serve_on(self, state: CounterState, batch: list[Pending], accepted: str) -> bool:
-        """Serve on this state; return whether the ledger notes that ``accepted`` may be lost."""
-        # Whoever was given up while the state was loading has been told that nothing is allocated.
-        self._room.drop_who_left(batch)
-        author = Author(*self._node, self._new_batch(), self._latency)
-        asks = [pending.ask for pending in batch]
-        guard = self._replica.guard
-        planned = plan(state, self._keys, guard, asks, self._now(), author, self._rules)
-        served = batch[: len(planned.replies)]
-        for pending, reply in zip(served, planned.replies, strict=True):
-            pending.sent = isinstance(reply, Done) and reply.entry is planned.entry
+    async def _state(self, accepted: str) -> CounterState:
+        """Return the counter's state; having loaded it anew, learn what was missed meanwhile."""
+        was_loaded = self._replica.head is not None
+        state = await self._replica.state(accepted)
+        if self._handing and not was_loaded:
+            self._learn(await self._handing.find_out())
+        return state
+
+    async def _commit(self, state: CounterState, batch: list[Pending], accepted: str = "") -> bool:
+        """Serve own requests and guests' on this state.
+
+        Returns whether the ledger notes now that ``accepted`` may be lost.
+        """
+        part = Part(*self._node, self._next_serial(), self._latency)
+        sheet = self._committer.plan(state, [pending.ask for pending in batch], part)
+        entry = sheet.planned.entry
+        served = list(zip(batch, sheet.replies, strict=False))
+        for pending, reply in served:
+            pending.sent = isinstance(reply, Done) and reply.entry is entry
         try:
-            fate = await commit(self._store, planned, self._in_doubt)
+            fate = await self._committer.send(sheet)
         except (NotCommitted, Rejected):
             _not_sent(served)
             raise
         is_committed = isinstance(fate, Committed) or fate.ours
-        is_noted = is_committed and bool(served) and _notes_loss(planned.replies[0], accepted)
+        is_noted = is_committed and bool(served) and _notes_loss(served[0][1], accepted)
         # What is committed is answered first: no later trouble may put it into the queue again.
         if is_committed:
-            del batch[: len(served)]
-            self._answer(served, planned)
+            self._noted(entry, 0)
+            self._answer(served)
+            if entry is not None:
+                self._handing.close()
         _not_sent(served)
         match fate:
             case Committed(revision):
-                if planned.entry is not None:
-                    self._replica.advance(planned.entry, planned.after, revision)
-                elif is_noted:  # by another node, or before this one was started again
+                self._committer.committed(sheet, revision)
+                if entry is None and is_noted:  # by another node, or by an earlier run of this one
                     self._replica.note()
-            case Overtaken(found):
-                self._watcher.lost_compare()
+            case Overtaken(found, ours):
+                self._committer.overtaken(sheet, fate)
                 if is_noted or not accepted:
-                    await self._replica.catch_up(found)
+                    self._learn(await self._handing.catch_up(found))
+                if not ours:
+                    self._watcher.lost_compare()
+                    await self._handing.turn.lost_compare(found[2])
         return is_noted
 
-    def _answer(self, served: list[Pending], planned: Plan) -> None:
+    async def _serve_by(self, holder: Holder, batch: list[Pending]) -> list[Pending]:
+        """Have the node with the turn serve what it can; return who must be served here."""
+        for pending in batch:
+            fact = answered_before(pending.ask)
+            if fact is not None:
+                self._answer([(pending, fact)])
+        away, here = self._handing.choose(self._unserved(batch))
+        if away:
+            part = Part(*self._node, self._next_serial(), self._latency)
+            learned = await self._handing.hand_over(holder, part, away)
+            if learned is not None:
+                self._watcher.handed_over()
+                self._learn(learned)
+        return here
+
+    def _learn(self, learned: Learned) -> None:
+        """Take over what has become of batches that were handed over."""
+        for entry, part in learned.entries:
+            self._noted(entry, part)
+        self._answer(learned.answers)
+
+    def _answer(self, answers: Iterable[tuple[Pending, Reply]]) -> None:
+        """Answer requests, or gather the evidence that they need."""
         now_us = self._now().monotonic_us
         waits: list[int] = []
-        for pending, reply in zip(served, planned.replies, strict=True):
+        for pending, reply in answers:
             if isinstance(reply, NeedsHolder | NeedsEntries):
-                self._gather(pending, reply)
+                self._evidence.gather(pending, reply)
                 continue
             if pending.reply.cancelled():
                 self._unheard.add(pending.ask.request, reply)
             self._room.settle(pending, reply)
             waits.append(now_us - pending.ask.request.call.arrived_us)
-        if planned.entry is not None:
-            self._latency = Latency()
-            self._watcher.committed(planned.entry)
         if waits:
-            before = self._latency
+            answers_before, total_us, peak_us = self._latency
             self._latency = Latency(
-                before.answers + len(waits),
-                before.total_us + sum(waits),
-                max(before.peak_us, *waits),
+                answers_before + len(waits), total_us + sum(waits), max(peak_us, *waits)
             )
             self._watcher.answered(waits)
+
+    def _noted(self, entry: Entry | None, part: int) -> None:
+        """Take over that the answer times known so far stand in the ledger, in this part."""
+        if entry is not None:
+            self._latency = Latency()
+            self._watcher.committed(entry, part)
 
     def _enqueue(self, pending: Pending) -> None:
         self._room.enqueue(pending)
         self._work.set()
 
     def _put_back(self, batch: list[Pending]) -> None:
-        self._room.put_back(batch)
-        if not (self._room.has_queue or self.trouble or self._probes):
+        self._room.put_back(self._unserved(batch))
+        more = self._room.has_queue or self._committer.guests or self.trouble or self._probes
+        if not more:
             self._work.clear()
 
+    def _unserved(self, batch: list[Pending]) -> list[Pending]:
+        """Return who of a batch has no answer and is ready to be planned."""
+        return [p for p in batch if p in self._room and p.helper is None]
+
     def _give_up_what_is_in_doubt(self, batch: list[Pending], why: str) -> None:
-        """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
-        in_doubt = [pending for pending in batch if pending.sent]
+        """Tell whoever is still in doubt that it is not known: never to be planned anew."""
+        in_doubt = [pending for pending in batch if pending.in_doubt]
         self._room.fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
-        batch[:] = [pending for pending in batch if not pending.sent]
 
-    def _gather(self, pending: Pending, needs: NeedsHolder | NeedsEntries) -> None:
-        task = asyncio.create_task(self._read_first(pending, needs))
-        pending.helper = task
-        self._helpers.add(task)
-        task.add_done_callback(self._helpers.discard)
-
-    async def _read_first(self, pending: Pending, needs: NeedsHolder | NeedsEntries) -> None:
-        """Read what the plan needs to know of the ledger, then hand the request in again."""
-        try:
-            async with pending.line.readers:
-                match needs:
-                    case NeedsHolder(number):
-                        holder = await self._history.holder(number)
-                        pending.ask = pending.ask._replace(holder=holder)
-                    case NeedsEntries(indexes):
-                        earlier = await self._history.entries(indexes)
-                        pending.ask = pending.ask._replace(earlier=earlier)
-            pending.trouble = ""
-        except CANNOT_READ as down:  # the plan will ask for it again; the deadline bounds that
-            log.warning("%s: the ledger cannot be read: %s", self._keys.name, down)
-            pending.trouble = f"the ledger cannot be read: {down}"
-            await asyncio.sleep(PAUSE_LONGEST_S)
-        except Exception as bug:
-            log.exception("%s: a reading failed on an error in this program", self._keys.name)
-            pending.helper = None
-            self._room.fail([pending], bug)
-        pending.helper = None
+    def _ready(self, pending: Pending) -> None:
         if pending in self._room:
             self._enqueue(pending)
 
@@ -359,16 +410,21 @@ class Sequencer:
             others = [
                 pending
                 for pending in self._room
-                if not pending.sent and not isinstance(pending.ask.request, AcceptLoss)
+                if not pending.in_doubt and not isinstance(pending.ask.request, AcceptLoss)
             ]
             self._room.fail(others, StoreDown(self._trouble.why))
 
     def _what_is_certain(self, pending: Pending) -> Exception:
         """Return what to tell a caller whose deadline has passed."""
-        if pending.sent:
+        if pending.in_doubt:
             return OutcomeUnknown("the commit was still in doubt at the deadline")
         trouble = pending.trouble or self.trouble
         return StoreDown(trouble) if trouble else TooLate("other requests took the time")
+
+
+def _not_sent(served: Iterable[tuple[Pending, Reply]]) -> None:
+    for pending, _ in served:
+        pending.sent = False
 
 
 def _notes_loss(reply: Reply, accepted: str) -> bool:

@@ -47,5 +47,6 @@ class Watcher(NamedTuple):
     """What a sequencer tells its surroundings: for metrics, never for decisions."""
 
     answered: Callable[[list[int]], None]  # microseconds from arrival to answer
-    committed: Callable[[Entry], None]
+    committed: Callable[[Entry, int], None]  # an entry, and which part of it is this node's
     lost_compare: Callable[[], None]
+    handed_over: Callable[[], None]  # a batch, served by the node with the turn

@@ -35,10 +35,11 @@ class Line:
 class Pending:
     """A request that waits, with its caller's future and the evidence gathered for it.
 
-    ``sent`` while it is in a transaction whose fate is not known yet.
+    ``sent`` while it is in a transaction whose fate is not known yet, ``handed`` while it is in a
+    batch handed to another node whose fate is not known yet.
     """
 
-    __slots__ = ("ask", "deadline", "helper", "line", "reply", "sent", "trouble")
+    __slots__ = ("ask", "deadline", "handed", "helper", "line", "reply", "sent", "trouble")
 
     def __init__(
         self, ask: Ask, line: Line, reply: asyncio.Future[Answer], deadline: float
@@ -48,8 +49,14 @@ class Pending:
         self.reply = reply
         self.deadline = deadline
         self.sent = False
+        self.handed = False
         self.trouble = ""
         self.helper: asyncio.Task[None] | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Tell whether it may have been committed, unknown to this node."""
+        return self.sent or self.handed
 
 
 class WaitingRoom:
@@ -82,7 +89,7 @@ class WaitingRoom:
     @property
     def is_quiet(self) -> bool:
         """Tell whether nobody waits, and nothing of anybody's is on its way to the store."""
-        return all(pending.reply.done() and not pending.sent for pending in self._open)
+        return all(pending.reply.done() and not pending.in_doubt for pending in self._open)
 
     @property
     def is_deserted(self) -> bool:
@@ -207,7 +214,7 @@ class WaitingRoom:
 
     def _forget_who_left(self) -> None:
         """Make room: nothing is taken out of the queue while a commit is in doubt."""
-        gone = [p for p in self._open if p.reply.done() and not p.sent]
+        gone = [p for p in self._open if p.reply.done() and not p.in_doubt]
         for pending in gone:
             self._leave(pending)
             if pending.helper is not None:

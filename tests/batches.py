@@ -10,8 +10,8 @@ from support import until
 from coordinator.commit import Overtaken, commit
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, Keys
-from coordinator.core.ledger import Origin
-from coordinator.core.plan import Author, Plan, Rules, plan
+from coordinator.core.ledger import Origin, Part
+from coordinator.core.plan import Plan, Rules, plan
 from coordinator.core.requests import Ask, Call, Instant, Issue
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Guard
@@ -47,7 +47,7 @@ def a_batch(keys: CounterKeys | None = None, name: str = "ours", metadata: str =
         Guard(keys.head),
         [Ask(Issue(Call(HERE, "c", 0, metadata=metadata or None)))],
         Instant(1, 1),
-        Author("node-1", "run-1", name),
+        (Part("node-1", name, 1),),
         Rules(),
     )
     return Batch(keys, planned)

@@ -11,8 +11,8 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head, advance
 from coordinator.core.keys import CounterKeys, Keys
-from coordinator.core.ledger import NO_HASH, Origin
-from coordinator.core.plan import Author, Rules, plan
+from coordinator.core.ledger import NO_HASH, Origin, Part
+from coordinator.core.plan import Rules, plan
 from coordinator.core.requests import Ask, Call, Done, Instant, Issue, NeedsHolder, Release, Reset
 from coordinator.core.transaction import KeyValue, Range, prefix_end
 from coordinator.core.verify import Verdict, Verifier
@@ -54,8 +54,8 @@ async def commit(store: Store, replica: Replica, keys: CounterKeys, batch: list[
     index = state.head.index + 1
     asks = [Ask(request) for request in batch]
     while True:
-        author, now = Author("node", "run", f"b{index}"), Instant(1_000 * index, index)
-        planned = plan(state, keys, replica.guard, asks, now, author, Rules())
+        parts, now = (Part("node", "run", index),), Instant(1_000 * index, index)
+        planned = plan(state, keys, replica.guard, asks, now, parts, Rules())
         wanted = [(i, r) for i, r in enumerate(planned.replies) if isinstance(r, NeedsHolder)]
         if not wanted:
             break

@@ -3,21 +3,26 @@
 import asyncio
 from itertools import count
 
+from coordinator.core.forwarding import Settled
 from coordinator.core.keys import Keys
 from coordinator.core.ledger import Issued, Origin
 from coordinator.core.plan import Rules
 from coordinator.core.requests import Call, Done, Instant, Issue
 from coordinator.core.transaction import Transaction
+from coordinator.guests import RunsMet
+from coordinator.handing import Company
+from coordinator.lanes import Lanes
 from coordinator.sequencer import Sequencer
 from coordinator.service import Bounds, Node, Watcher
 from coordinator.store import NotCommitted, Outcome, Store, Unknown
 from coordinator.store.memory import MemoryStore
+from coordinator.turn import Holder, Seat
 from coordinator.witness import Witness
 
 KEYS = Keys().counter("invoice")
 HERE = Origin("site-1", "partition-a", "on-cycle")
 CALL = Call(HERE, "c", 0)
-QUIET = Watcher(lambda _: None, lambda _: None, lambda: None)
+QUIET = Watcher(lambda _: None, lambda *_: None, lambda: None, lambda: None)
 
 
 class Switch:
@@ -38,6 +43,18 @@ class Switch:
         return Unknown("reply lost") if self.loses_replies else outcome
 
 
+class NoPeers:
+    """For nodes that never lose a compare."""
+
+    async def hand_over(self, holder: Holder, *_: object) -> Settled:
+        raise AssertionError(f"{holder} has the turn")
+
+
+def alone(name: str) -> Company:
+    """Return the company of a node that never takes a turn."""
+    return Company(Seat(Holder(name, name, "", ""), lambda: 0), NoPeers(), RunsMet(), Lanes())
+
+
 def node(
     store: Store | Switch,
     name: str = "node-1",
@@ -55,6 +72,8 @@ def node(
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         QUIET,
         witness or Witness(),
+        count(1).__next__,
+        alone(name),
     )
     serving.start()
     return serving

@@ -115,6 +115,7 @@ async def test_what_is_only_unusual_is_served(target: Target) -> None:
         f"GET {GOOD} HTTP/1.0\r\n\r\n".encode(),
         get(f"http://elsewhere{GOOD}"),  # RFC 9112, 3.2.2: every server must take this form
         get(GOOD.replace("site-1", "%73ite-1")),
+        get(GOOD.replace("next", "%6Eext")),
         get(GOOD, "X-User: Zoë"),
         raw(first, "Content-Type: application/json", "Transfer-Encoding: Chunked", body=in_chunks),
         post(NEXT, body, media="application/json; charset=UTF-8"),

@@ -37,7 +37,7 @@ def ledger(*entries: tuple[int, list[dict[str, Any]]]) -> list[tuple[int, bytes]
     """Chain entries, each given as its ``s`` and its records."""
     tip, chained = rules.NO_HASH, []
     for index, (begins_at, records) in enumerate(entries, 1):
-        fields = {"v": 1, "i": index, "p": tip, "t": 1_000 * index, "s": begins_at, "r": records}
+        fields = {"v": 2, "i": index, "p": tip, "t": 1_000 * index, "s": begins_at, "r": records}
         content = json.dumps(fields).encode()
         tip = hashlib.sha256(bytes.fromhex(tip) + content).hexdigest()
         chained.append((index, content))

@@ -1,18 +1,22 @@
 """The bounds of connections, one by one: unread answers, sparing logs, open files."""
 
 import asyncio
+import json
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
+from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 from bad_requests import get
 from http_calls import Start, issue
-from wire import ask
+from wire import answer_on, ask
 
 from coordinator import open_files
 from coordinator.api import connections
+from coordinator.api.answers import json_answer
 from coordinator.api.connections import Runner, Terms
 from coordinator.api.problems import MALFORMED, Problem
 from coordinator.api.refusals import Refusals
@@ -27,6 +31,11 @@ async def serve(handler: Callable[[web.Request], Awaitable[web.StreamResponse]])
     """Serve one handler at /, on a free port."""
     app = web.Application()
     app.router.add_get("/", handler)
+    return await serve_app(app)
+
+
+async def serve_app(app: web.Application) -> Runner:
+    """Serve an application, on a free port."""
     refusals = Refusals(lambda _: "-", lambda _: None)
     runner = Runner(app, Terms(100, 5.0, 5.0), refusals)
     await runner.setup()
@@ -110,6 +119,119 @@ async def test_requests_sent_in_a_row_without_reading_any_answer_are_not_all_tak
         stood_at = served
         await asyncio.sleep(0.2)
         assert served == stood_at
+    await runner.cleanup()
+
+
+def as_aiohttp_writes(body: bytes, status: int) -> web.Response:
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return web.Response(body=body, status=status, headers=headers)
+
+
+async def all_that_comes(port: int, sent: bytes) -> bytes:
+    """Send a request; return its answer without the date, and what becomes of the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    came, then = await reader.readuntil(b"\r\n\r\n"), b"[open]"
+    try:
+        async with asyncio.timeout(0.2):
+            while part := await reader.read(65_536):
+                came += part
+            then = b"[end]"
+    except TimeoutError:
+        pass
+    writer.close()
+    date = rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n"
+    undated, dates = re.subn(date, b"\r\n", came)
+    assert dates == 1, came
+    return undated + then
+
+
+@pytest.mark.parametrize("status", [200, 503])
+@pytest.mark.parametrize("more", [(), ("Connection: close",), ("Connection: keep-alive",)])
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_json_answer_is_byte_for_byte_what_aiohttp_would_write(
+    method: str, version: bytes, more: tuple[str, ...], status: int
+) -> None:
+    answers = [json_answer({"a": "ö"}, status), as_aiohttp_writes('{"a":"ö"}'.encode(), status)]
+    written = []
+    for each in answers:
+
+        async def handler(_: web.Request, answer: web.StreamResponse = each) -> web.StreamResponse:
+            answer.headers["X-Request-Id"] = "7"
+            return answer
+
+        runner = await serve(handler)
+        sent = get("/", *more, method=method).replace(b"HTTP/1.1", version, 1)
+        written.append(await all_that_comes(runner.addresses[0][1], sent))
+        await runner.cleanup()
+    assert written[0] == written[1]
+    assert (b"[open]" in written[0]) == (
+        more == ("Connection: keep-alive",) or (version == b"HTTP/1.1" and not more)
+    )
+
+
+async def test_the_short_way_and_the_router_come_to_the_same_handler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return json_answer({})
+
+    app = web.Application()
+    app.router.add_get("/a/b", handler)
+    resolve, routed = app.router.resolve, []
+
+    async def noted(request: web.Request) -> UrlMappingMatchInfo:
+        routed.append(request.rel_url.raw_path)
+        return await resolve(request)
+
+    monkeypatch.setattr(app.router, "resolve", noted)
+    runner = await serve_app(app)
+    port = runner.addresses[0][1]
+    for sent in (get("/a/b"), get("/a/b?c=d"), get("http://x/a/b"), get("/a/b", method="HEAD")):
+        assert (await ask(port, sent)).status == 200
+    assert routed == []
+    assert (await ask(port, get("/a/%62"))).status == 200
+    assert (await ask(port, get("/a/b/"))).status == 404
+    assert (await ask(port, get("/a/b", "Expect: nothing"))).status == 417
+    assert (await ask(port, get("/a/b", method="DELETE"))).status == 405
+    assert routed == ["/a/%62", "/a/b/", "/a/b", "/a/b"]
+    await runner.cleanup()
+
+
+async def test_a_json_answer_may_be_the_last_one_of_its_connection() -> None:
+    async def last(_: web.Request) -> web.StreamResponse:
+        answer = json_answer({})
+        answer.force_close()
+        return answer
+
+    runner = await serve(last)
+    came = await all_that_comes(runner.addresses[0][1], get("/"))
+    assert b"\r\nConnection: close\r\n" in came
+    assert came.endswith(b"{}[end]")
+    await runner.cleanup()
+
+
+async def test_json_answers_come_in_the_order_of_their_requests_and_wait_for_the_reader() -> None:
+    served = 0
+
+    async def numbered(_: web.Request) -> web.StreamResponse:
+        nonlocal served
+        served += 1
+        return json_answer({"number": served, "much": "x" * 100_000})
+
+    runner = await serve(numbered)
+    reader, writer = await asyncio.open_connection(*runner.addresses[0], limit=4096)
+    asked = 200
+    writer.write(get("/") * asked)
+    await until(lambda: runner.server.unread_bytes > 0)
+    stood_at = served
+    await asyncio.sleep(0.1)
+    assert served == stood_at < asked
+    for number in range(1, asked + 1):
+        answer = await answer_on(reader)
+        assert json.loads(answer.body)["number"] == number
+    writer.close()
     await runner.cleanup()
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from coordinator.core.head import Rate
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Issued, Origin
-from coordinator.core.plan import Author, Limits, Rules, plan
+from coordinator.core.ledger import Issued, Origin, Part
+from coordinator.core.plan import Limits, Rules, plan
 from coordinator.core.requests import (
     Ask,
     Call,
@@ -36,6 +36,7 @@ from coordinator.witness import Witness
 
 KEYS = Keys().counter("invoice")
 PLAIN = Rules()
+PARTS = (Part("n", "i", 1),)
 SITES = [Origin("site-1", "partition-a", "on-cycle"), Origin("site-2", "partition-b", "simulated")]
 
 
@@ -97,9 +98,9 @@ async def commit_batch(
     answers: list[Any] = []
     while asks:
         state = await replica.state()
-        author = Author("node-1", "run", f"batch-{state.head.index}")
+        parts = (Part("node-1", "run", state.head.index),)
         now = Instant(1_000_000 + 100 * state.head.index, 500)
-        planned = plan(state, KEYS, replica.guard, asks, now, author, rules)
+        planned = plan(state, KEYS, replica.guard, asks, now, parts, rules)
         outcome = await store.commit(planned.transaction)
         assert isinstance(outcome, Committed)
         if planned.entry:
@@ -235,7 +236,7 @@ async def test_a_release_waits_for_evidence_no_older_than_the_last_release() -> 
 
     ask = Ask(Release(mine, 1, "mistake"), holder=old_evidence)
     state = await replica.state()
-    planned = plan(state, KEYS, replica.guard, [ask], Instant(0, 0), Author("n", "i", "b"), Rules())
+    planned = plan(state, KEYS, replica.guard, [ask], Instant(0, 0), PARTS, Rules())
     assert planned.replies == (NeedsHolder(1),)
     assert planned.entry is None
 
@@ -256,7 +257,7 @@ async def test_the_same_key_gets_the_same_number_and_another_payload_is_refused(
     earlier = await History(store, KEYS).entries(needs.indexes)
     state = await Replica(store, KEYS, 1, Witness()).state()  # another node, fresh from the store
     asks = [Ask(Issue(call), earlier=earlier) for call in (keyed, other)]
-    planned = plan(state, KEYS, replica.guard, asks, Instant(0, 0), Author("n", "i", "b"), Rules())
+    planned = plan(state, KEYS, replica.guard, asks, Instant(0, 0), PARTS, Rules())
     replay, refused = planned.replies
     assert isinstance(replay, Done)
     assert replay.replayed
@@ -274,8 +275,8 @@ async def test_a_replay_is_not_judged_by_another_request_of_its_batch() -> None:
     earlier = (first.entry,)
     state = await replica.state()
     asks = [Ask(Issue(call), earlier=earlier) for call in (wrong, right)]
-    now, author = Instant(0, 0), Author("n", "i", "b")
-    planned = plan(state, KEYS, replica.guard, asks, now, author, PLAIN)
+    now = Instant(0, 0)
+    planned = plan(state, KEYS, replica.guard, asks, now, PARTS, PLAIN)
     assert planned.replies[0] == Refused(Why.KEY_REUSED, "order 7")
     assert planned.replies[1] == first._replace(replayed=True)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from etcd_members import held
 from http_calls import ELSEWHERE, PLACE, SEQUENCE, Client, Start, get, issue, post
+from serving import alone
 
 from coordinator import history
 from coordinator.api import sequence
@@ -66,8 +67,10 @@ def sequencer(store: MemoryStore, name: str) -> Sequencer:
         Rules(),
         Bounds(),
         lambda: Instant(1_000 * next(ticks), next(ticks)),
-        Watcher(lambda _: None, lambda _: None, lambda: None),
+        Watcher(lambda _: None, lambda *_: None, lambda: None, lambda: None),
         Witness(),
+        count(1).__next__,
+        alone(name),
     )
     serving.start()
     return serving

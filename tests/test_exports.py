@@ -93,9 +93,9 @@ async def test_the_proof_of_the_file_says_what_the_proof_of_the_store_says() -> 
         (KEYS.prefix + b"gap/\xff\n", b"\xff\n"),
         (KEYS.entry(5), None),
         (KEYS.entry(5), b"{\n\xff"),
-        (KEYS.entry(5), b'{"v":1,"i":5}'),
-        (KEYS.entry(5), b'{"v":1,"i":5'),
-        (KEYS.entry(12), b'{"v":1,"i":12}'),
+        (KEYS.entry(5), b'{"v":2,"i":5}'),
+        (KEYS.entry(5), b'{"v":2,"i":5'),
+        (KEYS.entry(12), b'{"v":2,"i":12}'),
         (KEYS.head, None),
         (KEYS.head, b"\xff"),
     ):

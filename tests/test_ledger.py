@@ -17,6 +17,7 @@ from coordinator.core.ledger import (
     Issued,
     Latency,
     Origin,
+    Part,
     Released,
     Restarted,
     Reused,
@@ -31,7 +32,10 @@ texts = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size
 numbers = st.integers(1, 2**47)
 tokens = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=8)
 origins = st.builds(Origin, names, names, st.none() | names, st.none() | texts, st.none() | texts)
-correlations = st.one_of(tokens, tokens.map("run-".__add__), st.just("run-"))
+correlations = st.one_of(
+    tokens, tokens.map("run-".__add__), tokens.map("other-".__add__), st.just("run-")
+)
+parts = st.integers(0, 1)
 causes = st.builds(
     Cause,
     origins,
@@ -40,8 +44,11 @@ causes = st.builds(
     st.none() | tokens,
     st.none() | tokens,
     st.none() | st.just('{"order":7}'),
+    parts,
 ).map(lambda cause: cause if cause.key else cause._replace(payload=None))
-plain = correlations.map(lambda c: Cause(Origin("site-1", "partition-a"), c, 7))
+plain = st.builds(
+    lambda c, part: Cause(Origin("site-1", "partition-a"), c, 7, part=part), correlations, parts
+)
 
 
 KINDS = ["single", "single", "issue", "release", "restart"]
@@ -69,7 +76,8 @@ def records(draw: Any) -> tuple[Any, ...]:
 
 
 def entry_of(index: int, previous: str, first: int, some: tuple[Any, ...]) -> Entry:
-    return Entry(index, previous, 5, first, "node", "run", "batch", Latency(1, 2, 3), some)
+    parts = (Part("node", "run", 7, Latency(1, 2, 3)), Part("other", "other", 2**40))
+    return Entry(index, previous, 5, first, parts, some)
 
 
 @given(records())
@@ -88,7 +96,7 @@ def test_a_number_in_a_busy_entry_costs_few_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", b"[1]", b'"x"', b'{"v":2}', b'{"v":1,"i":1}', b"\xff"]
+    "content", [b"", b"{}", b"[1]", b'"x"', b'{"v":3}', b'{"v":2,"i":1}', b"\xff"]
 )
 def test_what_is_no_entry_is_refused(content: bytes) -> None:
     with pytest.raises(Unreadable):
@@ -197,8 +205,11 @@ def test_keys_that_follow_from_nothing_are_found() -> None:
         (b'"n":5', b'"n":true'),
         (b'"t":5', b'"t":null'),
         (b'"t":5', b'"t":1000000000000000000'),
-        (b'"l":[1,2,3]', b'"l":[1,2,3,4]'),
-        (b'"l":[1,2,3]', b'"l":7'),
+        (b"7,1,2,3]", b"7,1,2,3,4]"),
+        (b"7,1,2,3]", b"7,1,2]"),
+        (b"7,1,2,3]", b'"7",1,2,3]'),
+        (b'"a":[[', b'"a":[7,['),
+        (b'"c":0,"q"', b'"c":0,"a":2,"q"'),
         (b'"p":"', b'"p":"zz'),
         (b'"c":0', b'"c":9'),
         (b'"c":0', b'"c":-1'),

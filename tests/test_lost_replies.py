@@ -5,6 +5,7 @@ import random
 from itertools import count
 
 import pytest
+from serving import alone
 from support import LossyStore
 
 from coordinator import commit as commits
@@ -23,7 +24,7 @@ from coordinator.witness import Witness
 
 KEYS = Keys().counter("invoice")
 HERE = Origin("site-1", "partition-a", "on-cycle")
-QUIET = Watcher(lambda _: None, lambda _: None, lambda: None)
+QUIET = Watcher(lambda _: None, lambda *_: None, lambda: None, lambda: None)
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,8 @@ def node(store: LossyStore, name: str, ticks: "count[int]", **bounds: float) -> 
         lambda: Instant(1_000 * next(ticks), next(ticks)),
         QUIET,
         Witness(),
+        count(1).__next__,
+        alone(name),
     )
     serving.start()
     return serving

@@ -13,7 +13,7 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Cause, Entry, Issued, Latency, Origin, Record, Released
+from coordinator.core.ledger import Cause, Entry, Issued, Origin, Part, Record, Released
 from coordinator.core.requests import Why
 
 KEYS = Keys().counter("invoice")
@@ -36,9 +36,7 @@ class Story:
     def write(self, *records: Record, gaps: str = "", by: str = "node-1.1") -> None:
         index = self.head.index + 1
         before = self.head
-        entry = Entry(
-            *(index, before.tip, 0, before.next, "node-1", by, f"b{index}", Latency(), records)
-        )
+        entry = Entry(*(index, before.tip, 0, before.next, (Part("node-1", by, index),), records))
         content = ledger.encode(entry)
         self.head = heads.advance(before, entry, ledger.chain(before.tip, content))
         changes = [(KEYS.entry(index), content), (KEYS.head, heads.encode(self.head))]

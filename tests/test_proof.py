@@ -23,7 +23,7 @@ from coordinator.core.requests import Issue, Release
 from coordinator.core.verify import Break
 
 LAST = len(HISTORY)
-FORGED_NAME = ('"n":"node"', '"n":"nodf"')
+FORGED_NAME = ('["node"', '["nodf"')
 Tamper = Callable[[Book], Any]
 
 
@@ -45,7 +45,7 @@ BYTES: list[tuple[str, Tamper, list[tuple[Break, int, int | None]]]] = [
     ("a space", lambda b: b.edit(5, ',"t"', ', "t"'), [(Break.NOT_CANONICAL, 5, None)]),
     ("a space at the end", lambda b: b.edit(LAST, "]}", "]} "),
      [(Break.NOT_CANONICAL, LAST, None)]),
-    ("a new field", lambda b: b.edit(5, '"v":1', '"v":1,"x":1'), [(Break.NOT_CANONICAL, 5, None)]),
+    ("a new field", lambda b: b.edit(5, '"v":2', '"v":2,"x":1'), [(Break.NOT_CANONICAL, 5, None)]),
     ("a field, first", lambda b: b.edit(1, *FORGED_NAME), [(Break.CHAIN, 1, None)]),
     ("a field, middle", lambda b: b.edit(6, *FORGED_NAME), [(Break.CHAIN, 6, None)]),
     ("a field, last", lambda b: b.edit(LAST, *FORGED_NAME), [(Break.HEAD, LAST, None)]),
@@ -64,7 +64,7 @@ BYTES: list[tuple[str, Tamper, list[tuple[Break, int, int | None]]]] = [
     ("a negative time", lambda b: b.edit(6, '"t":6000', '"t":-1'), [(Break.UNREADABLE, 6, None)]),
     ("a time beyond all years", lambda b: b.edit(6, '"t":6000', '"t":9999999999999999'),
      [(Break.UNREADABLE, 6, None)]),
-    ("a later format", lambda b: b.edit(6, '"v":1', '"v":2'), [(Break.UNKNOWN_FORMAT, 6, None)]),
+    ("a later format", lambda b: b.edit(6, '"v":2', '"v":3'), [(Break.UNKNOWN_FORMAT, 6, None)]),
     ("an unknown operation", lambda b: b.edit(6, '"issue"', '"steal"'),
      [(Break.UNKNOWN_OPERATION, 6, None)]),
     ("first removed", lambda b: b.entries.pop(1), [(Break.MISSING_ENTRY, 1, None)]),

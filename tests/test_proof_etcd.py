@@ -69,7 +69,7 @@ def put(key: bytes, value: bytes) -> Callable[[Book], None]:
 
 
 ON_ETCD: list[tuple[str, Callable[[Book], Any], tuple[Break, int, int | None]]] = [
-    ("a byte", lambda b: b.edit(5, '"n":"node"', '"n":"nodf"'), (Break.CHAIN, 5, None)),
+    ("a byte", lambda b: b.edit(5, '["node"', '["nodf"'), (Break.CHAIN, 5, None)),
     ("a space", lambda b: b.edit(5, ',"t"', ', "t"'), (Break.NOT_CANONICAL, 5, None)),
     ("an entry", lambda b: b.entries.pop(6), (Break.MISSING_ENTRY, 6, None)),
     ("the last entry", lambda b: b.entries.pop(11), (Break.MISSING_ENTRY, 11, None)),
@@ -177,7 +177,7 @@ def test_an_export_goes_to_the_output_too(
     assert main(["audit-export", *place.source, "-o", "-"]) == 0
     lines = capfdbinary.readouterr().out.splitlines()
     assert "end" in json.loads(lines[-1])
-    assert sum(line.startswith(b'{"v":1,') for line in lines) == 11
+    assert sum(line.startswith(b'{"v":2,') for line in lines) == 11
 
 
 @pytest.mark.parametrize(

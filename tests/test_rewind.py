@@ -274,7 +274,7 @@ async def test_an_entry_of_a_newer_format_is_no_rewind() -> None:
     await take(old)
     await take(new)
     (found,) = (await store.read(Range(KEYS.entry(2)))).found
-    store._set(KEYS.entry(2), found[0].value.replace(b'{"v":1', b'{"v":2'))
+    store._set(KEYS.entry(2), found[0].value.replace(b'{"v":2', b'{"v":3'))
     with pytest.raises(StoreDown, match="cannot be read"):
         await take(old)
     assert old.rewound is None

@@ -25,7 +25,7 @@ class Admin:
         """Return the routes of these handlers."""
         return [web.post("/api/v1/admin/accept-rewind", self.accept_rewind)]
 
-    async def accept_rewind(self, request: web.Request) -> web.Response:
+    async def accept_rewind(self, request: web.Request) -> web.StreamResponse:
         """Serve again from a store that lost entries which this node had seen committed.
 
         The hash names the loss, so that no other one can be accepted by mistake; the ledger notes

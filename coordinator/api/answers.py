@@ -2,15 +2,22 @@
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import SERVER_SOFTWARE
+from multidict import CIMultiDict
 
 from coordinator.api import problems
 from coordinator.api.problems import Problem
+from coordinator.clock import now_ms
 from coordinator.faults import CANNOT_READ
+
+_HEADERS = CIMultiDict({hdrs.CONTENT_TYPE: "application/json", hdrs.CACHE_CONTROL: "no-store"})
 
 Read = TypeVar("Read")
 
@@ -22,10 +29,63 @@ def iso(time_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def json_answer(body: dict[str, Any] | list[Any], status: int = 200) -> web.Response:
-    """Return a JSON answer that nobody may cache."""
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return web.Response(body=orjson.dumps(body), status=status, headers=headers)
+class JsonAnswer(web.StreamResponse):
+    """A JSON answer that nobody may cache: the bytes of a ``web.Response``, made in one step.
+
+    aiohttp must be ready for chunks, compression, cookies and what else an answer may be; for an
+    answer that is whole already, finding out that it is none of these is most of the work.
+    """
+
+    def __init__(self, body: bytes, status: int = 200) -> None:
+        super().__init__(status=status, headers=_HEADERS)
+        self._content = body
+        self._stays_open: bool | None = None
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Return whether the connection may be used for another request; None: not known yet."""
+        return self._stays_open
+
+    def force_close(self) -> None:
+        """Let this be the last answer on its connection."""
+        self._stays_open = False
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the whole answer."""
+        if self._stays_open is None:
+            self._stays_open = request.keep_alive
+        body = self._content
+        headers = "\r\n".join(map(": ".join, self.headers.items()))
+        version = request.version
+        head = (
+            f"HTTP/{version.major}.{version.minor} {self.status} {self.reason}\r\n{headers}\r\n"
+            f"Content-Length: {len(body)}\r\n{_date_and_server(now_ms() // 1000)}"
+            f"{_connection(version, stays_open=self._stays_open)}\r\n"
+        ).encode()
+        whole = head if request.method == hdrs.METH_HEAD else head + body
+        await request.writer.write_eof(whole)
+        return None
+
+    async def write_eof(self, _: bytes = b"") -> None:
+        """Do nothing: ``prepare`` has written all."""
+
+
+@lru_cache(maxsize=1)
+def _date_and_server(second: int) -> str:
+    date = formatdate(second, usegmt=True)
+    return f"{hdrs.DATE}: {date}\r\n{hdrs.SERVER}: {SERVER_SOFTWARE}\r\n"
+
+
+def _connection(version: HttpVersion, *, stays_open: bool) -> str:
+    """Return the header that says what the version alone does not."""
+    if stays_open:
+        return "Connection: keep-alive\r\n" if version == HttpVersion10 else ""
+    return "Connection: close\r\n" if version == HttpVersion11 else ""
+
+
+def json_answer(body: dict[str, Any] | list[Any], status: int = 200) -> JsonAnswer:
+    """Return a JSON answer."""
+    return JsonAnswer(orjson.dumps(body), status)
 
 
 async def read(reading: Awaitable[Read]) -> Read:

@@ -191,7 +191,7 @@ def _describe(row: Row) -> tuple[str | None, str]:
 
 def _record(row: Row) -> dict[str, Any]:
     entry, cause = row.entry, row.record.cause
-    origin = cause.origin
+    origin, part = cause.origin, entry.part_of(row.record)
     reason, description = _describe(row)
     released = isinstance(row.record, Released)
     highest = entry.next_before - 1
@@ -212,8 +212,8 @@ def _record(row: Row) -> dict[str, Any]:
         "timestamp": when,
         "releaseTime": when if released else released_at,
         "recoveryTime": when if row.released_ms is not None else None,
-        "nodeId": entry.node,
-        "instanceId": entry.instance,
+        "nodeId": part.node,
+        "instanceId": part.instance,
         "gapFilled": row.released_ms is not None,
         "globalCounter": highest,
         "requestId": cause.key or cause.correlation,

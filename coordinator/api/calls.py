@@ -12,7 +12,7 @@ from multidict import istr
 
 from coordinator.api import problems
 from coordinator.api.problems import REQUEST_ID, FieldError, Problem
-from coordinator.clock import now
+from coordinator.clock import monotonic_us
 from coordinator.config import Settings
 from coordinator.core.ledger import Origin
 from coordinator.core.requests import Call, Done, Refused, Request, Why
@@ -128,7 +128,7 @@ class Caller:
         else:
             key = request_id
         digest = None if key is None else _digest(request.path, origin[:3], payload, metadata)
-        return Call(origin, request[NAME], now().monotonic_us, key, digest, metadata)
+        return Call(origin, request[NAME], monotonic_us(), key, digest, metadata)
 
 
 @lru_cache(maxsize=4096)

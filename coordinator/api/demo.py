@@ -30,13 +30,13 @@ class DemoApi:
             web.post(f"{root}/load-test", self.load_test),
         ]
 
-    async def basic(self, request: web.Request) -> web.Response:
+    async def basic(self, request: web.Request) -> web.StreamResponse:
         """Run ``basic``."""
         self._allow()
         NothingQuery.parse(request.rel_url)
         return _answer(await self._demonstrations.basic())
 
-    async def concurrent(self, request: web.Request) -> web.Response:
+    async def concurrent(self, request: web.Request) -> web.StreamResponse:
         """Run ``concurrent``."""
         self._allow()
         asked = ConcurrentQuery.parse(request.rel_url)
@@ -44,13 +44,13 @@ class DemoApi:
             await self._demonstrations.concurrent(asked.threads, asked.requestsPerThread)
         )
 
-    async def gaps(self, request: web.Request) -> web.Response:
+    async def gaps(self, request: web.Request) -> web.StreamResponse:
         """Run ``gaps``."""
         self._allow()
         NothingQuery.parse(request.rel_url)
         return _answer(await self._demonstrations.gaps())
 
-    async def load_test(self, request: web.Request) -> web.Response:
+    async def load_test(self, request: web.Request) -> web.StreamResponse:
         """Run ``load-test``."""
         self._allow()
         asked = LoadTestQuery.parse(request.rel_url)
@@ -64,7 +64,7 @@ class DemoApi:
             raise Problem(problems.FORBIDDEN, detail)
 
 
-def _answer(outcome: Outcome) -> web.Response:
+def _answer(outcome: Outcome) -> web.StreamResponse:
     return json_answer(
         {
             "name": outcome.name,

@@ -86,7 +86,7 @@ class Operations:
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
-    async def cluster(self, request: web.Request) -> web.Response:
+    async def cluster(self, request: web.Request) -> web.StreamResponse:
         """Return all nodes, the store, and warnings that an operator must see."""
         NothingQuery.parse(request.rel_url)
         nodes = await read(self._installation.nodes())

@@ -41,6 +41,8 @@ HEAD_TOO_LARGE = Kind("NB021", 431, "Address or headers too large")
 TOO_SLOW = Kind("NB022", 408, "Request did not arrive in time")
 EXPECTATION = Kind("NB023", 417, "Expectation cannot be met")
 NOTHING_LOST = Kind("NB024", 409, "This node misses nothing")
+NOT_A_NODE = Kind("NB026", 403, "For other nodes only")
+DECLINED = Kind("NB027", 409, "This node does not commit for others now")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

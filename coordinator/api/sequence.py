@@ -51,7 +51,7 @@ class SequenceApi:
             web.post(f"{root}/reset", self.reset),
         ]
 
-    async def next_by_query(self, request: web.Request) -> web.Response:
+    async def next_by_query(self, request: web.Request) -> web.StreamResponse:
         """Allocate the next numbers; all is in the query."""
         asked = self._asked_before(request.rel_url.raw_query_string)
         return await self._next(request, asked, None)
@@ -61,7 +61,7 @@ class SequenceApi:
         self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
         return asked
 
-    async def next_by_body(self, request: web.Request) -> web.Response:
+    async def next_by_body(self, request: web.Request) -> web.StreamResponse:
         """Allocate the next numbers; all is in the body."""
         asked = await body_of(request, NextBody)
         self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
@@ -69,7 +69,7 @@ class SequenceApi:
 
     async def _next(
         self, request: web.Request, asked: NextQuery | NextBody, metadata: str | None
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         call = self._caller.call(
             request,
             asked.siteId,
@@ -84,7 +84,7 @@ class SequenceApi:
         answer = await self._submit(request, counter, Issue(call, asked.count, at_once))
         return self._answer(answer, self._issued(answer))
 
-    async def release(self, request: web.Request) -> web.Response:
+    async def release(self, request: web.Request) -> web.StreamResponse:
         """Take a number back."""
         asked = await body_of(request, ReleaseBody)
         self._caller.check_names(asked.siteId, asked.partitionId)
@@ -105,7 +105,7 @@ class SequenceApi:
             },
         )
 
-    async def reset(self, request: web.Request) -> web.Response:
+    async def reset(self, request: web.Request) -> web.StreamResponse:
         """Start every counter anew; in the demonstration profile only."""
         settings = self._settings
         NothingQuery.parse(request.rel_url)
@@ -148,7 +148,7 @@ class SequenceApi:
         entry, record = answer.entry, answer.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
         cause, numbers = record.cause, record.numbers()
-        origin = cause.origin
+        origin, part = cause.origin, entry.part_of(record)
         return {
             "sequenceNumbers": numbers,
             "success": True,
@@ -156,8 +156,8 @@ class SequenceApi:
             "gapFilled": bool(record.reused),
             "globalCounter": record.first + record.fresh - 1,
             "timestamp": iso(entry.time_ms),
-            "nodeId": entry.node,
-            "instanceId": entry.instance,
+            "nodeId": part.node,
+            "instanceId": part.instance,
             "siteId": origin.site,
             "partitionId": origin.partition,
             "invoiceType": origin.invoice_type,
@@ -169,7 +169,7 @@ class SequenceApi:
             "sequenceCount": len(numbers),
         }
 
-    def _answer(self, answer: Done, body: dict[str, Any]) -> web.Response:
+    def _answer(self, answer: Done, body: dict[str, Any]) -> web.StreamResponse:
         response = json_answer(body)
         if answer.replayed:
             response.headers[REPLAYED] = "true"

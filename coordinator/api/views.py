@@ -59,13 +59,13 @@ class Views:
             web.get(f"{root}/validate", self.validate),
         ]
 
-    async def stats(self, request: web.Request) -> web.Response:
+    async def stats(self, request: web.Request) -> web.StreamResponse:
         """Return totals, rates and the state of the cluster."""
         NothingQuery.parse(request.rel_url)
         seen = await read(self._installation.overview())
         return json_answer(statistics(seen, self._settings, now_ms()))
 
-    async def gaps(self, request: web.Request) -> web.Response:
+    async def gaps(self, request: web.Request) -> web.StreamResponse:
         """Return the gaps in ascending order, a page at a time."""
         asked = GapsQuery.parse(request.rel_url)
         histories = [self._counters.history(name) for name in self._names]
@@ -86,7 +86,7 @@ class Views:
         }
         return json_answer(body)
 
-    async def audit(self, request: web.Request) -> web.Response:
+    async def audit(self, request: web.Request) -> web.StreamResponse:
         """Return audit records, newest first; a header has the cursor of the next page."""
         asked = AuditQuery.parse(request.rel_url)
         cursors = self._cursors(asked.cursor)
@@ -124,7 +124,7 @@ class Views:
             raise Problem(problems.MALFORMED, f"cursor: {error.message}.", (error,))
         return cursors
 
-    async def audit_of_number(self, request: web.Request) -> web.Response:
+    async def audit_of_number(self, request: web.Request) -> web.StreamResponse:
         """Return everything that ever happened to a number, oldest first."""
         NothingQuery.parse(request.rel_url)
         number = NumberPath.parse(
@@ -146,7 +146,7 @@ class Views:
             "strategy": self._settings.strategy.value,
         }
 
-    async def health(self, request: web.Request) -> web.Response:
+    async def health(self, request: web.Request) -> web.StreamResponse:
         """Return whether numbers can be issued."""
         NothingQuery.parse(request.rel_url)
         numbers: dict[str, Any] = {"clusterHealthy": False}
@@ -167,7 +167,7 @@ class Views:
         }
         return json_answer(body, 503 if trouble else 200)
 
-    async def validate(self, request: web.Request) -> web.Response:
+    async def validate(self, request: web.Request) -> web.StreamResponse:
         """Prove the ledger; callers who ask while a proof runs get the outcome of that one."""
         NothingQuery.parse(request.rel_url)
         if self._proof is None or self._proof.done():

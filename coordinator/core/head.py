@@ -15,6 +15,7 @@ from coordinator.core.ledger import (
     Issued,
     Latency,
     LossAccepted,
+    Part,
     Released,
     Restarted,
 )
@@ -143,16 +144,17 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
         requests=requests,
         keyed=keyed,
         counts=counts,
-        latency=_add(head.latency, entry.latency),
+        latency=_add(head.latency, entry.parts),
         rate=head.rate.add(len(entry.records), entry.time_ms // 1000),
         longest_gap_ms=longest_gap_ms,
         changed_ms=max(head.changed_ms, entry.time_ms),
     )
 
 
-def _add(before: Latency, more: Latency) -> Latency:
-    return Latency(
-        before.answers + more.answers,
-        before.total_us + more.total_us,
-        max(before.peak_us, more.peak_us),
-    )
+def _add(before: Latency, parts: tuple[Part, ...]) -> Latency:
+    answers, total_us, peak_us = before
+    for part in parts:
+        answers += part.latency.answers
+        total_us += part.latency.total_us
+        peak_us = max(peak_us, part.latency.peak_us)
+    return Latency(answers, total_us, peak_us)

@@ -80,13 +80,19 @@ class CounterKeys(NamedTuple):
         """Return the range of digests from entry ``first`` on."""
         return Range(self.request_keys(first), prefix_end(self.prefix + b"keys/"), limit)
 
+    @property
+    def turn(self) -> bytes:
+        """Return the key that names the node which commits for the others; nothing rests on it."""
+        return self.prefix + b"turn"
+
     def beside_the_ledger(self) -> tuple[Range, ...]:
-        """Return the ranges of all keys of the counter but its head and entries."""
+        """Return the ranges of all keys of the counter but its head, its entries and its turn."""
         entries = self.prefix + b"entry/"
         return (
             Range(self.prefix, self.entry(1)),
             Range(prefix_end(entries), self.head),
-            Range(self.head + b"\0", prefix_end(self.prefix)),
+            Range(self.head + b"\0", self.turn),
+            Range(self.turn + b"\0", prefix_end(self.prefix)),
         )
 
     def all_before_restart(self, index: int) -> tuple[Delete, ...]:

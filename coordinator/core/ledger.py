@@ -9,18 +9,20 @@ so a change to any entry breaks every hash after it; the newest hash stands in t
 Fields are short because they are written with every number:
 
     entry   v version  i index  p previous hash  t wall clock, ms  s next fresh number before it
-            n node  a instance  b batch  l latency [answers, total us, peak us] since this
-            instance's last entry  c origins  r records
+            a parts, the first of the node that committed it  c origins  r records
+    part    [node, instance, serial, answers, their total us, their peak us], answers since the last
+            part of this run of the node; serials of a run ascend
     origin  [site, partition, invoice type, user, address, user agent]
-    record  o operation  c its origin  q correlation  w waited, us  k key  d digest of the payload
-            m metadata; then  issue: f first fresh number  n how many (left out: 1)
+    record  o operation  a its part (left out: 0)  c its origin  q correlation  w waited, us
+            k key  d digest of the payload  m metadata; then
+            issue: f first fresh number  n how many (left out: 1)
             g reused [[number, released in entry, released at ms], ...]
             release: u number  e issued in entry  y reason
             loss: e the entry that was lost  h its hash  y reason
 
 Single fresh numbers to one origin, one after the other, are most of all records. They share one,
 ``"o": "issues"``: f the first number, q and w lists with an element for each. A correlation that
-this run of the node made up is written without the instance's name, after a space instead.
+the run of its part made up is written without the instance's name, after a space instead.
 """
 
 import hashlib
@@ -41,7 +43,7 @@ from coordinator.core.unreadable import (
     whole,
 )
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 NO_HASH = "0" * 64
 """The hash before the first entry."""
 
@@ -65,7 +67,7 @@ class Origin(NamedTuple):
 
 
 class Cause(NamedTuple):
-    """The request behind a record."""
+    """The request behind a record; ``part`` is the entry's part in which its node handed it in."""
 
     origin: Origin
     correlation: str
@@ -73,6 +75,7 @@ class Cause(NamedTuple):
     key: str | None = None
     payload: str | None = None
     metadata: str | None = None
+    part: int = 0
 
 
 class Reused(NamedTuple):
@@ -142,19 +145,29 @@ class Latency(NamedTuple):
     peak_us: int = 0
 
 
+class Part(NamedTuple):
+    """What one node handed in: the node, this run of it, and its serial in this run."""
+
+    node: str
+    instance: str
+    serial: int
+    latency: Latency = Latency()
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One committed batch."""
+    """One committed batch, of one node or of several; the first part is the committing node's."""
 
     index: int
     previous: str
     time_ms: int
     next_before: int
-    node: str
-    instance: str
-    batch: str
-    latency: Latency
+    parts: tuple[Part, ...]
     records: tuple[Record, ...]
+
+    def part_of(self, record: Record) -> Part:
+        """Return the part that one of the records belongs to."""
+        return self.parts[record.cause.part]
 
 
 def chain(previous: str, content: bytes) -> str:
@@ -166,21 +179,23 @@ def encode(entry: Entry) -> bytes:
     """Return the canonical bytes of an entry: compact JSON in UTF-8, fields in fixed order."""
     origins: dict[Origin, int] = {}
     blocks: list[dict[str, Any]] = []
-    own = f"{entry.instance}-"
+    own = [f"{part.instance}-" for part in entry.parts]
     for record in entry.records:
         cause = record.cause
         correlation = cause.correlation
-        if correlation.startswith(own):
-            correlation = f" {correlation[len(own) :]}"
+        if correlation.startswith(own[cause.part]):
+            correlation = f" {correlation[len(own[cause.part]) :]}"
         origin = origins.setdefault(cause.origin, len(origins))
         if not _is_single(record):
             blocks.append(_encode_record(record, origin, correlation))
-        elif blocks and _continues(blocks[-1], origin, record.first):
+        elif blocks and _continues(blocks[-1], cause.part, origin, record.first):
             blocks[-1]["q"].append(correlation)
             blocks[-1]["w"].append(cause.waited_us)
         else:
             many = {"q": [correlation], "w": [cause.waited_us]}
             blocks.append({"o": "issues", "c": origin, "f": record.first, **many})
+            if cause.part:
+                blocks[-1]["a"] = cause.part
     return orjson.dumps(
         {
             "v": FORMAT_VERSION,
@@ -188,10 +203,7 @@ def encode(entry: Entry) -> bytes:
             "p": entry.previous,
             "t": entry.time_ms,
             "s": entry.next_before,
-            "n": entry.node,
-            "a": entry.instance,
-            "b": entry.batch,
-            "l": list(entry.latency),
+            "a": [[*part[:3], *part.latency] for part in entry.parts],
             "c": [list(origin) for origin in origins],
             "r": blocks,
         }
@@ -205,14 +217,17 @@ def _is_single(record: Record) -> TypeGuard[Issued]:
     return record.cause.key is None and record.cause.metadata is None
 
 
-def _continues(block: dict[str, Any], origin: int, first: int) -> bool:
-    is_shared = block["o"] == "issues" and block["c"] == origin
-    return is_shared and bool(block["f"] + len(block["q"]) == first)
+def _continues(block: dict[str, Any], part: int, origin: int, first: int) -> bool:
+    if block["o"] != "issues" or block["c"] != origin or block.get("a", 0) != part:
+        return False
+    return bool(block["f"] + len(block["q"]) == first)
 
 
 def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, Any]:
     cause = record.cause
     fields: dict[str, Any] = {"o": "", "c": origin, "q": correlation, "w": cause.waited_us}
+    if cause.part:
+        fields["a"] = cause.part
     if cause.key is not None:
         fields["k"] = cause.key
         fields["d"] = cause.payload
@@ -248,17 +263,16 @@ def decode(content: bytes) -> Entry:
         if fields["v"] != FORMAT_VERSION:
             raise UnknownFormat(f"ledger format {fields['v']}; known is {FORMAT_VERSION}")
         origins = [_decode_origin(origin) for origin in fields["c"]]
-        instance = text(fields["a"])
+        parts = tuple(_decode_part(part) for part in fields["a"])
+        if not parts:
+            raise Unreadable("an entry of nobody")
         return Entry(
             index=whole(fields["i"]),
             previous=digest_of_entry(fields["p"]),
             time_ms=moment(fields["t"]),
             next_before=whole(fields["s"]),
-            node=text(fields["n"]),
-            instance=instance,
-            batch=text(fields["b"]),
-            latency=Latency(*map(whole, fields["l"])),
-            records=tuple(_decode_blocks(fields["r"], origins, instance)),
+            parts=parts,
+            records=tuple(_decode_blocks(fields["r"], origins, parts)),
         )
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as broken:
         raise Unreadable(f"a ledger entry: {broken}") from broken
@@ -269,28 +283,36 @@ def _decode_origin(fields: list[Any]) -> Origin:
     return Origin(text(site), text(partition), *map(text_or_none, others))
 
 
-def _decode_blocks(
-    blocks: list[dict[str, Any]], origins: list[Origin], instance: str
-) -> Iterator[Record]:
-    def correlation(written: str) -> str:
-        return instance + "-" + written[1:] if text(written).startswith(" ") else written
+def _decode_part(fields: list[Any]) -> Part:
+    node, instance, serial, answers, total_us, peak_us = fields
+    latency = Latency(whole(answers), whole(total_us), whole(peak_us))
+    return Part(text(node), text(instance), whole(serial), latency)
 
+
+def _decode_blocks(
+    blocks: list[dict[str, Any]], origins: list[Origin], parts: tuple[Part, ...]
+) -> Iterator[Record]:
     for block in blocks:
-        origin = origins[whole(block["c"])]
+        origin, part = origins[whole(block["c"])], whole(block.get("a", 0))
+        own = parts[part].instance + "-"
         if block["o"] == "issues":
             first = whole(block["f"])
             pairs = zip(block["q"], block["w"], strict=True)
             for number, (written, waited_us) in enumerate(pairs, first):
-                yield Issued(Cause(origin, correlation(written), whole(waited_us)), number, 1)
+                correlation = own + written[1:] if text(written).startswith(" ") else written
+                cause = Cause(origin, correlation, whole(waited_us), part=part)
+                yield Issued(cause, number, 1)
         else:
-            yield _decode_record(block, origin, correlation(block["q"]))
+            written = text(block["q"])
+            correlation = own + written[1:] if written.startswith(" ") else written
+            yield _decode_record(block, origin, correlation, part)
 
 
-def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str) -> Record:
+def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, part: int) -> Record:
     key, payload, metadata = (text_or_none(fields.get(name)) for name in "kdm")
     if metadata is not None:
         orjson.loads(metadata)  # readers rely on it
-    cause = Cause(origin, correlation, whole(fields["w"]), key, payload, metadata)
+    cause = Cause(origin, correlation, whole(fields["w"]), key, payload, metadata, part)
     match fields["o"]:
         case "issue":
             gaps = fields.get("g", ())

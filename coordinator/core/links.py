@@ -59,7 +59,7 @@ class Link(NamedTuple):
     after_loss: bool = False
 
 
-_START = Link(0, Entry(0, NO_HASH, 0, 0, "", "", "", ledger.Latency(), ()), NO_HASH)
+_START = Link(0, Entry(0, NO_HASH, 0, 0, (), ()), NO_HASH)
 
 
 class Chain:

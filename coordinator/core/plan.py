@@ -18,9 +18,9 @@ from coordinator.core.ledger import (
     Cause,
     Entry,
     Issued,
-    Latency,
     LossAccepted,
     Origin,
+    Part,
     Record,
     Released,
     Restarted,
@@ -30,9 +30,7 @@ from coordinator.core.marks import Mark, encode_digests, encode_mark, encode_reu
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,
-    Call,
     Done,
-    Holder,
     Instant,
     Issue,
     NeedsEntries,
@@ -45,7 +43,7 @@ from coordinator.core.requests import (
     Why,
 )
 from coordinator.core.state import CounterState, digest
-from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
+from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
 
 FIXED_OPERATIONS = 5
 """Head, entry, reuse list, request keys, deletion of the gaps taken."""
@@ -63,15 +61,6 @@ class Limits(NamedTuple):
     operations: int = 128
     entry_bytes: int = 1_000_000
     requests: int = 1_024
-
-
-class Author(NamedTuple):
-    """Who plans: this node, this run of it, a name for the batch, and answer times to record."""
-
-    node: str
-    instance: str
-    batch: str
-    latency: Latency = Latency()
 
 
 class Rules(NamedTuple):
@@ -96,6 +85,13 @@ class Plan(NamedTuple):
     entry: Entry | None
     after: Head
 
+    @property
+    def entry_written(self) -> KeyValue:
+        """Return the entry as the store will have it."""
+        put = self.transaction.writes[1]
+        assert isinstance(put, Put), "there is an entry"  # noqa: S101
+        return KeyValue(put.key, put.value, 0)
+
 
 def plan(
     state: CounterState,
@@ -103,14 +99,17 @@ def plan(
     guard: Guard,
     asks: list[Ask],
     now: Instant,
-    author: Author,
+    parts: tuple[Part, ...],
     rules: Rules,
 ) -> Plan:
     """Decide as many of these requests as fit into one transaction, at least the first.
 
     With none at all, the transaction only proves that ``state`` is the newest. ``guard`` is the
-    head in the store at which ``state`` is. Nothing is changed.
+    head in the store at which ``state`` is. ``parts`` are the nodes that have handed requests in,
+    first the one that plans: ``Ask.part`` names one of them. Nothing is changed.
     """
+    if len({part.instance for part in parts}) != len(parts):
+        raise ValueError("two batches of one run: only one of them may come true")
     fitting = _how_many_fit(asks, state, rules.limits)
     batch = _Batch(state, now, rules.max_value)
     outcomes: list[_Outcome] = [_too_large(ask.request) for ask in asks[:1]]
@@ -124,10 +123,7 @@ def plan(
             previous=state.head.tip,
             time_ms=now.wall_ms,
             next_before=state.head.next,
-            node=author.node,
-            instance=author.instance,
-            batch=author.batch,
-            latency=author.latency,
+            parts=parts,
             records=tuple(batch.records),
         )
         content = ledger.encode(entry)
@@ -140,9 +136,24 @@ def plan(
     transaction = Transaction(
         guard=guard,
         writes=writes,
-        otherwise=(Range(keys.head), keys.entries(batch.index, CATCH_UP_ENTRIES)),
+        otherwise=(Range(keys.head), keys.entries(batch.index, CATCH_UP_ENTRIES), Range(keys.turn)),
     )
     return Plan(transaction, _replies(outcomes, entry), entry, after)
+
+
+def answered_before(ask: Ask) -> Done | Refused | None:
+    """Return the answer that the entries read for a request have for its idempotency key.
+
+    Such an answer is for ever: it needs no look at the newest state.
+    """
+    call = ask.request.call
+    for entry in ask.earlier:
+        for record in entry.records:
+            if record.cause.key is not None and record.cause.key == call.key:
+                if record.cause.payload == call.payload:
+                    return Done(entry, record, replayed=True)
+                return Refused(Why.KEY_REUSED, record.cause.key)
+    return None
 
 
 class _Same(NamedTuple):
@@ -261,17 +272,17 @@ class _Batch:
     def _decide(self, ask: Ask) -> _Outcome:
         match ask.request:
             case Release():
-                return self._release(ask.request, ask.holder)
-            case Issue(_, _, True):
-                return self._issue_and_release(ask.request)
-            case Issue():
-                return self._allocate(ask.request)
+                return self._release(ask, ask.request)
+            case Issue(_, quantity, True):
+                return self._issue_and_release(ask, quantity)
+            case Issue(_, quantity):
+                return self._allocate(ask, quantity)
             case Reset():
-                return self._note(Restarted(self._cause(ask.request.call)))
+                return self._note(Restarted(self._cause(ask)))
             case AcceptLoss(entry=0):
                 return Refused(Why.NOTHING_LOST)
-            case AcceptLoss(call, lost, tip, reason):
-                return self._note(LossAccepted(self._cause(call), lost, tip, reason))
+            case AcceptLoss(_, lost, tip, reason):
+                return self._note(LossAccepted(self._cause(ask), lost, tip, reason))
 
     def _by_key(self, asks: list[Ask]) -> dict[int, _Outcome]:
         """Settle the requests whose idempotency key has been used before, or is used twice."""
@@ -281,7 +292,7 @@ class _Batch:
             call = ask.request.call
             if call.key is None:
                 continue
-            before = self._committed_before(call.key, call.payload, ask)
+            before = self._committed_before(call.key, ask)
             if before is not None:
                 outcomes[position] = before
                 continue
@@ -291,21 +302,15 @@ class _Batch:
                 outcomes[position] = _Same(first) if same else _Other(first, call.key)
         return outcomes
 
-    def _committed_before(self, key: str, payload: str | None, ask: Ask) -> _Outcome | None:
+    def _committed_before(self, key: str, ask: Ask) -> _Outcome | None:
         candidates = self._state.keys.find(digest(key))
         known = {entry.index: entry for entry in ask.earlier}
         if any(index not in known for index in candidates):
             return NeedsEntries(candidates)
-        for index in candidates:
-            for record in known[index].records:
-                if record.cause.key == key:
-                    if record.cause.payload == payload:
-                        return Done(known[index], record, replayed=True)
-                    return Refused(Why.KEY_REUSED, key)
-        return None
+        return answered_before(ask._replace(earlier=tuple(known[index] for index in candidates)))
 
-    def _release(self, request: Release, holder: Holder | None) -> _Outcome:
-        number, state = request.number, self._state
+    def _release(self, ask: Ask, request: Release) -> _Outcome:
+        number, state, holder = request.number, self._state, ask.holder
         if not state.head.start <= number < state.head.next:
             return Refused(Why.NEVER_ISSUED, str(number))
         if number in state.gaps or any(r.number == number for r in self._returned):
@@ -323,11 +328,11 @@ class _Batch:
             return Refused(Why.OTHER_OWNER, f"{holder.origin.site}/{holder.origin.partition}")
         # The type is the number's own; a caller that releases does not name it.
         origin = asking._replace(invoice_type=holder.origin.invoice_type)
-        cause = self._cause(request.call)._replace(origin=origin)
+        cause = self._cause(ask)._replace(origin=origin)
         return self._give_back(cause, number, holder.issued_in, request.reason)
 
-    def _issue_and_release(self, request: Issue) -> _Outcome:
-        issued = self._allocate(request)
+    def _issue_and_release(self, ask: Ask, quantity: int) -> _Outcome:
+        issued = self._allocate(ask, quantity)
         if isinstance(issued, Issued):
             cause = issued.cause._replace(key=None, payload=None, metadata=None)
             for number in issued.numbers():
@@ -344,14 +349,14 @@ class _Batch:
         self.records.append(record)
         return record
 
-    def _allocate(self, request: Issue) -> Issued | Refused:
+    def _allocate(self, ask: Ask, quantity: int) -> Issued | Refused:
         """Take the lowest gaps first, then fresh numbers; all of them or none."""
         free = len(self._state.gaps) - self._taken + len(self._returned)
-        fresh = max(0, request.quantity - free)
+        fresh = max(0, quantity - free)
         if self._next + fresh - 1 > self._max_value:
             return Refused(Why.EXHAUSTED, str(self._max_value))
-        reused = tuple(self._take_lowest() for _ in range(request.quantity - fresh))
-        record = Issued(self._cause(request.call), self._next, fresh, reused)
+        reused = tuple(self._take_lowest() for _ in range(quantity - fresh))
+        record = Issued(self._cause(ask), self._next, fresh, reused)
         self._next += fresh
         self.records.append(record)
         return record
@@ -365,11 +370,10 @@ class _Batch:
                 return lowest
         return self._returned.pop(0)
 
-    def _cause(self, call: Call) -> Cause:
-        waited_us = max(0, self._now.monotonic_us - call.arrived_us)
-        return Cause(
-            call.origin, call.correlation, waited_us, call.key, call.payload, call.metadata
-        )
+    def _cause(self, ask: Ask) -> Cause:
+        origin, correlation, arrived_us, key, payload, metadata = ask.request.call
+        waited_us = max(0, self._now.monotonic_us - arrived_us)
+        return Cause(origin, correlation, waited_us, key, payload, metadata, ask.part)
 
     def other_writes(self, keys: CounterKeys) -> list[Put | Delete]:
         """Return what the records change beside head and entry."""

@@ -85,11 +85,12 @@ class Holder(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """A request with the evidence gathered for it so far."""
+    """A request with the evidence gathered for it so far; ``part`` says which node hands it in."""
 
     request: Request
     holder: Holder | None = None
     earlier: tuple[Entry, ...] = ()
+    part: int = 0
 
 
 class Done(NamedTuple):

@@ -17,6 +17,9 @@ KEYS_REMEMBERED = 1_000_000
 
 KEYS_PER_TABLE = 65_536
 
+RUNS_REMEMBERED_MAX = 1_024
+"""Of so many runs of nodes it is remembered which entry has their latest part."""
+
 
 class Gaps:
     """Released numbers in ascending order, each with the entry and the moment of its release.
@@ -125,7 +128,8 @@ class CounterState:
     """One counter as it is after the entry ``head.index``. Only ``apply`` changes it.
 
     ``freed`` maps recently released numbers to the entry that released them; every release after
-    entry ``freed_known_from`` is in it.
+    entry ``freed_known_from`` is in it. So is the latest part of every run in ``runs``, after entry
+    ``runs_known_from``.
     """
 
     def __init__(self, head: Head) -> None:
@@ -134,6 +138,8 @@ class CounterState:
         self.keys = RequestKeys()
         self.freed: OrderedDict[int, int] = OrderedDict()
         self.freed_known_from = head.index
+        self.runs: OrderedDict[str, int] = OrderedDict()
+        self.runs_known_from = head.index
 
     def apply(self, entry: Entry, after: Head) -> None:
         """Advance by the next entry; ``after`` is the head that it leads to.
@@ -145,6 +151,8 @@ class CounterState:
         if (entry.index, entry.previous, entry.next_before) != follows:
             raise ValueError(f"entry {entry.index} does not follow entry {before.index}")
         self.head = after
+        for part in entry.parts:
+            self._remember_run(part.instance, entry.index)
         for record in entry.records:
             match record:
                 case Issued():
@@ -161,6 +169,16 @@ class CounterState:
                     self.freed_known_from = entry.index
             if record.cause.key is not None:
                 self.keys.add(digest(record.cause.key), entry.index)
+
+    def _remember_run(self, instance: str, index: int) -> None:
+        self.runs[instance] = index
+        self.runs.move_to_end(instance)
+        if len(self.runs) > RUNS_REMEMBERED_MAX:
+            _, self.runs_known_from = self.runs.popitem(last=False)
+
+    def has_nothing_newer_of(self, instance: str, seen: int) -> bool:
+        """Tell whether for certain no entry after ``seen`` has a part of this run."""
+        return seen >= max(self.runs_known_from, self.runs.get(instance, 0))
 
     def _remember_freed(self, number: int, index: int) -> None:
         self.freed[number] = index

@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 
 class Put(NamedTuple):
-    """Write one key."""
+    """Write one key; with a ``lease`` it goes when the lease does."""
 
     key: bytes
     value: bytes
+    lease: int = 0
 
 
 class Delete(NamedTuple):

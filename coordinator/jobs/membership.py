@@ -1,6 +1,6 @@
 """Join the installation: agree on the settings that all must share, and be seen by the others.
 
-A node is seen through a key under a lease. Nothing but the display depends on it.
+A node is seen through a key under a lease. The display depends on it, and the turns it has.
 """
 
 import asyncio
@@ -43,7 +43,8 @@ class Membership:
         self._settings = settings
         self._node = node
         self._started_ms = now_ms()
-        self._lease = 0
+        self.lease = 0
+        """This node's lease; 0 before it has one. It may have ended since."""
         self.facts = StoreFacts({}, ())
         self.trouble = "this node has not joined its installation yet"
         """Why this node may not serve; empty once it has joined."""
@@ -59,10 +60,10 @@ class Membership:
 
     async def leave(self) -> None:
         """Be gone for the others at once."""
-        if self._lease:
+        if self.lease:
             try:
                 async with asyncio.timeout(LEAVE_WITHIN_S):
-                    await self._store.revoke(self._lease)
+                    await self._store.revoke(self.lease)
             except (StoreError, TimeoutError) as down:
                 log.info("the lease of this node will expire by itself: %r", down)
 
@@ -116,7 +117,7 @@ class Membership:
 
     async def be_seen(self) -> None:
         """Renew the lease, or take a new one. Raises StoreError."""
-        if self._lease and await self._store.keep_alive(self._lease):
+        if self.lease and await self._store.keep_alive(self.lease):
             return
         settings, keys = self._settings, self._keys
         value = orjson.dumps(
@@ -132,7 +133,7 @@ class Membership:
         lease = await self._store.grant(settings.node_ttl_s)
         await self._store.put_alive(keys.known_node(settings.node_id), value, 0)
         await self._store.put_alive(keys.node(settings.node_id), value, lease)
-        self._lease = lease  # only now: a key that was not written would never be
+        self.lease = lease  # only now: a key that was not written would never be
 
 
 def _settings_in(content: bytes) -> object:

@@ -29,7 +29,8 @@ def _range(wanted: Range, revision: int = 0) -> dict[str, Any]:
 
 def _write(write: Put | Delete) -> dict[str, Any]:
     if isinstance(write, Put):
-        return {"request_put": {"key": _text(write.key), "value": _text(write.value)}}
+        put = {"key": _text(write.key), "value": _text(write.value)}
+        return {"request_put": put | {"lease": str(write.lease)} if write.lease else put}
     start, end = _text(write.start), _text(write.end)
     return {"request_delete_range": {"key": start, "range_end": end}}
 

@@ -12,6 +12,7 @@ from coordinator.store import (
     Committed,
     Compacted,
     Conflict,
+    NotCommitted,
     Outcome,
     Rejected,
     Snapshot,
@@ -48,11 +49,16 @@ class MemoryStore:
             return Conflict(tuple(self._range(r, self._revision) for r in transaction.otherwise))
         if not transaction.writes:
             return Committed(guard.revision)
+        leases = {write.lease for write in transaction.writes if isinstance(write, Put)} - {0}
+        if leases - self._leases.keys():
+            raise NotCommitted("requested lease not found")
         self._revision += 1
         for write in transaction.writes:
             match write:
-                case Put(key, value):
+                case Put(key, value, lease):
                     self._set(key, value)
+                    if lease:
+                        self._leases[lease][2].add(key)
                 case Delete(start, end):
                     for kv in self._range(Range(start, end), self._revision):
                         self._set(kv.key, None)

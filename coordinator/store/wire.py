@@ -112,9 +112,12 @@ class Wire:
         self._path = parts.path.rstrip("/").encode()
         self._idle: list[_Connection] = []
 
-    async def post(self, path: bytes, body: bytes, patience: Patience) -> Reply:
-        """Post JSON. Raises NotSent or ReplyLost."""
+    async def post(
+        self, path: bytes, body: bytes, patience: Patience, bearer: bytes = b""
+    ) -> Reply:
+        """Post JSON, with a bearer's token if one is given. Raises NotSent or ReplyLost."""
         head = b"POST %b%b HTTP/1.1\r\nHost: %b\r\nContent-Type: application/json\r\n"
+        head += b"Authorization: Bearer %b\r\n" % bearer if bearer else b""
         head += b"Content-Length: %d\r\n\r\n"
         request = head % (self._path, path, self._host_line, len(body)) + body
         return await self._ask(request, patience)

@@ -1,175 +1,128 @@
 """The contenders: each starts its servers, yields one measured round, and at the end tells truth.
 
 A contender is a context manager that yields `measure(seconds) -> Sample`. What follows its `yield`
-verifies what the servers hold, so that speed is never bought with wrong numbers.
+verifies what the servers hold, so that speed is never bought with wrong numbers. Contenders that
+are compared with each other form a group and are measured in turns.
 """
 
 from __future__ import annotations
 
-import os
-import pwd
-import signal
-import subprocess
+import json
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.lab import (
-    HERE,
-    LOOPBACK,
-    BenchError,
-    Lab,
-    find_tool,
-    free_ports,
-    get,
-    get_json,
-    process,
-    python,
-    tool,
-    wait_until,
+from bench.lab import HERE, BenchError, Lab
+from bench.loads import Sample, pgbench, redis_benchmark, wrk, wrks
+from bench.servers import (
+    etcd,
+    hello_server,
+    node,
+    nodes,
+    postgres,
+    redis,
+    redis_says,
+    root_of,
+    sql,
+    three_members,
 )
-from bench.loads import Sample, pgbench, wrk
+from bench.tally import NEXT, POST_NEXT, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     Measure = Callable[[float], Sample]
+    Contender = Callable[[], AbstractContextManager[Measure]]
 
-HTTP_OK = 200
-NEXT = "/api/v1/sequence/next?siteId=site-1&partitionId=partition-a&invoiceType=on-cycle"
-STATS = "/api/v1/sequence/stats"
-VALIDATE = "/api/v1/sequence/validate"
-TRANSACTION, FUNCTION = "postgres_transaction.sql", "postgres_function.sql"
+BULK = 1_000
+NODES = 4
+REDIS_FIRST_REQUESTS = 5_000  # until its pace is known
+
+
+@contextmanager
+def rivals(lab: Lab) -> Iterator[dict[str, Contender]]:
+    """Yield the contenders with servers of their own each."""
+    yield {
+        "hello": partial(hello, lab),
+        "one-node": partial(one_node, lab),
+        "bulk": partial(bulk, lab),
+        "postgres": partial(postgres_gapless, lab, "postgres_transaction.sql"),
+        "postgres-function": partial(postgres_gapless, lab, "postgres_function.sql"),
+        "postgres-nextval": partial(postgres_nextval, lab),
+        "redis": partial(redis_incr, lab),
+    }
+
+
+@contextmanager
+def cluster(lab: Lab) -> Iterator[dict[str, Contender]]:
+    """Yield the contenders that share three etcd members, each with a counter of its own."""
+    with three_members(lab) as members:
+        yield {
+            "cluster-one": partial(nodes_on, lab, members, 1, "one node, three members"),
+            "cluster-four": partial(nodes_on, lab, members, NODES, "four nodes, three members"),
+        }
 
 
 @contextmanager
 def hello(lab: Lab) -> Iterator[Measure]:
     """Measure a bare aiohttp server: the ceiling of everything served from one Python process."""
-    port = free_ports()
-    with process(lab, "hello", [python(), str(HERE / "hello.py"), str(port)]) as running:
-        wait_until(lambda: get(port, "/")[0] == HTTP_OK, running, "hello")
-        yield lambda seconds: wrk(lab, port, "/", seconds)
+    with hello_server(lab) as port:
+        yield lambda seconds: wrk(lab, port, "/", lab.connections, seconds)
 
 
 @contextmanager
 def one_node(lab: Lab) -> Iterator[Measure]:
     """Measure single numbers from one node over one etcd member."""
-    with etcd(lab) as endpoint, node(lab, endpoint) as (port, _pid):
-        handed_out = Tally(lab, port)
-        yield handed_out.measure
-        handed_out.verify("one node")
+    with loaded_node(lab, "one node") as load:
+        yield lambda seconds: load(seconds, lab.connections)
 
 
 @contextmanager
-def postgres_transaction(lab: Lab) -> Iterator[Measure]:
-    """Measure PostgreSQL's gapless way as it is usually written: one transaction, four calls."""
-    with _postgres_gapless(lab, TRANSACTION) as measure:
-        yield measure
-
-
-@contextmanager
-def postgres_function(lab: Lab) -> Iterator[Measure]:
-    """Measure PostgreSQL's gapless way in its best form: a function, one round trip."""
-    with _postgres_gapless(lab, FUNCTION) as measure:
-        yield measure
-
-
-@contextmanager
-def etcd(lab: Lab) -> Iterator[str]:
-    """Run one throw-away etcd member with its default durability; yields its client URL."""
-    client, peer = (f"http://{LOOPBACK}:{free_ports()}" for _ in range(2))
-    argv = [
-        *(tool("etcd"), "--name", "bench", "--data-dir", str(lab.new_folder("etcd-data"))),
-        *("--listen-client-urls", client, "--advertise-client-urls", client),
-        *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
-        *("--initial-cluster", f"bench={peer}"),
-    ]
-    with process(lab, "etcd", argv) as running:
-        port = int(client.rpartition(":")[2])
-        wait_until(lambda: b'"true"' in get(port, "/health")[1], running, "etcd")
-        yield client
-
-
-@contextmanager
-def node(lab: Lab, endpoint: str) -> Iterator[tuple[int, int]]:
-    """Run one coordinator node; yields its port and its process id."""
-    port = free_ports()
-    argv = [
-        *(python(), "-m", "coordinator", "serve", "--node-id", "bench", "--host", LOOPBACK),
-        *("--port", str(port), "--etcd-endpoints", endpoint, "--profile", "demonstration"),
-    ]
-    with process(lab, "node", argv) as running:
-        wait_until(lambda: get(port, "/readyz")[0] == HTTP_OK, running, "the node")
-        yield port, running[0].pid
-
-
-class Tally:
-    """Loads a node, and knows between which bounds its counter must then be."""
-
-    def __init__(self, lab: Lab, port: int) -> None:
-        self._lab, self._port = lab, port
-        self._answered, self._runs, self._errors = 0, 0, 0
-
-    def measure(self, seconds: float) -> Sample:
-        """Load the node for one round and count what it answered."""
-        sample = wrk(self._lab, self._port, NEXT, seconds)
-        self._answered += sample.done
-        self._errors += sample.errors
-        self._runs += 1
-        return sample
-
-    def verify(self, who: str) -> None:
-        """Compare the counter with the answers, and have the node prove its ledger.
-
-        wrk drops its connections when its time is over. What was being committed then is given
-        back, but for answers that were on their way: at most one for each connection of each run.
-        The bounds say so instead of hiding it.
-        """
-        try:
-            stats, proof = get_json(self._port, STATS), get_json(self._port, VALIDATE)
-        except BenchError as error:
-            self._lab.check(f"{who}: tells what it holds", str(error), ok=False)
-            return
-        counter, gaps = int(stats["currentCounter"]), int(stats["availableGaps"])
-        held = int(stats["totalGenerated"]) - int(stats["totalReleased"])
-        most = self._answered + self._runs * self._lab.connections
-        self._lab.check(
-            f"{who}: every answer is in the counter, and nothing else",
-            f"answered {self._answered:,} <= held {held:,} <= {most:,} (in flight when wrk left), "
-            f"currentCounter {counter:,} less {gaps:,} gaps",
-            ok=self._answered <= held <= most and held == counter - gaps,
+def loaded_node(lab: Lab, who: str) -> Iterator[Callable[[float, int], Sample]]:
+    """Yield what loads one node over one member for some seconds from so many connections."""
+    with etcd(lab) as etcd_port, node(lab, etcd_port) as (port, _pid):
+        handed_out = Tally(lab, [port], [etcd_port])
+        yield lambda seconds, connections: handed_out.measure(
+            lambda: wrk(lab, port, NEXT, connections, seconds), connections
         )
-        self._lab.check(f"{who}: no request failed", f"{self._errors} errors", ok=self._errors == 0)
-        self._lab.check(
-            f"{who}: the ledger proves it",
-            str(proof.get("summary", ""))[:160],
-            ok=proof["valid"] is True,
-        )
+        handed_out.verify(who)
 
 
 @contextmanager
-def _postgres_gapless(lab: Lab, script: str) -> Iterator[Measure]:
-    """Run a throw-away PostgreSQL with default settings, hence with fsync."""
-    user = _unprivileged_user()
-    data, sockets, port = lab.new_folder("pg-data"), lab.new_folder("pg-sockets"), free_ports()
-    if user is not None:
-        who = pwd.getpwnam(user)
-        for folder in (data, sockets):
-            os.chown(folder, who.pw_uid, who.pw_gid)
-    initdb = [tool("initdb"), "-D", str(data), "-U", "postgres", "-A", "trust"]
-    with process(lab, "initdb", initdb, user=user) as running:
-        wait_until(lambda: running[0].poll() == 0, running, "initdb")
-    server = [
-        *(tool("postgres"), "-D", str(data), "-p", str(port), "-k", str(sockets)),
-        *("-c", f"listen_addresses={LOOPBACK}"),
-        *("-c", f"max_connections={max(100, lab.connections + 20)}"),  # 100 is the default
-    ]
-    with process(lab, "postgres", server, stop=signal.SIGINT, user=user) as running:
-        wait_until(lambda: _sql(port, "SELECT 1")[0], running, "PostgreSQL")
-        made, said = _sql(port, (HERE / "postgres_schema.sql").read_text())
-        if not made:
-            raise BenchError(f"PostgreSQL refused the schema: {said}")
+def bulk(lab: Lab) -> Iterator[Measure]:
+    """Measure requests for a thousand numbers each, from one node over one etcd member."""
+    asked = {"siteId": "site-1", "partitionId": "partition-a", "invoiceType": "on-cycle"}
+    body = json.dumps(asked | {"count": BULK})
+    with etcd(lab) as etcd_port, node(lab, etcd_port) as (port, _pid):
+        handed_out = Tally(lab, [port], [etcd_port], each=BULK)
+        yield lambda seconds: handed_out.measure(
+            lambda: wrk(lab, port, POST_NEXT, lab.connections, seconds, body), lab.connections
+        )
+        handed_out.verify("bulk")
+
+
+@contextmanager
+def nodes_on(lab: Lab, members: list[int], count: int, who: str) -> Iterator[Measure]:
+    """Measure single numbers from some nodes over these members.
+
+    Whatever the number of nodes, the same four wrks share the connections: only the nodes differ.
+    """
+    with nodes(lab, members, count) as ports:
+        handed_out = Tally(lab, ports, members, root_of(count))
+        each = [ports[at % count] for at in range(NODES)]
+        yield lambda seconds: handed_out.measure(
+            lambda: wrks(lab, each, lab.connections, seconds, NEXT), lab.connections
+        )
+        handed_out.verify(who)
+
+
+@contextmanager
+def postgres_gapless(lab: Lab, script: str) -> Iterator[Measure]:
+    """Measure PostgreSQL's gapless way: one counter row, whose lock everybody waits for."""
+    with postgres(lab) as port:
         yield lambda seconds: pgbench(lab, port, HERE / script, seconds)
-        _, row = _sql(
+        _, row = sql(
             port, "SELECT value, count(number), max(number) FROM counter, audit GROUP BY value"
         )
         lab.check(
@@ -179,30 +132,50 @@ def _postgres_gapless(lab: Lab, script: str) -> Iterator[Measure]:
         )
 
 
-def _unprivileged_user() -> str | None:
-    """Name the user to run PostgreSQL as: it refuses root."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam("postgres").pw_name
-    except KeyError:
-        raise BenchError("PostgreSQL refuses root and there is no user `postgres`") from None
+@contextmanager
+def postgres_nextval(lab: Lab) -> Iterator[Measure]:
+    """Measure a sequence and an audit insert in one statement: durable, but it leaves gaps."""
+    answered = 0
+
+    def measure(seconds: float) -> Sample:
+        nonlocal answered
+        sample = pgbench(lab, port, HERE / "postgres_nextval.sql", seconds)
+        answered += sample.done
+        return sample
+
+    with postgres(lab) as port:
+        yield measure
+        _, said = sql(port, "SELECT count(*), max(number) FROM audit; SHOW fsync")
+        _, commits = sql(port, "SHOW synchronous_commit")
+        rows, _, rest = said.partition("|")
+        lab.check(
+            "postgres_nextval: every answer is on the disk",
+            f"answered {answered:,}, audit rows {rows}, highest number and fsync "
+            f"{' '.join(rest.split())}, synchronous_commit {commits}",
+            ok=rows.isdigit() and int(rows) >= answered and rest.endswith("on") and commits == "on",
+        )
 
 
-def _sql(port: int, text: str) -> tuple[bool, str]:
-    done = subprocess.run(
-        [
-            *(tool("psql"), "-h", LOOPBACK, "-p", str(port), "-U", "postgres", "-X", "-q", "-At"),
-            *("-v", "ON_ERROR_STOP=1", "-c", text, "postgres"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode == 0, (done.stdout + done.stderr).strip()
+@contextmanager
+def redis_incr(lab: Lab) -> Iterator[Measure]:
+    """Measure Redis' INCR, each on the disk before it is answered; it keeps no audit record."""
+    sent, pace = 0, 0.0
 
+    def measure(seconds: float) -> Sample:
+        nonlocal sent, pace
+        requests = round(pace * seconds) or REDIS_FIRST_REQUESTS
+        sample = redis_benchmark(lab, port, requests, seconds)
+        sent, pace = sent + requests, sample.per_second
+        return sample
 
-def missing_tools(names: tuple[str, ...]) -> tuple[str, ...]:
-    """List the programs of a row that this machine lacks."""
-    return tuple(name for name in names if find_tool(name) is None)
+    with redis(lab) as port:
+        if redis_says(port, "PING") != "PONG":
+            raise BenchError("Redis does not answer")
+        yield measure
+        held = redis_says(port, "GET counter")
+        # redis-benchmark finishes what its connections have begun, beyond what was asked for.
+        lab.check(
+            "redis: every answer is in the counter",
+            f"asked {sent:,}, counter {held}",
+            ok=held.isdigit() and int(held) >= sent,
+        )

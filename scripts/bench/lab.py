@@ -14,9 +14,10 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench.progress import Progress, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,9 @@ PACKAGES = {  # tool -> the Debian package that brings it
     "postgres": "postgresql",
     "initdb": "postgresql",
     "psql": "postgresql-client",
-    "pgbench": "postgresql-contrib",
+    "pgbench": "postgresql",
+    "redis-server": "redis-server",
+    "redis-benchmark": "redis-tools",
 }
 
 
@@ -52,29 +55,53 @@ class Check:
     detail: str
 
 
+@dataclass(frozen=True)
+class Reading:
+    """One measured value with its unit, and how it came about."""
+
+    what: str
+    value: float
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the loads are that count numbers, not seconds."""
+
+    memory_numbers: int
+    growth_numbers: int
+    growth_gaps: int
+
+
 @dataclass
 class Lab:
-    """What every row is given: where to work, how long to measure, and where to write truths."""
+    """What every row is given: where to work, how long to measure, and where to write results."""
 
     folder: Path
     seconds: float
     rounds: int
     connections: int
-    numbers: int
+    sizes: Sizes
+    progress: Progress
     checks: list[Check] = field(default_factory=list)
+    readings: dict[str, Reading] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, str | float]]] = field(default_factory=dict)
+    """Tables by their title: rows of column and value."""
 
     def check(self, what: str, detail: str, *, ok: bool) -> None:
         """Record a truth that the row itself verified."""
         self.checks.append(Check(what, ok, detail))
 
+    def record(self, key: str, reading: Reading) -> None:
+        """Keep a reading, and say it."""
+        self.readings[key] = reading
+        unit = f" {reading.unit}".rstrip()
+        say(f"  {reading.what}: {reading.value:,.2f}{unit}")
+
     def new_folder(self, name: str) -> Path:
         """Make an empty folder of the laboratory."""
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
-
-
-def say(text: str) -> None:
-    """Report progress, apart from the result on stdout."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def busy_share(seconds: float) -> float:
@@ -95,7 +122,7 @@ def busy_share(seconds: float) -> float:
 def find_tool(name: str) -> str | None:
     """Find a program; Debian keeps PostgreSQL's servers off PATH, one folder for each version."""
     found = shutil.which(name)
-    if found or PACKAGES.get(name, "").split("-")[0] != "postgresql":
+    if found or not PACKAGES.get(name, "").startswith("postgresql"):
         return found
     versions = sorted(
         Path("/usr/lib/postgresql").glob(f"*/bin/{name}"),
@@ -112,17 +139,9 @@ def tool(name: str) -> str:
     return found
 
 
-@cache
 def python() -> str:
-    """Find a Python that has the product's libraries: this one, else the repository's .venv."""
-    for candidate in (sys.executable, str(ROOT / ".venv" / "bin" / "python")):
-        if Path(candidate).exists():
-            probe = subprocess.run(
-                [candidate, "-c", "import aiohttp"], capture_output=True, timeout=60, check=False
-            )
-            if probe.returncode == 0:
-                return candidate
-    raise BenchError("no Python with aiohttp: make a venv, then `pip install -e .` in it")
+    """Return the Python that servers run by: the one that runs this, with its libraries."""
+    return sys.executable
 
 
 def free_ports(count: int = 1) -> int:
@@ -207,9 +226,14 @@ def wait_until(
 
 def get(port: int, path: str) -> tuple[int, bytes]:
     """Ask a loopback server; status 0 when it does not answer."""
+    return _ask(port, "GET", path, None)
+
+
+def _ask(port: int, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=HTTP_SECONDS_MAX)
+    headers = {} if body is None else {"Content-Type": "application/json"}
     try:
-        connection.request("GET", path)
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):
@@ -220,7 +244,15 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 
 def get_json(port: int, path: str) -> dict[str, Any]:
     """Ask a loopback server for a JSON object, or say what it answered instead."""
-    status, body = get(port, path)
+    return _json(f"GET {path}", *_ask(port, "GET", path, None))
+
+
+def post_json(port: int, path: str, body: object) -> dict[str, Any]:
+    """Post JSON to a loopback server for a JSON object, or say what it answered instead."""
+    return _json(f"POST {path}", *_ask(port, "POST", path, json.dumps(body).encode()))
+
+
+def _json(what: str, status: int, body: bytes) -> dict[str, Any]:
     if status != http.client.OK:
-        raise BenchError(f"GET {path} answered {status}: {body[:200].decode(errors='replace')}")
+        raise BenchError(f"{what} answered {status}: {body[:200].decode(errors='replace')}")
     return dict(json.loads(body))

@@ -22,3 +22,5 @@ BEGIN
   INSERT INTO audit VALUES (taken, site, partition, invoice_type, gen_random_uuid(), now(), node);
   RETURN taken;
 END $$;
+-- What a database offers of itself: quick, and it forgets numbers. Nobody waits for anybody here.
+CREATE SEQUENCE numbers;

@@ -6,47 +6,38 @@ import signal
 import statistics
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench.contenders import STATS, Tally, etcd, node
-from bench.lab import ROOT, BenchError, Lab, free_ports, get_json, process, say, wait_until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from bench.lab import ROOT, BenchError, Lab, Reading, free_ports, get_json, process, wait_until
+from bench.loads import wrk
+from bench.progress import say
+from bench.servers import etcd, node
+from bench.tally import NEXT, STATS, Tally
 
 PREPARE_SECONDS_MAX = 600.0  # the first start may install everything
 READY_SECONDS_MAX = 90.0
 IDLE_SETTLE_SECONDS = 3.0
-FILL_SECONDS_MAX = 900.0
+FILL_SECONDS_MAX = 240.0
 NODES = 4  # the nodes of a start take this many neighbouring ports
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One measured value with its unit, and how it came about."""
-
-    what: str
-    value: float
-    unit: str
-    note: str = ""
-
-
-def start_to_ready(lab: Lab, record: Callable[[str, Reading], None]) -> None:
+def start_to_ready(lab: Lab) -> None:
     """Measure START-POC.sh from call to `READY`, the environment already made, a fresh cluster."""
     if not (ROOT / "START-POC.sh").exists():
         raise BenchError("START-POC.sh does not exist here")
     say("  one start that is not measured: it may make the environment")
     _start(lab, PREPARE_SECONDS_MAX)
-    times = [_start(lab, READY_SECONDS_MAX) for _ in range(lab.rounds)]
+    times: list[tuple[float, float]] = []
+    for _ in range(lab.rounds):
+        times.append(_start(lab, READY_SECONDS_MAX))
+        lab.progress.sampled("start", f"{times[-1][0]:.2f} s to READY")
     each = " ".join(f"{started:.2f}" for started, _ in times)
-    record(
+    lab.record(
         "start",
         Reading("start to READY", statistics.median(s for s, _ in times), "s", f"each: {each}"),
     )
     each = " ".join(f"{stopped:.2f}" for _, stopped in times)
-    record(
+    lab.record(
         "stop",
         Reading("SIGTERM to gone", statistics.median(s for _, s in times), "s", f"each: {each}"),
     )
@@ -75,21 +66,25 @@ def _start(lab: Lab, seconds_max: float) -> tuple[float, float]:
         return started, time.monotonic() - began
 
 
-def memory(lab: Lab, record: Callable[[str, Reading], None]) -> None:
+def memory(lab: Lab) -> None:
     """Measure a node's memory when idle, and after it has handed out `lab.numbers` numbers."""
-    with etcd(lab) as endpoint, node(lab, endpoint) as (port, pid):
+    wanted = lab.sizes.memory_numbers
+    with etcd(lab) as etcd_port, node(lab, etcd_port) as (port, pid):
         time.sleep(IDLE_SETTLE_SECONDS)
         for key, reading in _memory_of(pid, "idle"):
-            record(key, reading)
-        tally, deadline, counter = Tally(lab, port), time.monotonic() + FILL_SECONDS_MAX, 0
-        while counter < lab.numbers and time.monotonic() < deadline:
-            tally.measure(lab.seconds)
+            lab.record(key, reading)
+        tally, counter = Tally(lab, [port], [etcd_port]), 0
+        deadline = time.monotonic() + FILL_SECONDS_MAX
+        while counter < wanted and time.monotonic() < deadline:
+            tally.measure(
+                lambda: wrk(lab, port, NEXT, lab.connections, lab.seconds), lab.connections
+            )
             counter = int(get_json(port, STATS)["currentCounter"])
-            say(f"  {counter:,} of {lab.numbers:,} numbers")
+            lab.progress.sampled("memory", f"{counter:,} of {wanted:,} numbers")
         for key, reading in _memory_of(pid, f"after {counter:,} numbers"):
-            record(f"{key}-loaded", reading)
+            lab.record(f"{key}-loaded", reading)
         tally.verify("memory")
-        if counter < lab.numbers:
+        if counter < wanted:
             raise BenchError(f"only {counter:,} numbers in {FILL_SECONDS_MAX:g} s")
 
 

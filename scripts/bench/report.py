@@ -1,4 +1,4 @@
-"""The result: absolute figures, ratios against their targets, truths, and the machine's facts."""
+"""The result as text and as JSON: figures against their goals, tables, truths, the machine."""
 
 from __future__ import annotations
 
@@ -7,75 +7,22 @@ import platform
 import statistics
 import subprocess
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.lab import Lab, find_tool, python
+from bench.tally import GROWTH, LOST, TRANSACTIONS, WRITTEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from bench.results import Figure, Results
 
-    from bench.loads import Sample
-    from bench.probes import Reading
-
+COSTS = (TRANSACTIONS, WRITTEN, GROWTH, LOST)
 FSYNC_PROBES = 200
+WHOLE_FROM = 1_000
+"""From here on, figures are shown without decimals."""
 
-
-class NotMeasuredError(Exception):
-    """A figure needs a row that was not selected or could not be run."""
-
-
-@dataclass
-class Results:
-    """Everything that one run has measured."""
-
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
-    readings: dict[str, Reading] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    busy: list[float] = field(default_factory=list)
-
-    def rounds(self, name: str) -> list[Sample]:
-        """Return the rounds of a contender, or say that there are none."""
-        if not self.samples.get(name):
-            raise NotMeasuredError(name)
-        return self.samples[name]
-
-    def median(self, name: str, value: Callable[[Sample], float]) -> float:
-        """Return the median over the rounds of a contender."""
-        return statistics.median(value(sample) for sample in self.rounds(name))
-
-    def ratio(self, name: str, rival: str) -> float:
-        """Return the median of the ratios within each round: neighbours in time are compared."""
-        return statistics.median(
-            mine.per_second / theirs.per_second
-            for mine, theirs in zip(self.rounds(name), self.rounds(rival), strict=True)
-        )
-
-    def reading(self, key: str) -> float:
-        """Return what a probe measured."""
-        if key not in self.readings:
-            raise NotMeasuredError(key)
-        return self.readings[key].value
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure to reach: what, how it follows from the results, and the bound it should keep."""
-
-    what: str
-    measured: Callable[[Results], float]
-    bound: str
-    limit: float
-    unit: str = ""
-
-    def judge(self, results: Results) -> tuple[float | None, bool | None]:
-        """Return the value and whether it keeps its bound; None where not measured."""
-        try:
-            value = self.measured(results)
-        except NotMeasuredError:
-            return None, None
-        return value, value >= self.limit if self.bound == "at least" else value <= self.limit
+VERDICTS = {True: "reached", False: "MISSED", None: ""}
 
 
 def machine_facts(lab: Lab) -> dict[str, str]:
@@ -87,10 +34,12 @@ def machine_facts(lab: Lab) -> dict[str, str]:
         "aiohttp": _version([python(), "-c", "import aiohttp; print(aiohttp.__version__)"]),
         "etcd": _version([find_tool("etcd"), "--version"]),
         "PostgreSQL": _version([find_tool("postgres"), "--version"]),
+        "Redis": _version([find_tool("redis-server"), "--version"]),
         "wrk": _version([find_tool("wrk"), "-v"]),
         "fsync of 4 KiB": f"{_fsync_ms(lab.folder):.2f} ms median on the servers' disk",
         "method": f"{lab.rounds} interleaved rounds of {lab.seconds:g} s, {lab.connections} "
-        "connections; ratios are medians of the rounds' ratios",
+        "connections; ratios are medians of the rounds' ratios; all servers and clients on this "
+        "one machine",
     }
 
 
@@ -135,39 +84,60 @@ def _fsync_ms(folder: Path) -> float:
     return statistics.median(took)
 
 
-def absolute_rows(results: Results, titles: dict[str, str]) -> list[list[str]]:
+def figure_rows(
+    results: Results, figures: tuple[Figure, ...], *, only_measured: bool = False
+) -> list[list[str]]:
+    """Lay out each figure beside its goal: what, figure, ratio, goal, whether it was reached."""
+    rows = []
+    for figure in figures:
+        verdict = figure.judge(results)
+        if verdict.value is None:
+            if not only_measured:
+                rows.append([figure.what, "not measured", "", figure.goal, ""])
+            continue
+        said = _cell(verdict.value)
+        # A figure without a unit is a ratio, or one number for each of another.
+        absolute, ratio = (f"{said} {figure.unit}", "") if figure.unit else (verdict.beside, said)
+        rows.append([figure.what, absolute, ratio, figure.goal, VERDICTS[verdict.ok]])
+    return rows
+
+
+def contender_rows(results: Results, titles: dict[str, str]) -> list[list[str]]:
     """Lay out what each contender reached, medians of its rounds."""
     rows = []
     for name, rounds in results.samples.items():
         speeds = [sample.per_second for sample in rounds]
+        times = (
+            results.median(name, value)
+            for value in (
+                lambda s: s.mean_ms,
+                lambda s: s.p50_ms,
+                lambda s: s.p99_ms,
+                lambda s: s.max_ms,
+            )
+        )
         rows.append(
             [
                 titles[name],
                 f"{statistics.median(speeds):,.0f}",
                 f"{min(speeds):,.0f} to {max(speeds):,.0f}",
-                *(
-                    f"{results.median(name, value):.2f}"
-                    for value in (
-                        lambda s: s.mean_ms,
-                        lambda s: s.p50_ms,
-                        lambda s: s.p99_ms,
-                        lambda s: s.max_ms,
-                    )
-                ),
+                *(f"{time_ms:.2f}" for time_ms in times),
                 str(sum(sample.errors for sample in rounds)),
             ]
         )
     return rows
 
 
-def figure_rows(results: Results, figures: tuple[Figure, ...]) -> list[list[str]]:
-    """Lay out each figure beside its bound."""
+def cost_rows(results: Results, titles: dict[str, str]) -> list[list[str]]:
+    """Lay out what each contender that writes to etcd costs there, medians of its rounds."""
     rows = []
-    for figure in figures:
-        value, ok = figure.judge(results)
-        said = "not measured" if value is None else f"{value:.2f} {figure.unit}".strip()
-        bound = f"{figure.bound} {figure.limit:g} {figure.unit}".strip()
-        rows.append([figure.what, said, bound, {True: "yes", False: "NO", None: "-"}[ok]])
+    for name, rounds in results.samples.items():
+        cells = []
+        for fact in COSTS:
+            found = [sample.facts[fact] for sample in rounds if fact in sample.facts]
+            cells.append(f"{statistics.median(found):,.2f}" if found else "")
+        if any(cells):
+            rows.append([titles[name], *cells])
     return rows
 
 
@@ -182,35 +152,45 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
+def _table_of(rows: list[dict[str, str | float]]) -> str:
+    head = list(dict.fromkeys(name for row in rows for name in row))
+    return table(head, [[_cell(row.get(name, "")) for name in head] for row in rows])
+
+
+def _cell(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    few = isinstance(value, float) and abs(value) < WHOLE_FROM
+    return f"{value:,.2f}" if few else f"{value:,.0f}"
+
+
 def print_report(
     results: Results,
-    lab: Lab,
     figures: tuple[Figure, ...],
     titles: dict[str, str],
     facts: dict[str, str],
+    *,
+    only_measured: bool,
 ) -> None:
-    """Print the whole result on stdout."""
-    print(table(["what", "measured", "bound", "ok?"], figure_rows(results, figures)))
+    """Print the whole result on stdout; with ``only_measured``, no figures without a value."""
+    rows = figure_rows(results, figures, only_measured=only_measured)
+    print(table(["what", "figure", "ratio", "goal", ""], rows))
     if results.samples:
-        head = [
-            "contender",
-            "per second",
-            "rounds",
-            "mean ms",
-            "p50 ms",
-            "p99 ms",
-            "max ms",
-            "errors",
-        ]
-        print("\n" + table(head, absolute_rows(results, titles)))
+        head = ["contender (closed loop)", "requests/s", "rounds", "mean ms", "p50 ms", "p99 ms"]
+        print("\n" + table([*head, "max ms", "errors"], contender_rows(results, titles)))
+    costs = cost_rows(results, titles)
+    if costs:
+        print("\n" + table(["cost in etcd", *COSTS], costs))
+    for title, lines in results.tables.items():
+        print(f"\n{title}\n\n{_table_of(lines)}")
     if results.readings:
-        rows = [
-            [reading.what, f"{reading.value:.2f} {reading.unit}", reading.note]
+        readings = [
+            [reading.what, f"{reading.value:,.2f} {reading.unit}", reading.note]
             for reading in results.readings.values()
         ]
-        print("\n" + table(["reading", "value", "note"], rows))
+        print("\n" + table(["reading", "value", "note"], readings))
     print()
-    for check in lab.checks:
+    for check in results.checks:
         print(f"{'true ' if check.ok else 'FALSE'}  {check.what}: {check.detail}")
     for name, why in results.failures.items():
         print(f"not measured  {name}: {why}")
@@ -220,29 +200,32 @@ def print_report(
 
 
 def as_json(
-    results: Results, lab: Lab, figures: tuple[Figure, ...], facts: dict[str, str]
+    results: Results, figures: tuple[Figure, ...], facts: dict[str, str], connections: int
 ) -> dict[str, Any]:
     """Return the whole result, every round included, as plain values."""
     judged = []
     for figure in figures:
-        value, ok = figure.judge(results)
+        verdict = figure.judge(results)
         judged.append(
             {
                 "what": figure.what,
-                "measured": value,
-                "bound": figure.bound,
-                "limit": figure.limit,
+                "measured": verdict.value,
+                "of": verdict.beside,
                 "unit": figure.unit,
-                "ok": ok,
+                "goal": figure.goal,
+                "reached": verdict.ok,
             }
         )
     return {
         "figures": judged,
+        "connections": connections,
+        "per_second": {name: results.per_second(name) for name in results.samples},
         "contenders": {
             name: [asdict(sample) for sample in rounds] for name, rounds in results.samples.items()
         },
+        "tables": results.tables,
         "readings": {key: asdict(reading) for key, reading in results.readings.items()},
-        "truths": [asdict(check) for check in lab.checks],
+        "truths": [asdict(check) for check in results.checks],
         "not_measured": results.failures,
         "facts": facts,
     }

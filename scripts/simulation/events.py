@@ -117,7 +117,9 @@ def _in_words(key: str, value: bytes | None) -> str:
         entry = ledger.decode(value)
     except Unreadable:
         return f"{name}, unreadable"
-    return f"{name} by {entry.instance} ({', '.join(map(_record_in_words, entry.records))})"
+    return (
+        f"{name} by {entry.parts[0].instance} ({', '.join(map(_record_in_words, entry.records))})"
+    )
 
 
 def _record_in_words(record: Record) -> str:

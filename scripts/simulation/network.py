@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from coordinator.core.transaction import Put, Range, Transaction
 from coordinator.store import (
@@ -27,7 +27,7 @@ from coordinator.store import (
 from coordinator.store.memory import MemoryStore
 from simulation.events import Event, Note, WentBack, Wrote
 from simulation.schedule import Schedule
-from simulation.virtual_time import at_once
+from simulation.virtual_time import Process, at_once
 
 QUICK_S = 0.001
 """One way, when nothing goes wrong any more."""
@@ -146,6 +146,24 @@ def _copy_of(state: dict[str, Any]) -> dict[str, Any]:
     return state | {"_keys": list(state["_keys"]), "_history": history, "_leases": {}}
 
 
+class PeerNode(Protocol):
+    """A node as the other nodes reach it."""
+
+    @property
+    def run(self) -> str | None:
+        """Return the name of its present run; None while it is down."""
+        ...
+
+    @property
+    def process(self) -> Process:
+        """Return the process of that run."""
+        ...
+
+    async def take_in(self, content: bytes) -> bytes:
+        """Serve a batch."""
+        ...
+
+
 class Network:
     """Carries messages in virtual time. ``faulty`` names those that met a fault, for shrinking."""
 
@@ -162,6 +180,8 @@ class Network:
         self.is_calm = False
         """No more faults: whatever is sent from now on arrives."""
         self.cut: set[str] = set()
+        self.nodes: dict[str, PeerNode] = {}
+        """Who a node reaches at which address."""
         self.full = 0
         self._loop = loop
         self._schedule = schedule

@@ -7,26 +7,32 @@ from itertools import count
 from unittest.mock import patch
 
 from coordinator import replica as replicas
-from coordinator.core import ledger
+from coordinator.core import forwarding, ledger
 from coordinator.core import state as states
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Limits, Rules
 from coordinator.core.requests import Call, Instant, Issue, Refused, Release, Reset
 from coordinator.core.requests import Request as Wanted
+from coordinator.guests import RunsMet
+from coordinator.handing import Company
+from coordinator.lanes import Lanes
 from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
+from coordinator.turn import Holder, Seat
 from coordinator.witness import SAVE_EVERY_S, Witness
 from simulation.events import Asked, Kind, Outcome, Saved, Told
 from simulation.network import Edge, Network
+from simulation.peers import PeersEdge
 from simulation.settings import Settings
-from simulation.virtual_time import Process, VirtualTimeLoop
+from simulation.virtual_time import Process, VirtualTimeLoop, at_once
 
 KEYS = Keys().counter("invoice")
 WALL_START_MS = 1_767_225_600_000
 """All clocks begin at the turn of the year 2026."""
 
 REASON = "not needed"
-QUIET = Watcher(lambda _: None, lambda _: None, lambda: None)
+LEASE_S = 2
+QUIET = Watcher(lambda _: None, lambda *_: None, lambda: None, lambda: None)
 
 
 def last_number(settings: Settings) -> int:
@@ -60,6 +66,9 @@ class SimulatedNode:
         self._settings = settings
         self._loop = loop
         self._edge = Edge(name, network)
+        self._peers = PeersEdge(name, network)
+        self._network = network
+        self._lease = 0
         self._observe = network.observe
         self._witness = Witness()
         self._disk = self._witness
@@ -94,8 +103,9 @@ class SimulatedNode:
         settings = self._settings
         self._witness = self._disk.copy()
         self._loop.call_later(SAVE_EVERY_S, self._keep_saving)
+        self._lease = 0
+        self._stay_seen()
         limits = Limits(settings.operations_max, settings.entry_bytes_max, settings.batch_max)
-        batches = count(1)
         sequencer = Sequencer(
             self._edge,
             KEYS,
@@ -105,7 +115,13 @@ class SimulatedNode:
             self._now,
             QUIET,
             self._witness,
-            lambda: f"{run}.{next(batches)}",
+            count(1).__next__,
+            Company(
+                Seat(Holder(self.name, run, self.name, ""), lambda: self._lease),
+                self._peers,
+                RunsMet(),
+                Lanes(),
+            ),
         )
         sequencer.start()
         return sequencer
@@ -113,6 +129,18 @@ class SimulatedNode:
     def _keep_saving(self) -> None:
         self._save()
         self._loop.call_later(SAVE_EVERY_S, self._keep_saving)
+
+    def _stay_seen(self) -> None:
+        """Keep a lease, as membership does; that is quick and never fails here."""
+        truth = self._network.truth
+        if not (self._lease and at_once(truth.keep_alive(self._lease))):
+            self._lease = at_once(truth.grant(LEASE_S))
+        self._loop.call_later(LEASE_S / 3, self._stay_seen)
+
+    async def take_in(self, content: bytes) -> bytes:
+        """Serve a batch of another node, as the HTTP edge does. Runs in the process."""
+        forward = forwarding.decode(content, self._now())
+        return forwarding.encode_settled(await self._sequencer.hand_in(forward))
 
     def _save(self) -> None:
         self._disk = self._witness.copy()

@@ -352,6 +352,7 @@ class Oracle:
         self._gap_keys = set(self._count.free)
 
     def _check_author(self, entry: Entry) -> None:
-        if {entry.instance, entry.node} & self._barred:
-            said = f"{entry.instance} writes entry {entry.index} to a store older than what it has"
+        author = entry.parts[0]
+        if {author.instance, author.node} & self._barred:
+            said = f"{author.instance} writes entry {entry.index} to a store older than what it has"
             self.find(Rule.NO_REWIND, f"{said} acknowledged")

@@ -1,0 +1,75 @@
+"""Between nodes: a batch handed in by another node, while this one has the counter's turn.
+
+Only who can read the store knows the token. What such a node says of its callers is believed.
+"""
+
+import asyncio
+import hmac
+
+from aiohttp import hdrs, web
+
+from coordinator.api import problems
+from coordinator.api.problems import Problem
+from coordinator.clock import now
+from coordinator.core import forwarding
+from coordinator.core.unreadable import Unreadable
+from coordinator.counters import Counters
+from coordinator.peers import PATH
+from coordinator.service import NotServed, OutcomeUnknown
+
+BYTES_MAX = 8 * 1024 * 1024
+"""``forwarding.ASKS_MAX`` requests with the largest metadata, and some room."""
+
+BODY_WITHIN_S = 2.0
+
+
+class TurnApi:
+    """The handler for other nodes; ``names`` are the counters that exist."""
+
+    def __init__(self, token: str, names: tuple[str, ...], counters: Counters) -> None:
+        self._bearer = f"Bearer {token}".encode()
+        self._names = frozenset(names)
+        self._counters = counters
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of this handler."""
+        return [web.post(PATH + "{counter:.+}", self.take_in)]
+
+    async def take_in(self, request: web.Request) -> web.Response:
+        """Commit a batch of another node among one's own; tell what came of it."""
+        given = request.headers.get(hdrs.AUTHORIZATION, "")
+        if not hmac.compare_digest(given.encode(), self._bearer):
+            raise Problem(problems.NOT_A_NODE, "This address is for other nodes.")
+        name = request.match_info["counter"]
+        if name not in self._names:
+            raise Problem(problems.UNKNOWN_NAME, "No counter has this name here.")
+        try:
+            forward = forwarding.decode(await _body(request), now())
+        except Unreadable as nonsense:
+            raise Problem(problems.MALFORMED, f"This is no batch: {nonsense}.") from None
+        try:
+            settled = await self._counters.sequencer(name).hand_in(forward)
+        except NotServed as declined:
+            detail = f"Nothing was allocated: {declined}. Commit by yourself."
+            raise Problem(problems.DECLINED, detail) from None
+        except OutcomeUnknown as unknown:
+            detail = f"It is not known whether this was done: {unknown}. The ledger will tell."
+            raise Problem(problems.OUTCOME_UNKNOWN, detail) from None
+        return web.Response(body=forwarding.encode_settled(settled))
+
+
+async def _body(request: web.Request) -> bytes:
+    """Return a body larger than callers may send. Raises Problem."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > BYTES_MAX:
+                    raise Problem(problems.TOO_LARGE, f"A batch has at most {BYTES_MAX} bytes.")
+                chunks.append(chunk)
+    except TimeoutError:
+        detail = f"The body did not arrive within {BODY_WITHIN_S:g} seconds."
+        raise Problem(problems.TOO_SLOW, detail) from None
+    return b"".join(chunks)

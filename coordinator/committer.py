@@ -1,0 +1,106 @@
+"""One round of a counter: plan own requests and guests', commit, and follow where that has led."""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from coordinator.commit import Overtaken, commit
+from coordinator.core.keys import CounterKeys
+from coordinator.core.ledger import Part
+from coordinator.core.plan import Plan, Rules, plan
+from coordinator.core.requests import Ask, Instant, Reply
+from coordinator.core.state import CounterState
+from coordinator.core.transaction import KeyValue
+from coordinator.guests import Guest, Guests, RunsMet, decline, fail, settled
+from coordinator.replica import Replica
+from coordinator.service import OutcomeUnknown
+from coordinator.store import Committed, NotCommitted, Rejected, Store, Unknown
+
+
+class Sheet(NamedTuple):
+    """A planned round: ``replies`` to the first of the own requests, and to those of each guest."""
+
+    planned: Plan
+    replies: list[Reply]
+    guests: list[tuple[Guest, list[Reply]]]
+
+
+class Committer:
+    """Commits on one replica; ``tell_doubt`` hears why a commit is not certain yet."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: CounterKeys,
+        rules: Rules,
+        replica: Replica,
+        now: Callable[[], Instant],
+        tell_doubt: Callable[[Unknown], None],
+        met_before: RunsMet,
+    ) -> None:
+        self.guests = Guests(met_before)
+        self._store = store
+        self._keys = keys
+        self._rules = rules
+        self._replica = replica
+        self._now = now
+        self._tell_doubt = tell_doubt
+
+    def plan(self, state: CounterState, asks: list[Ask], part: Part) -> Sheet:
+        """Plan own requests, as ``part``, together with what guests have handed in."""
+        guests = self.guests.take(state)
+        groups = [asks]
+        for at, guest in enumerate(guests, 1):
+            groups.append([ask._replace(part=at) for ask in guest.forward.asks])
+        # Each is the first one in its turn: should a batch be too small for all, nobody starves.
+        order = [(at + part.serial) % len(groups) for at in range(len(groups))]
+        planned = plan(
+            state,
+            self._keys,
+            self._replica.guard,
+            [ask for at in order for ask in groups[at]],
+            self._now(),
+            (part, *(guest.forward.part for guest in guests)),
+            self._rules,
+        )
+        rest = iter(planned.replies)
+        replies = {at: list(islice(rest, len(groups[at]))) for at in order}
+        return Sheet(planned, replies[0], [(g, replies[at]) for at, g in enumerate(guests, 1)])
+
+    async def send(self, sheet: Sheet) -> Committed | Overtaken:
+        """Commit the round. Raises what ``commit`` raises; guests are told first."""
+        guests = [guest for guest, _ in sheet.guests]
+        try:
+            return await commit(self._store, sheet.planned, self._tell_doubt)
+        except (NotCommitted, Rejected) as refusal:
+            decline(guests, str(refusal))
+            raise
+        except BaseException as failed:
+            fail(guests, OutcomeUnknown(f"its commit is in doubt: {failed!r}"))
+            raise
+
+    def committed(self, sheet: Sheet, revision: int) -> None:
+        """Take over a round that was committed at once, and tell the guests."""
+        planned = sheet.planned
+        if planned.entry is not None:
+            self._replica.advance(planned.entry, planned.after, revision)
+            self.guests.committed(planned.entry_written, planned.entry.previous)
+        guard = self._replica.guard
+        head = (KeyValue(guard.key, guard.value, guard.revision),)
+        for guest, replies in sheet.guests:
+            _tell(guest, replies, (head, self.guests.recent(guest.forward.seen)))
+        self.guests.expect(guest for guest, _ in sheet.guests)
+
+    def overtaken(self, sheet: Sheet, fate: Overtaken) -> None:
+        """Tell the guests, or let them wait for the next round."""
+        self.guests.overtaken()
+        if fate.ours:
+            for guest, replies in sheet.guests:
+                _tell(guest, replies, fate.found[:2])
+        else:
+            self.guests.put_back([guest for guest, _ in sheet.guests])
+
+
+def _tell(guest: Guest, replies: Sequence[Reply], found: tuple[tuple[KeyValue, ...], ...]) -> None:
+    if not guest.reply.done():
+        guest.reply.set_result(settled(replies, found))

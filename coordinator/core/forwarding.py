@@ -1,0 +1,165 @@
+"""A batch that one node hands to another, to be committed among its own: the words of both sides.
+
+Such a batch is guarded like a transaction. It names the newest ledger entry that its sender has
+seen, with its hash, and it holds only on a ledger that has this entry, and after it no part of this
+run of the sender (``CounterState.has_nothing_newer_of``). So of all that a sender hands over or
+commits from one place in the ledger on, one batch at most comes true; and any part of its run that
+it did not know of settles everything that was open. A lost reply is found out by reading on.
+"""
+
+from typing import Any, NamedTuple
+
+import orjson
+
+from coordinator.core.keys import CounterKeys
+from coordinator.core.ledger import Latency, Origin, Part
+from coordinator.core.requests import Ask, Call, Holder, Instant, Issue, Refused, Release, Why
+from coordinator.core.transaction import KeyValue
+from coordinator.core.unreadable import Unreadable, digest_of_entry, text, text_or_none, whole
+
+ASKS_MAX = 256
+"""Requests in one such batch: several nodes' fit into one transaction."""
+
+
+class Forward(NamedTuple):
+    """A batch handed over by ``part``; it has seen the ledger up to ``seen``, of hash ``tip``."""
+
+    part: Part
+    seen: int
+    tip: str
+    asks: tuple[Ask, ...]
+
+
+class Settled(NamedTuple):
+    """What became of it: ``found`` are the head and the newest entries.
+
+    What was done stands in the entry with the sender's part. Of the others, by their position in
+    the batch: ``refused`` for good; or ``unproven``, to be asked again with newer evidence: who
+    holds the number now, or the ledger entries named. Whoever is in neither did not fit.
+    """
+
+    found: tuple[tuple[KeyValue, ...], ...]
+    refused: tuple[tuple[int, Refused], ...] = ()
+    unproven: tuple[tuple[int, tuple[int, ...]], ...] = ()
+
+
+def may_be_handed_over(ask: Ask) -> bool:
+    """Tell whether another node can serve this: it needs no ledger entries as evidence."""
+    return isinstance(ask.request, Issue | Release) and not ask.earlier
+
+
+def encode(forward: Forward, now: Instant) -> bytes:
+    """Return a batch as it is sent; times are told as having waited, for clocks differ."""
+    origins: dict[Origin, int] = {}
+    asks = [_encode_ask(ask, origins, now) for ask in forward.asks]
+    return orjson.dumps(
+        {
+            "a": [*forward.part[:3], *forward.part.latency],
+            "i": forward.seen,
+            "p": forward.tip,
+            "c": [list(origin) for origin in origins],
+            "r": asks,
+        }
+    )
+
+
+def _encode_ask(ask: Ask, origins: dict[Origin, int], now: Instant) -> list[Any]:
+    call, holder = ask.request.call, ask.holder
+    origin = origins.setdefault(call.origin, len(origins))
+    waited_us = max(0, now.monotonic_us - call.arrived_us)
+    who = [origin, call.correlation, waited_us, call.key, call.payload, call.metadata]
+    match ask.request:
+        case Issue(_, quantity, at_once):
+            return [*who, "issue", quantity, at_once]
+        case Release(_, number, reason, issued_in):
+            proof = None
+            if holder is not None:
+                of = None if holder.origin is None else list(holder.origin)
+                proof = [*holder[:3], of]
+            return [*who, "release", number, reason, issued_in, proof]
+        case other:
+            raise ValueError(f"{type(other).__name__} is not handed over")
+
+
+def decode(content: bytes, now: Instant) -> Forward:
+    """Return the batch that was sent. Raises Unreadable when it is none."""
+    try:
+        fields = orjson.loads(content)
+        node, instance, serial, *latency = fields["a"]
+        answers, total_us, peak_us = map(whole, latency)
+        origins = [_decode_origin(origin) for origin in fields["c"]]
+        return Forward(
+            Part(text(node), text(instance), whole(serial), Latency(answers, total_us, peak_us)),
+            whole(fields["i"]),
+            digest_of_entry(fields["p"]),
+            tuple(_decode_ask(ask, origins, now) for ask in fields["r"]),
+        )
+    except (KeyError, TypeError, IndexError, ValueError) as broken:
+        raise Unreadable(f"a forwarded batch: {broken}") from broken
+
+
+def _decode_origin(fields: list[Any]) -> Origin:
+    site, partition, invoice_type, user, address, agent = fields
+    return Origin(
+        text(site), text(partition), *map(text_or_none, (invoice_type, user, address, agent))
+    )
+
+
+def _decode_ask(fields: list[Any], origins: list[Origin], now: Instant) -> Ask:
+    origin, correlation, waited_us, key, payload, metadata, kind, *what = fields
+    arrived_us = now.monotonic_us - whole(waited_us)
+    call = Call(
+        origins[whole(origin)],
+        text(correlation),
+        arrived_us,
+        *map(text_or_none, (key, payload, metadata)),
+    )
+    if kind == "issue":
+        quantity, at_once = what
+        if not whole(quantity) >= 1 or type(at_once) is not bool:
+            raise Unreadable(f"an issue of {quantity!r}")
+        return Ask(Issue(call, quantity, at_once))
+    if kind != "release":
+        raise Unreadable(f"{kind!r} is not handed over")
+    number, reason, issued_in, proof = what
+    holder = None
+    if proof is not None:
+        of_number, read_at, held_in, of = proof
+        by = None if of is None else _decode_origin(of)
+        holder = Holder(whole(of_number), whole(read_at), whole(held_in), by)
+    return Ask(Release(call, whole(number), text(reason), whole(issued_in)), holder)
+
+
+def encode_settled(settled: Settled) -> bytes:
+    """Return an outcome as it is sent: one line of JSON, then the bytes of head and entries."""
+    (head,), entries = settled.found
+    line = orjson.dumps(
+        {
+            "h": [head.revision, len(head.value)],
+            "e": [[int(kv.key[-20:]), len(kv.value)] for kv in entries],
+            "x": [[position, *refused] for position, refused in settled.refused],
+            "u": settled.unproven,
+        }
+    )
+    return b"\n".join((line, head.value)) + b"".join(kv.value for kv in entries)
+
+
+def decode_settled(content: bytes, keys: CounterKeys) -> Settled:
+    """Return the outcome that was sent. Raises Unreadable when it is none."""
+    try:
+        line, _, rest = content.partition(b"\n")
+        fields = orjson.loads(line)
+        revision, length = fields["h"]
+        head, rest = KeyValue(keys.head, rest[: whole(length)], whole(revision)), rest[length:]
+        entries: list[KeyValue] = []
+        for index, size in fields["e"]:
+            entries.append(KeyValue(keys.entry(whole(index)), rest[: whole(size)], 0))
+            rest = rest[size:]
+        refused = tuple(
+            (whole(position), Refused(Why(why), text(subject)))
+            for position, why, subject in fields["x"]
+        )
+        unproven = tuple((whole(at), tuple(map(whole, indexes))) for at, indexes in fields["u"])
+        return Settled(((head,), tuple(entries)), refused, unproven)
+    except (KeyError, TypeError, ValueError) as broken:
+        raise Unreadable(f"the outcome of a forwarded batch: {broken}") from broken

@@ -1,0 +1,85 @@
+"""The way to the other nodes: to hand a batch to the one that has the turn."""
+
+from collections import OrderedDict
+from http import HTTPStatus
+from typing import Protocol
+
+from coordinator.core import forwarding
+from coordinator.core.forwarding import Forward, Settled
+from coordinator.core.keys import CounterKeys
+from coordinator.core.requests import Instant
+from coordinator.core.unreadable import Unreadable
+from coordinator.store.wire import NotSent, Patience, ReplyLost, Wire
+from coordinator.turn import Holder
+
+PATIENCE = Patience(connect_s=0.2, reply_s=0.5)
+"""Above a commit that rides on a busy node, below what a caller would notice of a dead one."""
+
+PEERS_MAX = 64
+PATH = "/internal/turn/"
+
+
+class Declined(Exception):
+    """For certain the other node has not committed the batch, and will not."""
+
+
+class Silent(Exception):
+    """The other node cannot be reached. Nothing was sent."""
+
+
+class NoReply(Silent):
+    """The other node may have committed the batch, or may still do so."""
+
+
+class Peers(Protocol):
+    """Hands batches to other nodes."""
+
+    async def hand_over(
+        self, holder: Holder, keys: CounterKeys, forward: Forward, now: Instant
+    ) -> Settled:
+        """Return what became of the batch. Raises Declined, Silent or NoReply."""
+        ...
+
+
+class HttpPeers:
+    """Over HTTP, on connections that are kept."""
+
+    def __init__(self) -> None:
+        self._ways: OrderedDict[str, Wire] = OrderedDict()
+
+    async def hand_over(
+        self, holder: Holder, keys: CounterKeys, forward: Forward, now: Instant
+    ) -> Settled:
+        """Send the batch once."""
+        path = (PATH + keys.name).encode()
+        body = forwarding.encode(forward, now)
+        try:
+            way = self._way_to(holder.url)
+            reply = await way.post(path, body, PATIENCE, holder.token.encode())
+        except (NotSent, ValueError) as not_sent:
+            raise Silent(str(not_sent)) from None
+        except ReplyLost as lost:
+            raise NoReply(str(lost)) from None
+        if reply.status == HTTPStatus.OK:
+            try:
+                return forwarding.decode_settled(reply.body, keys)
+            except Unreadable as nonsense:
+                raise NoReply(f"{holder.url}: {nonsense}") from None
+        said = f"{holder.url}: {reply.status} {reply.body[:200]!r}"
+        if reply.status in {HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE}:
+            raise Declined(said)
+        raise NoReply(said)
+
+    def _way_to(self, url: str) -> Wire:
+        if url not in self._ways:
+            self._ways[url] = Wire(url)
+            if len(self._ways) > PEERS_MAX:
+                _, oldest = self._ways.popitem(last=False)
+                oldest.close()
+        self._ways.move_to_end(url)
+        return self._ways[url]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for way in self._ways.values():
+            way.close()

@@ -167,7 +167,8 @@ class Guests:
         if not self._met:
             return
         recent = self._recent
-        recent.append((entry, previous))
+        value = bytes(memoryview(entry.value))  # what orjson made takes 8 KB, however little it is
+        recent.append((entry._replace(value=value), previous))
         self._recent_bytes += len(entry.value)
         while len(recent) > RECENT_MAX or (
             len(recent) > 1 and self._recent_bytes > RECENT_BYTES_MAX

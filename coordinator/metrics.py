@@ -89,6 +89,9 @@ class Metrics:
             ("counter",),
             registry=self._registry,
         )
+        self._loaded = Gauge(
+            "numbering_counters_loaded", "Counters in this node's memory", registry=self._registry
+        )
         self._waits = _Waits()
         self._registry.register(self._waits)
         self._batches = Counter(
@@ -163,6 +166,10 @@ class Metrics:
         """Take over what a read of the store showed of a counter that has gauges."""
         if head is not None:
             self._gauges(counter)(head.highest)
+
+    def saw_loaded(self, counters: int) -> None:
+        """Take over how many counters are in memory."""
+        self._loaded.set(counters)
 
     def saw_members(self, members: dict[str, Member | None]) -> None:
         """Take over how large the members' databases are."""

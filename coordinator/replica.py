@@ -3,7 +3,7 @@
 It also holds invariant 10: what this node has once seen committed must still be in the store.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
@@ -201,17 +201,22 @@ class Replica:
     async def _load_at_one_revision(self, accepted: str) -> CounterState:
         keys, start = self._keys, self._start
         seen = self._witness.seen(self._name)
-        snapshot = await self._store.read(Range(keys.head), keys.entries(seen.entry + 1, 1))
-        head_found, next_entry = snapshot.found
+        snapshot = await self._store.read(
+            Range(keys.head),
+            keys.entries(seen.entry + 1, 1),
+            keys.gaps(limit=1),
+            keys.all_request_keys(limit=1),
+        )
+        head_found, next_entry, any_gap, any_key = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else Head(start=start, next=start)
         if accepted != seen.tip:
             self._check_continues(seen, head, next_entry)
         await self._check_is_the_end(head, snapshot.revision)
         state = CounterState(head)
-        async for page in all_of(self._store, keys.gaps(), snapshot.revision):
+        async for page in self._all_if(any_gap, keys.gaps(), snapshot.revision):
             for kv in page:
                 state.gaps.add(number_in(kv.key), *decode_mark(kv.value))
-        async for page in all_of(self._store, keys.all_request_keys(), snapshot.revision):
+        async for page in self._all_if(any_key, keys.all_request_keys(), snapshot.revision):
             for kv in page:
                 index = number_in(kv.key)
                 for digest in decode_digests(kv.value):
@@ -223,6 +228,14 @@ class Replica:
             self._note(head)
         self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
+
+    async def _all_if(
+        self, found: tuple[KeyValue, ...], wanted: Range, revision: int
+    ) -> AsyncIterator[tuple[KeyValue, ...]]:
+        """Yield the pages of a range in which something was found; most counters have none."""
+        if found:
+            async for page in all_of(self._store, wanted, revision):
+                yield page
 
     async def _check_is_the_end(self, head: Head, revision: int) -> None:
         """Raise Damaged unless the ledger ends with the entry that the head names."""

@@ -246,6 +246,7 @@ class Sequencer:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
             self._put_back(batch)
+            del batch  # while nobody asks, nobody's request is kept
 
     def _take(self) -> list[Pending]:
         """Return the requests of the next batch."""

@@ -68,8 +68,8 @@ class WaitingRoom:
     def __init__(self, bounds: Bounds, what_is_certain: Callable[[Pending], Exception]) -> None:
         self._bounds = bounds
         self._what_is_certain = what_is_certain
-        self._acceptances: deque[Pending] = deque()
-        self._again: deque[Pending] = deque()
+        self._acceptances: list[Pending] = []
+        self._again: list[Pending] = []
         self._lines: dict[str, Line] = {}
         self._turns: deque[Line] = deque()  # whose queue is not empty, the next one first
         self._open: dict[Pending, None] = {}  # by deadline
@@ -140,9 +140,9 @@ class WaitingRoom:
     def take(self, limit: int) -> list[Pending]:
         """Return the requests of the next batch; an operator's acceptance is one by itself."""
         if self._acceptances:
-            batch = [self._acceptances.popleft()]
+            batch = [self._acceptances.pop(0)]
         else:
-            batch = _first(self._again, limit)
+            batch, self._again = self._again[:limit], self._again[limit:]
             self._take_alike(batch, limit)
         self.drop_who_left(batch)
         return batch
@@ -156,7 +156,7 @@ class WaitingRoom:
             share = max(1, room // len(turns))
             for _ in range(min(room, len(turns))):
                 line = turns.popleft()
-                batch += _first(line.queue, share)
+                batch += [line.queue.popleft() for _ in range(min(share, len(line.queue)))]
                 if line.queue:
                     turns.append(line)
 
@@ -164,7 +164,7 @@ class WaitingRoom:
         """Have requests that were taken together planned again, before all others."""
         if batch:
             queue = self._acceptances if _accepts(batch[0]) else self._again
-            queue.extendleft(reversed(batch))
+            queue[:0] = batch
 
     def drop_who_left(self, batch: list[Pending]) -> None:
         """Drop those who have been answered already, or whose caller has gone away."""
@@ -231,7 +231,3 @@ class WaitingRoom:
 def _accepts(pending: Pending) -> bool:
     request = pending.ask.request
     return type(request) is AcceptLoss and request.entry > 0  # else it only asks again
-
-
-def _first(queue: deque[Pending], limit: int) -> list[Pending]:
-    return [queue.popleft() for _ in range(min(limit, len(queue)))]

@@ -285,7 +285,7 @@ async def test_an_entry_of_a_newer_format_is_no_rewind() -> None:
 async def test_an_acceptance_that_fails_has_no_effect(tmp_path: Path) -> None:
     backup, path, tip = await node_ahead_of_its_backup(tmp_path)
     switch = Switch(backup)
-    restarted = node(switch, witness=Witness(path), deadline_s=0.3)
+    restarted = node(switch, witness=Witness(path), deadline_s=1.0)  # above the longest pause
     await refused(restarted)
     switch.refuses = True
     with pytest.raises(StoreDown, match="connection refused"):

@@ -51,13 +51,15 @@ async def prove(
 
 
 async def _prove(store: Store, keys: CounterKeys, start: int | None, progress: Progress) -> Verdict:
-    snapshot = await store.read(Range(keys.head))
-    revision = snapshot.revision
-    head = snapshot.found[0][0].value if snapshot.found[0] else None
+    beside = keys.beside_the_ledger()
+    snapshot = await store.read(Range(keys.head), *(folder._replace(limit=1) for folder in beside))
+    revision, (head_found, *first_of_each) = snapshot.revision, snapshot.found
+    head = head_found[0].value if head_found else None
     verifier = Verifier(keys, start)
-    for folder in keys.beside_the_ledger():
-        async for page in all_of(store, folder, revision):
-            await _each(verifier.beside, page)
+    for folder, first in zip(beside, first_of_each, strict=True):
+        if first:
+            async for page in all_of(store, folder, revision):
+                await _each(verifier.beside, page)
     last = last_entry(head)
     entries = keys.entries(1) if last is None else Range(keys.entry(1), keys.entry(last + 1))
     if last is None:  # without a head nobody writes, but the very first commit

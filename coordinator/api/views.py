@@ -36,6 +36,9 @@ NEXT_CURSOR = "X-Next-Cursor"
 NARROW_BY = "X-Narrow-By"
 """Says that more counters were meant than can be listed, and how to name fewer."""
 
+PROOFS_MAX = 8
+"""Of many counters, which are small, so many are proven at a time; of a few, one."""
+
 LISTED_MAX = 32
 """Counters in one listing: each has its place in the cursor."""
 
@@ -223,7 +226,13 @@ class Views:
 
     async def _prove(self) -> list[Verdict]:
         start = self._settings.first_number
-        return [await self._counters.history(name).prove(start) for name in self._names]
+        at_once = asyncio.Semaphore(PROOFS_MAX if len(self._names) > LISTED_MAX else 1)
+
+        async def prove(name: str) -> Verdict:
+            async with at_once:
+                return await self._counters.history(name).prove(start)
+
+        return list(await asyncio.gather(*map(prove, self._names)))
 
 
 def _refuse(field: str, message: str) -> NoReturn:

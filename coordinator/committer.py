@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from coordinator.commit import Overtaken, commit
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Part
+from coordinator.core.ledger import LossAccepted, Part
 from coordinator.core.plan import Plan, Rules, plan
-from coordinator.core.requests import Ask, Instant, Reply
+from coordinator.core.requests import Ask, Done, Instant, Reply
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import KeyValue
-from coordinator.guests import Guest, Guests, decline, fail, settled
+from coordinator.guests import Guest, Guests, RunsMet, decline, fail, settled
 from coordinator.replica import Replica
 from coordinator.service import OutcomeUnknown
 from coordinator.store import Committed, NotCommitted, Rejected, Store, Unknown
@@ -23,6 +23,12 @@ class Sheet(NamedTuple):
     planned: Plan
     replies: list[Reply]
     guests: list[tuple[Guest, list[Reply]]]
+
+    def notes_loss(self, tip: str) -> bool:
+        """Tell whether it is the ledger's note that the entry with this hash may be lost."""
+        first = self.replies[0] if self.replies else None
+        record = first.record if isinstance(first, Done) else None
+        return isinstance(record, LossAccepted) and record.tip == tip
 
 
 class Committer:
@@ -36,8 +42,9 @@ class Committer:
         replica: Replica,
         now: Callable[[], Instant],
         tell_doubt: Callable[[Unknown], None],
+        met_before: RunsMet,
     ) -> None:
-        self.guests = Guests()
+        self.guests = Guests(met_before)
         self._store = store
         self._keys = keys
         self._rules = rules

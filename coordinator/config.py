@@ -81,8 +81,18 @@ class Settings(BaseSettings):
     simulated_enabled: bool = Field(True, description="whether simulated invoices get numbers")
     release_suppressed: bool = Field(False, description="release suppressed ones by itself")
 
-    queue_max: int = Field(20_000, ge=1, description="requests that may wait for one counter")
+    queue_max: int = Field(
+        20_000,
+        ge=1,
+        description="requests that may wait for one counter; those of one site take half at most",
+    )
     deadline_s: float = Field(10.0, gt=0, description="seconds until a request is given up")
+    counters_max: int = Field(
+        10_000, ge=1, description="counters kept in memory; more only while they are in use"
+    )
+    counter_idle_s: float = Field(
+        60.0, gt=0, description="seconds until a counter that nobody asks for leaves the memory"
+    )
     connections_max: int = Field(
         20_000, ge=1, description="connections at a time; fewer if the limit of open files is low"
     )

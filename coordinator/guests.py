@@ -41,25 +41,55 @@ class Guest:
         self.reply: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
 
 
-class _Met:
-    """What is remembered of a run: its latest batch, and how soon that came after another."""
+class _Pace:
+    """How soon the next batch of a run comes after it was told the outcome of one."""
 
-    __slots__ = ("returns_in_s", "serial", "told_s")
+    __slots__ = ("returns_in_s", "told_s")
 
     def __init__(self) -> None:
-        self.serial = 0
         self.told_s = float("-inf")
         self.returns_in_s = float("inf")
 
 
-class Guests:
-    """Who waits of them, one batch of each run at most."""
+class RunsMet:
+    """The latest serial of each run of a node that has handed in a batch."""
 
     def __init__(self) -> None:
+        self._latest: OrderedDict[str, int] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._latest)
+
+    def latest(self, run: str) -> int:
+        """Return it; 0 for a run that was never met."""
+        return self._latest.get(run, 0)
+
+    def meet(self, run: str, serial: int) -> None:
+        """Remember a serial, and forget the run met longest ago when there are too many."""
+        self._latest[run] = max(serial, self.latest(run))
+        self._latest.move_to_end(run)
+        if len(self._latest) > RUNS_MET_MAX:
+            self._latest.popitem(last=False)
+
+    def tell(self, other: "RunsMet") -> None:
+        """Have another one remember all of them."""
+        for run, serial in self._latest.items():
+            other.meet(run, serial)
+
+
+class Guests:
+    """Who waits of them, one batch of each run at most.
+
+    ``met_before`` are the runs met for counters that were forgotten since, perhaps this one.
+    """
+
+    def __init__(self, met_before: RunsMet) -> None:
         self._waiting: dict[str, Guest] = {}
         self._recent: deque[tuple[int, str, KeyValue]] = deque()  # with the hash before it
         self._recent_bytes = 0
-        self._met: OrderedDict[str, _Met] = OrderedDict()
+        self._paces: OrderedDict[str, _Pace] = OrderedDict()
+        self._met = RunsMet()
+        self._met_before = met_before
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -69,23 +99,28 @@ class Guests:
 
         Raises OutcomeUnknown for one that came before.
         """
-        met = self._met.setdefault(part.instance, _Met())
-        if part.serial <= met.serial:
+        run = part.instance
+        if part.serial <= max(self._met.latest(run), self._met_before.latest(run)):
             raise OutcomeUnknown("this batch has come before")
-        met.serial = part.serial
-        met.returns_in_s = asyncio.get_running_loop().time() - met.told_s
-        self._met.move_to_end(part.instance)
-        if len(self._met) > RUNS_MET_MAX:
-            self._met.popitem(last=False)
+        self._met.meet(run, part.serial)
+        pace = self._paces.setdefault(run, _Pace())
+        pace.returns_in_s = asyncio.get_running_loop().time() - pace.told_s
+        self._paces.move_to_end(run)
+        if len(self._paces) > RUNS_MET_MAX:
+            self._paces.popitem(last=False)
+
+    def retire(self) -> None:
+        """Keep the promise of ``meet`` when the counter is forgotten."""
+        self._met.tell(self._met_before)
 
     def told(self, guests: Iterable[Guest]) -> int:
         """Note that these know their outcome; return how many of them return at once, as before."""
         now_s, busy = asyncio.get_running_loop().time(), 0
         for guest in guests:
-            met = self._met.get(guest.forward.part.instance)
-            if met is not None:
-                met.told_s = now_s
-                busy += met.returns_in_s < HOLDER_WAITS_S
+            pace = self._paces.get(guest.forward.part.instance)
+            if pace is not None:
+                pace.told_s = now_s
+                busy += pace.returns_in_s < HOLDER_WAITS_S
         return busy
 
     def admit(self, forward: Forward, proven_tip: str | None) -> asyncio.Future[Settled]:

@@ -17,6 +17,8 @@ from coordinator.core.ledger import Entry, Part
 from coordinator.core.requests import Done, Instant, NeedsEntries, NeedsHolder, Release, Reply
 from coordinator.core.transaction import KeyValue
 from coordinator.faults import EntryMissing
+from coordinator.guests import RunsMet
+from coordinator.lanes import Lanes
 from coordinator.peers import Declined, NoReply, Peers, Silent
 from coordinator.replica import Replica
 from coordinator.service import Node
@@ -28,10 +30,15 @@ log = logging.getLogger(__name__)
 
 
 class Company(NamedTuple):
-    """The other nodes, and this one's place among them."""
+    """The other nodes, this one's place among them, and what its counters share.
+
+    ``met`` are those who have handed something in for counters that are forgotten by now.
+    """
 
     seat: Seat
     peers: Peers
+    met: RunsMet
+    lanes: Lanes
 
 
 class Learned(NamedTuple):

@@ -51,13 +51,17 @@ async def prove(
 
 
 async def _prove(store: Store, keys: CounterKeys, start: int | None, progress: Progress) -> Verdict:
-    snapshot = await store.read(Range(keys.head), Range(keys.checkpoint))
-    revision = snapshot.revision
-    head, checkpoint = (found[0].value if found else None for found in snapshot.found)
+    beside = keys.beside_the_ledger()
+    firsts = (folder._replace(limit=1) for folder in beside)
+    snapshot = await store.read(Range(keys.head), Range(keys.checkpoint), *firsts)
+    revision, (head_found, checkpoint_found, *first_of_each) = snapshot.revision, snapshot.found
+    head = head_found[0].value if head_found else None
+    checkpoint = checkpoint_found[0].value if checkpoint_found else None
     verifier = Verifier(keys, start, checkpoint=checkpoint)
-    for folder in keys.beside_the_ledger():
-        async for page in all_of(store, folder, revision):
-            await _each(verifier.beside, page)
+    for folder, first in zip(beside, first_of_each, strict=True):
+        if first:
+            async for page in all_of(store, folder, revision):
+                await _each(verifier.beside, page)
     last = last_entry(head)
     entries = keys.entries(1) if last is None else Range(keys.entry(1), keys.entry(last + 1))
     if last is None:  # without a head nobody writes, but the very first commit

@@ -222,17 +222,22 @@ class Replica:
     async def _load_at_one_revision(self, accepted: str) -> CounterState:
         keys, start = self._keys, self._start
         seen = self._witness.seen(self._name)
-        snapshot = await self._store.read(Range(keys.head), keys.entries(seen.entry + 1, 1))
-        head_found, next_entry = snapshot.found
+        snapshot = await self._store.read(
+            Range(keys.head),
+            keys.entries(seen.entry + 1, 1),
+            keys.gaps(limit=1),
+            keys.all_request_keys(limit=1),
+        )
+        head_found, next_entry, any_gap, any_key = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else Head(start=start, next=start)
         if accepted != seen.tip:
             self._check_continues(seen, head, next_entry)
         await self._check_is_the_end(head, snapshot.revision)
         state = CounterState(head)
         # Both at once: etcd takes longer to read the gaps than this node takes for the keys.
-        loading = asyncio.create_task(self._load_gaps(state, snapshot.revision))
+        loading = asyncio.create_task(self._load_gaps(state, snapshot.revision, any_gap))
         try:
-            await self._load_keys(state, snapshot.revision)
+            await self._load_keys(state, snapshot.revision, any_key)
             await loading
         finally:
             loading.cancel()
@@ -244,19 +249,27 @@ class Replica:
         self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
 
-    async def _load_gaps(self, state: CounterState, revision: int) -> None:
+    async def _load_gaps(
+        self, state: CounterState, revision: int, first: tuple[KeyValue, ...]
+    ) -> None:
+        if not first:  # most counters have none
+            return
         async for page in all_of(self._store, self._keys.gaps(), revision):
             for at in range(0, len(page), LOAD_SLICE):
                 for kv in page[at : at + LOAD_SLICE]:
                     state.gaps.add(number_in(kv.key), *decode_mark(kv.value))
                 await asyncio.sleep(0)  # a node has other counters too
 
-    async def _load_keys(self, state: CounterState, revision: int) -> None:
+    async def _load_keys(
+        self, state: CounterState, revision: int, first: tuple[KeyValue, ...]
+    ) -> None:
+        if not first:
+            return
         wanted = self._keys.all_request_keys()
         async for page in all_of(self._store, wanted, revision, page=KEYS_PAGE):
             for kv in page:
-                first = number_in(kv.key)
-                state.keys.load(first, decode_digests(first, kv.value))
+                block = number_in(kv.key)
+                state.keys.load(block, decode_digests(block, kv.value))
             await asyncio.sleep(0)
 
     async def _check_is_the_end(self, head: Head, revision: int) -> None:

@@ -8,12 +8,13 @@ node has the counter's turn, batches are handed to it instead (``coordinator.tur
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from math import inf
 
 from coordinator.commit import Overtaken
 from coordinator.committer import Committer
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Entry, Latency, LossAccepted, Part
+from coordinator.core.ledger import Part
 from coordinator.core.plan import Rules, answered_before
 from coordinator.core.requests import (
     AcceptLoss,
@@ -32,9 +33,11 @@ from coordinator.expected import Expected
 from coordinator.faults import Rewound
 from coordinator.guests import HOLDER_WAITS_S
 from coordinator.handing import Company, Handing, Learned
+from coordinator.reception import Reception
 from coordinator.replica import Replica
 from coordinator.service import (
     Answer,
+    AnswerTimes,
     Bounds,
     Node,
     OutcomeUnknown,
@@ -80,16 +83,24 @@ class Sequencer:
         self._watcher = watcher
         self._next_serial = next_serial
         self._trouble = Trouble(keys.name)
+        self._lanes = company.lanes
+        self._served_s = -inf
         self._replica = Replica(store, keys, rules.start, witness)
         self._room = WaitingRoom(bounds, self._trouble.certain)
         self._evidence = Evidence(
             store, keys, self._enqueue, lambda p, bug: self._room.fail([p], bug)
         )
-        self._committer = Committer(store, keys, rules, self._replica, now, self._in_doubt)
+        self._committer = Committer(
+            store, keys, rules, self._replica, now, self._in_doubt, company.met
+        )
         self._handing = Handing(store, keys, node, company, self._replica, now)
         self._expected = Expected()
         self._work = asyncio.Event()
-        self._latency = Latency()
+        self._times = AnswerTimes(watcher)
+        self._reception = Reception(
+            *(node.instance, self._committer.guests, self._replica, self._evidence),
+            *(self._why_not_for_others, self._somebody_came),
+        )
         self._unheard = Unheard(lambda ask: self._admit(ask).reply, now)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -114,31 +125,17 @@ class Sequencer:
             raise StoreDown("this node is stopping; ask another one")
         if self._trouble.needs_person:
             raise StoreDown(self.trouble)
-        self._room.check_room()
+        self._room.check_room(request)
         return self._admit(Ask(request)).reply
 
     async def hand_in(self, forward: Forward) -> Settled:
-        """Serve a batch of another node among one's own.
+        """Serve a batch of another node. Raises NotServed (nothing was done) or OutcomeUnknown."""
+        return await self._reception.take_in(forward)
 
-        Raises NotServed when nothing was done, or OutcomeUnknown.
-        """
-        guests, head = self._committer.guests, self._replica.head
-        guests.meet(forward.part)
-        self._check_serves_others(forward)
-        proven = None
-        if head is None or guests.tip_of(forward.seen, head) is None:
-            proven = await self._evidence.tip_of(forward.seen)
-            self._check_serves_others(forward)
-        reply = guests.admit(forward, proven)
-        self._expected.came()
-        self._work.set()
-        return await reply
-
-    def _check_serves_others(self, forward: Forward) -> None:
-        if self._stopping or self.trouble:
-            raise StoreDown(self.trouble or "this node is stopping")
-        if self._handing.turn.holder is not None or forward.part.instance == self._node.instance:
-            raise StoreDown("this node does not have the turn")
+    def _why_not_for_others(self) -> str:
+        if self._stopping:
+            return "this node is stopping"
+        return self.trouble or (self._handing.turn.holder and "another node has the turn") or ""
 
     def caller_left(self, request: Request, reply: asyncio.Future[Answer]) -> None:
         """Hear that nobody will read this reply. Numbers that it brought are given back.
@@ -153,7 +150,7 @@ class Sequencer:
 
         The future brings what that of ``submit`` brings. Raises Overloaded.
         """
-        self._room.check_room()
+        self._room.check_room(request)
         return self._admit(Ask(request)).reply
 
     @property
@@ -165,6 +162,26 @@ class Sequencer:
     def rewound(self) -> Rewound | None:
         """Return how the store went back, while this node refuses to serve for that."""
         return self._trouble.rewound
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether all is done and well: nobody waits, nothing is in flight, in doubt or in an
+        open batch, no number is to be given back, no trouble has to be remembered.
+        """
+        busy = (
+            self._work.is_set() or self._unheard.is_busy or self._reception.is_busy or self._handing
+        )
+        return self._room.is_deserted and not busy
+
+    def retire(self) -> None:
+        """End at once, when it is idle; it must not be used again.
+
+        It lets go of its parts, which know it in turn: no garbage collection need find them.
+        """
+        self._committer.guests.retire()
+        if self._task is not None:
+            self._task.cancel()
+        vars(self).clear()
 
     def _admit(self, ask: Ask) -> Pending:
         pending = self._room.admit(ask)
@@ -194,7 +211,6 @@ class Sequencer:
         pause_s = PAUSE_FIRST_S
         while True:
             await self._work.wait()
-            self._work.clear()
             await self._expected.wait()
             batch = self._take()
             try:
@@ -206,8 +222,7 @@ class Sequencer:
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
-                for pending in batch:
-                    self._room.fail([pending], self._trouble.certain(pending))
+                self._room.give_up(batch)
             except StoreError as down:
                 self._give_up_what_is_in_doubt(batch, str(down))
                 self._trouble.failed(down)
@@ -218,13 +233,14 @@ class Sequencer:
                 log.exception("%s: a batch failed on an error in this program", self._keys.name)
                 self._replica.forget()
                 self._give_up_what_is_in_doubt(batch, self.trouble)
-                waiting = self._unserved(batch)
+                waiting = self._room.unserved(batch)
                 if len(waiting) == 1:
                     self._room.fail(waiting, bug)
                 self._one_by_one = len(waiting)  # so that only who cannot be served fails
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
             self._put_back(batch)
+            del batch  # while nobody asks, nobody's request is kept
 
     def _take(self) -> list[Pending]:
         """Return the requests of the next batch."""
@@ -251,10 +267,12 @@ class Sequencer:
                 batch = await self._serve_by(holder, batch)
                 if not batch:
                     return
-            state = await self._state(accepted)
-            # Who was given up while the state was loading has been told: nothing is allocated.
-            self._room.drop_who_left(batch)
-            is_noted = await self._commit(state, batch, accepted)
+            async with self._lanes.lane(self._served_s):
+                state = await self._state(accepted)
+                # Who was given up meanwhile has been told: nothing is allocated.
+                self._room.drop_who_left(batch)
+                is_noted = await self._commit(state, batch, accepted)
+                self._served_s = asyncio.get_running_loop().time()
         finally:
             if accepted and not is_noted:
                 self._replica.forget()
@@ -274,7 +292,7 @@ class Sequencer:
 
         Returns whether the ledger notes now that ``accepted`` may be lost.
         """
-        part = Part(*self._node, self._next_serial(), self._latency)
+        part = Part(*self._node, self._next_serial(), self._times.since)
         sheet = self._committer.plan(state, [pending.ask for pending in batch], part)
         entry = sheet.planned.entry
         served = list(zip(batch, sheet.replies, strict=False))
@@ -286,13 +304,13 @@ class Sequencer:
             _not_sent(served)
             raise
         is_committed = isinstance(fate, Committed) or fate.ours
-        is_noted = is_committed and bool(served) and _notes_loss(served[0][1], accepted)
+        is_noted = is_committed and sheet.notes_loss(accepted)
         # What is committed is answered first: no later trouble may put it into the queue again.
         if is_committed:
-            self._noted(entry, 0)
-            self._answer(served)
             if entry is not None:
+                self._times.committed(entry, 0)
                 self._handing.close()
+            self._answer(served)
         _not_sent(served)
         match fate:
             case Committed(revision):
@@ -315,9 +333,9 @@ class Sequencer:
             fact = answered_before(pending.ask)
             if fact is not None:
                 self._answer([(pending, fact)])
-        away, here = self._handing.choose(self._unserved(batch))
+        away, here = self._handing.choose(self._room.unserved(batch))
         if away:
-            part = Part(*self._node, self._next_serial(), self._latency)
+            part = Part(*self._node, self._next_serial(), self._times.since)
             learned = await self._handing.hand_over(holder, part, away)
             if learned is not None:
                 self._watcher.handed_over()
@@ -328,7 +346,7 @@ class Sequencer:
     def _learn(self, learned: Learned) -> None:
         """Take over what has become of batches that were handed over."""
         for entry, part in learned.entries:
-            self._noted(entry, part)
+            self._times.committed(entry, part)
         self._answer(learned.answers)
         self._room.fail(list(learned.lost), OutcomeUnknown("what tells it has left the store"))
 
@@ -345,32 +363,22 @@ class Sequencer:
             self._room.settle(pending, reply)
             waits.append(now_us - pending.ask.request.call.arrived_us)
         if waits:
-            answers_before, total_us, peak_us = self._latency
-            self._latency = Latency(
-                answers_before + len(waits), total_us + sum(waits), max(peak_us, *waits)
-            )
-            self._watcher.answered(waits)
-
-    def _noted(self, entry: Entry | None, part: int) -> None:
-        """Take over that the answer times known so far stand in the ledger, in this part."""
-        if entry is not None:
-            self._latency = Latency()
-            self._watcher.committed(entry, part)
+            self._times.answered(waits)
 
     def _enqueue(self, pending: Pending) -> None:
         if pending in self._room:  # it may have been given up while evidence was gathered
             self._room.enqueue(pending)
-            self._expected.came()
-            self._work.set()
+            self._somebody_came()
+
+    def _somebody_came(self) -> None:
+        self._expected.came()
+        self._work.set()
 
     def _put_back(self, batch: list[Pending]) -> None:
-        self._room.put_back(self._unserved(batch))
-        if self._room.has_queue or self._committer.guests or self.trouble:
-            self._work.set()
-
-    def _unserved(self, batch: list[Pending]) -> list[Pending]:
-        """Return who of a batch has no answer and is ready to be planned."""
-        return [p for p in batch if p in self._room and p.helper is None]
+        self._room.put_back(batch)
+        more = self._room.has_queue or self._committer.guests or self.trouble or self._probes
+        if not more:
+            self._work.clear()
 
     def _give_up_what_is_in_doubt(self, batch: list[Pending], why: str) -> None:
         """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
@@ -390,9 +398,3 @@ class Sequencer:
 def _not_sent(served: Iterable[tuple[Pending, Reply]]) -> None:
     for pending, _ in served:
         pending.sent = False
-
-
-def _notes_loss(reply: Reply, accepted: str) -> bool:
-    """Tell whether this reply is from the ledger's note that the accepted entry may be lost."""
-    record = reply.record if isinstance(reply, Done) else None
-    return isinstance(record, LossAccepted) and record.tip == accepted

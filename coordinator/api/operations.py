@@ -80,6 +80,7 @@ class Operations:
                 self._metrics.saw(counter.name, counter.head)
         except (*CANNOT_READ, TimeoutError):
             pass  # metrics must be readable above all when etcd is down
+        self._metrics.saw_loaded(len(self._counters))
         self._metrics.saw_members(self._upkeep.space.members)
         return web.Response(
             body=self._metrics.text(),

@@ -15,9 +15,11 @@ from coordinator.core.requests import Call, Instant, Issue, Refused, Release, Re
 from coordinator.core.requests import Request as Wanted
 from coordinator.core.room import Limits
 from coordinator.faults import CANNOT_READ
+from coordinator.guests import RunsMet
 from coordinator.handing import Company
 from coordinator.history import History
 from coordinator.jobs.trimming import checkpoint_after
+from coordinator.lanes import Lanes
 from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
 from coordinator.turn import Holder, Seat
@@ -118,7 +120,12 @@ class SimulatedNode:
             QUIET,
             self._witness,
             count(1).__next__,
-            Company(Seat(Holder(self.name, run, self.name, ""), lambda: self._lease), self._peers),
+            Company(
+                Seat(Holder(self.name, run, self.name, ""), lambda: self._lease),
+                self._peers,
+                RunsMet(),
+                Lanes(),
+            ),
         )
         sequencer.start()
         return sequencer

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from coordinator import turn
 from coordinator.core import head as heads
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys, number_in
@@ -45,6 +46,9 @@ class CounterSeen(NamedTuple):
     head: Head | None
     lowest_gap: int | None = None
     oldest_gap_ms: int | None = None
+
+
+TURNS_SHOWN_MAX = 64
 
 
 class Overview(NamedTuple):
@@ -115,6 +119,13 @@ class Installation:
     async def nodes(self) -> tuple[NodeSeen, ...]:
         """Return all nodes, by name."""
         return _nodes(self._keys, (await self._store.read(self._keys.nodes)).found[0])
+
+    async def turns(self) -> dict[str, str]:
+        """Return which node commits for the others, by counter, where one does."""
+        some = self.counters[:TURNS_SHOWN_MAX]
+        snapshot = await self._store.read(*(Range(self._keys.counter(name).turn) for name in some))
+        holders = (turn.decode(kvs[0].value) if kvs else None for kvs in snapshot.found)
+        return {name: h.node for name, h in zip(some, holders, strict=True) if h is not None}
 
     async def live_urls(self) -> tuple[str, ...]:
         """Return the public addresses of the nodes that live."""

@@ -14,7 +14,7 @@ from coordinator.commit import Overtaken
 from coordinator.committer import Committer
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Part
+from coordinator.core.ledger import Entry, Part
 from coordinator.core.plan import Rules, answered_before
 from coordinator.core.requests import (
     AcceptLoss,
@@ -188,7 +188,8 @@ class Sequencer:
         if isinstance(ask.request, Release) and ask.holder is None:  # who holds it decides
             self._evidence.gather(pending, NeedsHolder(ask.request.number))
         else:
-            self._enqueue(pending)
+            self._room.enqueue(pending)
+            self._somebody_came()
         return pending
 
     async def stop(self, grace_s: float) -> None:
@@ -296,12 +297,11 @@ class Sequencer:
         sheet = self._committer.plan(state, [pending.ask for pending in batch], part)
         entry = sheet.planned.entry
         served = list(zip(batch, sheet.replies, strict=False))
-        for pending, reply in served:
-            pending.sent = isinstance(reply, Done) and reply.entry is entry
+        _mark_sent(served, entry)
         try:
             fate = await self._committer.send(sheet)
         except (NotCommitted, Rejected):
-            _not_sent(served)
+            _mark_sent(served, None)
             raise
         is_committed = isinstance(fate, Committed) or fate.ours
         is_noted = is_committed and sheet.notes_loss(accepted)
@@ -311,7 +311,7 @@ class Sequencer:
                 self._times.committed(entry, 0)
                 self._handing.close()
             self._answer(served)
-        _not_sent(served)
+        _mark_sent(served, None)
         match fate:
             case Committed(revision):
                 self._committer.committed(sheet, revision)
@@ -395,6 +395,6 @@ class Sequencer:
             self._room.refuse_all(StoreDown(self._trouble.why))
 
 
-def _not_sent(served: Iterable[tuple[Pending, Reply]]) -> None:
-    for pending, _ in served:
-        pending.sent = False
+def _mark_sent(served: Iterable[tuple[Pending, Reply]], entry: Entry | None) -> None:
+    for pending, reply in served:
+        pending.sent = entry is not None and isinstance(reply, Done) and reply.entry is entry

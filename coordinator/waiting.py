@@ -129,7 +129,7 @@ class WaitingRoom:
 
     def enqueue(self, pending: Pending) -> None:
         """Have a request planned when its turn comes."""
-        if _accepts(pending):
+        if type(pending.ask.request) is AcceptLoss and _accepts(pending):
             self._acceptances.append(pending)
             return
         queue = pending.line.queue

@@ -91,6 +91,7 @@ class Operations:
         """Return all nodes, the store, and warnings that an operator must see."""
         NothingQuery.parse(request.rel_url)
         nodes = await read(self._installation.nodes())
+        turns = await read(self._installation.turns())
         versions = self._membership.facts.versions
         rewound = self._counters.rewound.items()
         body = {
@@ -106,6 +107,7 @@ class Operations:
                 }
                 for node in nodes
             ],
+            "turns": [{"counter": name, "nodeId": node} for name, node in turns.items()],
             "store": {
                 "endpoints": list(self._settings.etcd_endpoints),
                 "version": ", ".join(sorted({v for v in versions.values() if v})),

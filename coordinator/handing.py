@@ -13,20 +13,23 @@ from typing import NamedTuple
 
 from coordinator.core.forwarding import ASKS_MAX, Forward, may_be_handed_over
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Entry, Part
+from coordinator.core.ledger import Entry, Part, Released
 from coordinator.core.requests import Done, Instant, NeedsEntries, NeedsHolder, Release, Reply
 from coordinator.core.transaction import KeyValue
-from coordinator.faults import EntryMissing
 from coordinator.guests import RunsMet
 from coordinator.lanes import Lanes
 from coordinator.peers import Declined, NoReply, Peers, Silent
 from coordinator.replica import Replica
 from coordinator.service import Node
-from coordinator.store import Store
+from coordinator.store import Store, StoreError
 from coordinator.turn import Holder, Seat, Turn
 from coordinator.waiting import Pending
 
 log = logging.getLogger(__name__)
+
+
+Name = tuple[str, int]
+"""What a request and its record share: the correlation, and the number that is released."""
 
 
 class Company(NamedTuple):
@@ -55,7 +58,7 @@ class Learned(NamedTuple):
 
 
 class Handing:
-    """Of one counter: the turn, and the requests that are in open batches, by correlation."""
+    """Of one counter: the turn, and the requests that are in open batches, by their names."""
 
     def __init__(
         self,
@@ -72,7 +75,7 @@ class Handing:
         self._peers = company.peers
         self._replica = replica
         self._now = now
-        self._open: dict[str, Pending] = {}
+        self._open: dict[Name, Pending] = {}
         self._open_since = 0
         """The entry that was the newest when the first of them was handed over."""
 
@@ -113,35 +116,40 @@ class Handing:
     async def find_out(self) -> Learned:
         """Read what became of open batches, now that the counter was loaded anew.
 
-        It is read only while somebody still waits for it. Raises StoreError.
+        It is read only while somebody still waits, or has left without an answer: then what was
+        issued is to be given back. Raises StoreError: nothing may be planned before it is known.
         """
-        if all(pending.reply.done() for pending in self._open.values()):
+        replies = [pending.reply for pending in self._open.values()]
+        if all(reply.done() and not reply.cancelled() for reply in replies):
             return Learned()
         try:
-            entries = await self._replica.parts_of(self._node.instance, self._open_since)
-        except EntryMissing:
-            return Learned(lost=tuple(self.close()))
-        return self._learn(entries)
+            own, is_whole = await self._replica.parts_of(self._node.instance, self._open_since)
+        except StoreError:
+            self._replica.forget()
+            raise
+        return self._learn(own, is_whole=is_whole)
 
-    def _learn(self, own: list[Entry]) -> Learned:
+    def _learn(self, own: list[Entry], *, is_whole: bool = True) -> Learned:
+        """Take over entries with a part of this run; others may be missing unless ``is_whole``."""
         entries: list[tuple[Entry, int]] = []
         answers: list[tuple[Pending, Reply]] = []
         for entry in own:
             at = [part.instance for part in entry.parts].index(self._node.instance)
             entries.append((entry, at))
             answers += self._answers_in(entry, at)
-            self.close()
-        return Learned(tuple(entries), tuple(answers))
+            if is_whole:
+                self.close()
+        return Learned(tuple(entries), tuple(answers), () if is_whole else tuple(self.close()))
 
     def choose(self, batch: list[Pending]) -> tuple[list[Pending], list[Pending]]:
         """Return who may go in one batch, and who must be served here; the others must wait.
 
-        No two requests of the same correlation may be open: their answers could not be told apart.
+        No two requests of the same name may be open: their answers could not be told apart.
         """
-        away: dict[str, Pending] = {}
+        away: dict[Name, Pending] = {}
         here: list[Pending] = []
         for pending in batch:
-            name = pending.ask.request.call.correlation
+            name = _name(pending)
             is_another = self._open.get(name, pending) is not pending
             if is_another or not may_be_handed_over(pending.ask):
                 here.append(pending)
@@ -156,20 +164,21 @@ class Handing:
         newly = [pending for pending in batch if not pending.handed]
         for pending in newly:
             pending.handed = True
-            self._open[pending.ask.request.call.correlation] = pending
+            self._open[_name(pending)] = pending
         return newly
 
     def _never(self, some: list[Pending]) -> None:
         """Note that the batch of these, and every other that they were in, will never be."""
         for pending in some:
             pending.handed = False
-            self._open.pop(pending.ask.request.call.correlation, None)
+            self._open.pop(_name(pending), None)
 
     def _answers_in(self, entry: Entry, part: int) -> Iterator[tuple[Pending, Done]]:
         """Return what this part of an entry did for open requests."""
         for record in entry.records:
             if record.cause.part == part:
-                pending = self._open.pop(record.cause.correlation, None)
+                number = record.number if isinstance(record, Released) else 0
+                pending = self._open.pop((record.cause.correlation, number), None)
                 if pending is not None:
                     pending.handed = False
                     yield pending, Done(entry, record)
@@ -179,3 +188,8 @@ class Handing:
         rest = list(self._open.values())
         self._never(rest)
         return rest
+
+
+def _name(pending: Pending) -> Name:
+    request = pending.ask.request
+    return request.call.correlation, request.number if isinstance(request, Release) else 0

@@ -40,7 +40,8 @@ class Reception:
         guests.meet(forward.part)
         self._check(forward)
         proven = None
-        if head is None or guests.tip_of(forward.seen, head) is None:
+        # What the store says of an entry is believed where this node's own history includes it.
+        if head and head.index > forward.seen and guests.tip_of(forward.seen, head) is None:
             self._proving += 1
             try:
                 proven = await self._evidence.tip_of(forward.seen)

@@ -16,7 +16,7 @@ from coordinator.core.marks import decode_digests, decode_mark
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Guard, KeyValue, Range
 from coordinator.core.unreadable import Unreadable
-from coordinator.faults import Damaged, EntryMissing, Rewound
+from coordinator.faults import Damaged, Rewound
 from coordinator.store import Compacted, Store, Unavailable
 from coordinator.store.paging import all_of
 from coordinator.witness import Seen, Witness
@@ -101,17 +101,27 @@ class Replica:
             found_in += self._apply(state, head, entries, looking_for)
         behind = head.index - state.head.index
         if behind > CATCH_UP_MAX:
+            self._note(state.head)
             return found_in
-        if behind:
-            wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
-            async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
-                found_in += self._apply(state, head, page, looking_for)
+        if behind and not await self._read_on(state, head, looking_for, found_in):
+            return found_in
         if state.head != head or len(state.gaps) != head.gaps:
             raise Damaged(f"the head is not what the ledger gives at entry {head.index}; {ADVICE}")
         self._state = state
         self._note(head)
         self.guard = _guard_of(head_found[0])
         return found_in
+
+    async def _read_on(
+        self, state: CounterState, head: Head, looking_for: str, found_in: list[Entry]
+    ) -> bool:
+        """Apply the entries up to a head; False when some have been trimmed since it was read."""
+        wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
+        async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
+            if number_in(page[0].key) != state.head.index + 1:
+                return False
+            found_in += self._apply(state, head, page, looking_for)
+        return True
 
     def _apply(
         self, state: CounterState, head: Head, found: tuple[KeyValue, ...], looking_for: str
@@ -169,23 +179,22 @@ class Replica:
             gaps = len(state.gaps)
             raise Damaged(f"the head counts {head.gaps} gaps, the ledger gives {gaps}; {ADVICE}")
 
-    async def parts_of(self, run: str, after: int) -> list[Entry]:
-        """Return the entries after one that have a part of this run, as far as this node has seen.
+    async def parts_of(self, run: str, after: int) -> tuple[list[Entry], bool]:
+        """Return the entries after one that have a part of this run, up to where the state is.
 
-        Raises StoreError; EntryMissing when some of them have left the store.
+        False besides when some entries have left the store. Raises StoreError.
         """
-        last = self._witness.seen(self._name).entry
+        last = after if self._state is None else self._state.head.index
+        missing, own = last - after, list[Entry]()
         wanted = Range(self._keys.entry(after + 1), self._keys.entry(last + 1))
-        own: list[Entry] = []
         async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
-            for kv in page:
-                after += 1
-                if number_in(kv.key) != after:
-                    raise EntryMissing(f"ledger entry {after} is gone, and with it what it tells")
-                entry = ledger.decode(kv.value)
-                if _has_part_of(run, entry):
-                    own.append(entry)
-        return own
+            try:
+                entries = [ledger.decode(kv.value) for kv in page]
+            except Unreadable as broken:
+                raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
+            own += [entry for entry in entries if _has_part_of(run, entry)]
+            missing -= len(page)
+        return own, missing <= 0
 
     @property
     def seen(self) -> Seen:

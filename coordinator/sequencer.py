@@ -23,6 +23,7 @@ from coordinator.core.requests import (
     Instant,
     NeedsEntries,
     NeedsHolder,
+    Refused,
     Release,
     Reply,
     Request,
@@ -225,7 +226,8 @@ class Sequencer:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
                 self._room.give_up(batch)
             except StoreError as down:
-                self._give_up_what_is_in_doubt(batch, str(down))
+                self._room.fail([p for p in batch if p.sent], OutcomeUnknown(f"in doubt: {down}"))
+                self._committer.guests.decline_all(str(down))
                 self._trouble.failed(down)
                 self._refuse_who_waits()
                 await asyncio.sleep(pause_s)
@@ -233,7 +235,7 @@ class Sequencer:
             except Exception as bug:
                 log.exception("%s: a batch failed on an error in this program", self._keys.name)
                 self._replica.forget()
-                self._give_up_what_is_in_doubt(batch, self.trouble)
+                self._room.fail([p for p in batch if p.in_doubt], OutcomeUnknown(f"in doubt: {self.trouble}"))
                 waiting = self._room.unserved(batch)
                 if len(waiting) == 1:
                     self._room.fail(waiting, bug)
@@ -358,6 +360,9 @@ class Sequencer:
             if isinstance(reply, NeedsHolder | NeedsEntries):
                 self._evidence.gather(pending, reply)
                 continue
+            if isinstance(reply, Refused) and pending.handed:  # what is open may still be served
+                self._room.fail([pending], OutcomeUnknown(f"in doubt, and refused since: {reply.why}"))
+                continue
             if pending.reply.cancelled():
                 self._unheard.add(pending.ask.request, reply)
             self._room.settle(pending, reply)
@@ -379,11 +384,6 @@ class Sequencer:
         more = self._room.has_queue or self._committer.guests or self.trouble or self._probes
         if not more:
             self._work.clear()
-
-    def _give_up_what_is_in_doubt(self, batch: list[Pending], why: str) -> None:
-        """Tell whoever is still marked as sent that it is not known: never to be planned anew."""
-        in_doubt = [pending for pending in batch if pending.sent]
-        self._room.fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
 
     def _in_doubt(self, doubt: Unknown) -> None:
         self._trouble.doubt(doubt, asyncio.get_running_loop().time())

@@ -57,6 +57,7 @@ class AnswerTimes:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
+        self._serial = 0
         self.since = Latency()
 
     def answered(self, waits_us: list[int]) -> None:
@@ -69,5 +70,8 @@ class AnswerTimes:
 
     def committed(self, entry: Entry, part: int) -> None:
         """Take an entry with a part of this run, which has recorded what was known before."""
-        self.since = Latency()
-        self._watcher.committed(entry, part)
+        serial = entry.parts[part].serial
+        if serial > self._serial:  # else it was found once more, after a lost reply
+            self._serial = serial
+            self.since = Latency()
+            self._watcher.committed(entry, part)

@@ -6,12 +6,13 @@ below says in a line what each does; `rules` are the findings that fit it.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 from coordinator import commit as commits
+from coordinator import committer as committers
 from coordinator import replica as replicas
 from coordinator import sequencer as sequencers
 from coordinator import unheard
@@ -21,7 +22,7 @@ from coordinator.core import plan as plans
 from coordinator.core.free import Free
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Reused
+from coordinator.core.ledger import Entry, Reused
 from coordinator.core.plan import Plan
 from coordinator.core.requests import Done, Issue, Refused, Release, Why
 from coordinator.core.state import CounterState
@@ -35,9 +36,10 @@ from coordinator.store.paging import all_of
 from coordinator.unheard import Unheard
 from coordinator.waiting import WaitingRoom
 from simulation import node as nodes
+from simulation import turn_bugs
 from simulation.events import Rule
+from simulation.planting import Bug, Planting, rules, with_
 
-Planting = AbstractContextManager[object]
 Fate = Committed | Overtaken
 Tell = Callable[[Unknown], None]
 
@@ -50,14 +52,6 @@ TRUST_S = 2.0
 """How long a planted bug trusts its turn, without asking."""
 
 ENTRIES_LOOKED_AT = 200
-
-
-class Bug(NamedTuple):
-    """A bug: what it does, the rules that it may be found to break, and how it is planted."""
-
-    what: str
-    rules: frozenset[Rule]
-    plant: Callable[[], Planting]
 
 
 # Lost replies
@@ -161,11 +155,11 @@ async def _refusal_without_compare(store: Store, planned: Plan, tell: Tell) -> F
 
 
 def _key_by_plain_read() -> Planting:
-    def known_by_reading(_self: Any, key: str, payload: str | None, ask: Any) -> Any:
+    def known_by_reading(_self: Any, key: str, ask: Any) -> Any:
         for entry in ask.earlier:
             for record in entry.records:
                 if record.cause.key == key:
-                    is_same = record.cause.payload == payload
+                    is_same = record.cause.payload == ask.request.call.payload
                     return Done(entry, record, True) if is_same else Refused(Why.KEY_REUSED, key)
         return None
 
@@ -198,26 +192,28 @@ def _key_by_plain_read() -> Planting:
 # Replica
 
 
-async def _only_the_returned_page(self: Any, found: Any) -> None:
-    head_found, entries = found
+async def _only_the_returned_page(self: Any, found: Any, run: str = "") -> list[Entry]:
+    head_found, entries, *_ = found
     if self._state is None or not head_found:
         self.forget()
-        return
+        return []
     head = heads.decode(head_found[0].value)
     if head.index < self._state.head.index:
         self.forget()
         raise self._rewound(head)
-    self._apply(self._state, head, entries)
+    own = list(self._apply(self._state, head, entries, run))
     self.guard = replicas._guard_of(head_found[0])  # noqa: SLF001
+    return own
 
 
-async def _half_applied(self: Any, found: Any) -> None:
-    await _only_the_returned_page(self, found)
+async def _half_applied(self: Any, found: Any, run: str = "") -> list[Entry]:
+    own = await _only_the_returned_page(self, found, run)
     if self._state is not None:
         state, head = self._state, heads.decode(found[0][0].value)
         wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
         async for page in all_of(self._store, wanted):  # may raise, and the state stays
-            self._apply(state, head, page)
+            own += self._apply(state, head, page, run)
+    return own
 
 
 # Sequencer and plan
@@ -230,16 +226,18 @@ def _answered_stay_queued() -> Planting:
     return stack
 
 
-def _shifted(self: Any, served: list[Any], planned: Plan) -> None:
-    def is_issue(at: int) -> bool:
-        is_done = isinstance(planned.replies[at], Done)
-        return is_done and isinstance(served[at].ask.request, Issue)
+def _shifted(self: Any, answers: Any) -> None:
+    told = list(answers)
 
-    places = [at for at in range(len(served)) if is_issue(at)]
-    replies = list(planned.replies)
+    def is_issue(at: int) -> bool:
+        pending, reply = told[at]
+        return isinstance(reply, Done) and isinstance(pending.ask.request, Issue)
+
+    places = [at for at in range(len(told)) if is_issue(at)]
+    shifted = list(told)
     for to, come_from in zip(places, places[1:] + places[:1], strict=True):
-        replies[to] = planned.replies[come_from]
-    _answer(self, served, planned._replace(replies=tuple(replies)))
+        shifted[to] = (told[to][0], told[come_from][1])
+    _answer(self, shifted)
 
 
 def _take_highest(self: Any, quantity: int) -> tuple[Reused, ...]:
@@ -260,133 +258,126 @@ async def _newest_as_checkpoint(store: Store, keys: CounterKeys, start: int, thr
 
 
 def _commits_by(how: Callable[[Store, Plan, Tell], Any]) -> Callable[[], Planting]:
-    return lambda: patch.object(sequencers, "commit", how)
-
-
-def _with(owner: object, name: str, what: object) -> Callable[[], Planting]:
-    return lambda: patch.object(owner, name, what)
-
-
-def _rules(*rules: Rule) -> frozenset[Rule]:
-    return frozenset(rules)
+    return lambda: patch.object(committers, "commit", how)
 
 
 PLANTS: dict[str, Bug] = {
     "blind-retry": Bug(
         "after a lost reply the same writes are sent again, on whatever the head is now",
-        _rules(Rule.ONCE, Rule.COMPLETE, Rule.ONE_COMMIT),
+        rules(Rule.ONCE, Rule.COMPLETE, Rule.ONE_COMMIT),
         _commits_by(_blindly),
     ),
     "plan-anew": Bug(
         "a lost reply counts as a failure: the batch is planned anew",
-        _rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
+        rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         _commits_by(_unknown_is_failed),
     ),
     "answer-early": Bug(
         "a lost reply counts as a success: numbers are answered before their commit is known",
-        _rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.RECOVERS),
+        rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.RECOVERS),
         _commits_by(_unknown_is_done),
     ),
     "refusal-ends-doubt": Bug(
         "a refused second sending makes the first one, which is in doubt, count as failed too",
-        _rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
+        rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         _commits_by(_refusal_ends_doubt),
     ),
     "others-entry-is-ours": Bug(
         "after a lost reply, any entry in the place of the batch's own is taken for it",
-        _rules(Rule.UNIQUE, Rule.NOT_EARLY),
-        _with(commits, "_is_ours", lambda _plan, found: bool(found[1])),
+        rules(Rule.UNIQUE, Rule.NOT_EARLY),
+        with_(commits, "_is_ours", lambda _plan, found: bool(found[1])),
     ),
     "own-entry-is-others": Bug(
         "after a lost reply, the batch's own entry is not recognised",
-        _rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
-        _with(commits, "_is_ours", lambda _plan, _found: False),
+        rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
+        with_(commits, "_is_ours", lambda _plan, _found: False),
     ),
     "gap-keys-apart": Bug(
         "the gap keys are written by a second transaction, after head and entry",
-        _rules(Rule.COMPLETE, Rule.ONE_COMMIT),
+        rules(Rule.COMPLETE, Rule.ONE_COMMIT),
         _commits_by(_gap_keys_apart),
     ),
     "turn-as-lock": Bug(
         f"a node that has its turn writes without the compare for {TRUST_S:.0f} s",
-        _rules(Rule.COMPLETE, Rule.UNIQUE, Rule.ONE_COMMIT),
+        rules(Rule.COMPLETE, Rule.UNIQUE, Rule.ONE_COMMIT),
         _commits_by(_turn_instead_of_compare),
     ),
     "refusal-unproven": Bug(
         "a refusal is told from memory, without the compare that proves it current",
-        _rules(Rule.TRUE_REFUSAL, Rule.AGREES),
+        rules(Rule.TRUE_REFUSAL, Rule.AGREES),
         _commits_by(_refusal_without_compare),
     ),
     "key-by-plain-read": Bug(
         "an idempotency key is looked up by a read before the plan, and not in the replica",
-        _rules(Rule.ONCE),
+        rules(Rule.ONCE),
         _key_by_plain_read,
     ),
     "keys-forgotten": Bug(
         "a node that loads the counter does not load the idempotency keys",
-        _rules(Rule.ONCE),
-        _with(replicas, "decode_digests", lambda _first, _content: []),
+        rules(Rule.ONCE),
+        with_(replicas, "decode_digests", lambda _first, _content: []),
     ),
     "one-page": Bug(
         "after a conflict, entries beyond those that came with it are not read",
-        _rules(Rule.COMPLETE),
-        _with(Replica, "catch_up", _only_the_returned_page),
+        rules(Rule.COMPLETE),
+        with_(Replica, "catch_up", _only_the_returned_page),
     ),
     "half-applied": Bug(
         "when reading on after a conflict fails, the half that was applied is planned on",
-        _rules(Rule.COMPLETE, Rule.RECOVERS),
-        _with(Replica, "catch_up", _half_applied),
+        rules(Rule.COMPLETE, Rule.RECOVERS),
+        with_(Replica, "catch_up", _half_applied),
     ),
     "old-store-accepted": Bug(
         "a node does not look whether the store continues what it has acknowledged",
-        _rules(Rule.NO_REWIND),
-        _with(Replica, "_check_continues", lambda *_: None),
+        rules(Rule.NO_REWIND),
+        with_(Replica, "_check_continues", lambda *_: None),
     ),
     "stale-evidence": Bug(
         "who held a number is not read again, though it was released meanwhile",
-        _rules(Rule.OWNER, Rule.COMPLETE),
-        _with(CounterState, "fresh_evidence", lambda *_: True),
+        rules(Rule.OWNER, Rule.COMPLETE),
+        with_(CounterState, "fresh_evidence", lambda *_: True),
     ),
     "replies-shifted": Bug(
         "each issue of a batch gets the answer of the next one",
-        _rules(Rule.UNIQUE, Rule.ONCE),
-        _with(Sequencer, "_answer", _shifted),
+        rules(Rule.UNIQUE, Rule.ONCE),
+        with_(Sequencer, "_answer", _shifted),
     ),
     "doubt-told-as-failure": Bug(
         "at the deadline, a request whose commit is in doubt is told that nothing was allocated",
-        _rules(Rule.NOT_FAILED),
-        _with(sequencers, "OutcomeUnknown", StoreDown),
+        rules(Rule.NOT_FAILED),
+        with_(sequencers, "OutcomeUnknown", StoreDown),
     ),
     "served-after-failure": Bug(
         "a request that was told that nothing was allocated stays in the queue",
-        _rules(Rule.NOT_FAILED),
+        rules(Rule.NOT_FAILED),
         _answered_stay_queued,
     ),
     "unheard-kept": Bug(
         "numbers of callers that left before their answer stay issued",
-        _rules(Rule.UNHEARD),
-        _with(Unheard, "add", lambda *_: None),
+        rules(Rule.UNHEARD),
+        with_(Unheard, "add", lambda *_: None),
     ),
     "unheard-taken": Bug(
         "such a number is given back whoever holds it by then",
-        _rules(Rule.OWNER, Rule.COMPLETE),
-        _with(unheard, "Release", lambda call, number, why, _: Release(call, number, why)),
+        rules(Rule.OWNER, Rule.COMPLETE),
+        with_(unheard, "Release", lambda call, number, why, _: Release(call, number, why)),
     ),
     "trim-too-much": Bug(
         "a trim deletes one entry more than it has noted",
-        _rules(Rule.ONE_COMMIT),
-        _with(CounterKeys, "all_trimmed", lambda keys, a, b: _all_trimmed(keys, a, b + 1)),
+        rules(Rule.ONE_COMMIT),
+        with_(CounterKeys, "all_trimmed", lambda keys, a, b: _all_trimmed(keys, a, b + 1)),
     ),
     "trim-from-newest": Bug(
         "the checkpoint of a trim has the totals of the newest entry",
-        _rules(Rule.COMPLETE),
-        _with(nodes, "checkpoint_after", _newest_as_checkpoint),
+        rules(Rule.COMPLETE),
+        with_(nodes, "checkpoint_after", _newest_as_checkpoint),
     ),
     "highest-first": Bug(
         "the highest gaps are issued first",
-        _rules(Rule.LOWEST),
-        _with(Free, "take", _take_highest),
+        rules(Rule.LOWEST),
+        with_(Free, "take", _take_highest),
     ),
+    **turn_bugs.PLANTS,
 }
 
 

@@ -51,6 +51,24 @@ SUMMARY = (
     ("compactions", ("Compact",)),
     ("trims of old entries", ("Trim",)),
     ("restored from a backup", ("Restore",)),
+    ("cuts between two nodes", ("CutBetween",)),
+    ("turns taken", ("turns taken",)),
+    ("two nodes with the turn at once", ("two nodes with the turn at once",)),
+    ("batches handed over", ("batches handed over",)),
+    ("  by nodes without a replica", ("batches of nodes without a replica",)),
+    ("  served", ("batches served",)),
+    ("  declined", ("batches declined",)),
+    ("  not sent", ("batches not sent",)),
+    ("  without a reply", ("batches without a reply",)),
+    ("    and committed nevertheless", ("batches committed whose reply was lost",)),
+    (
+        "  arrived when their sender had gone on",
+        ("batches that arrived when their sender had gone on",),
+    ),
+    ("nodes crashed with guests", ("Crash with guests",)),
+    ("nodes paused with guests", ("Pause with guests",)),
+    ("nodes stopped in order with guests", ("Stop with guests",)),
+    ("nodes cut from the store with guests", ("Cut with guests",)),
 )
 """What is counted, and the counts that it is the sum of."""
 

@@ -184,6 +184,7 @@ class Rule(StrEnum):
     UNHEARD = "No number stays with a caller that has left"
     RECOVERS = "Every node recovers by itself"
     AGREES = "All nodes come to the same state"
+    TRUE_ALARM = "Nobody calls for a person without need"
     NO_ERROR = "No error of the program"
 
 

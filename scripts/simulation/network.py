@@ -56,9 +56,10 @@ class Fate(NamedTuple):
     """A coin: is a loss noticed at once or only by the time, and does a full store write."""
 
 
-def draw_fate(schedule: Schedule, node: str, serial: int) -> Fate:
+def draw_fate(schedule: Schedule, node: str, serial: int, *, to_a_node: bool = False) -> Fate:
     """Return the fate of a node's message: it depends on nothing else."""
-    network = schedule.settings.network
+    settings = schedule.settings
+    network = settings.between_nodes if to_a_node else settings.network
     fates = f"{schedule.seed} {schedule.variant} {node} {serial}"
     chance = random.Random(fates)  # noqa: S311 - a seed, no secret
     there_s, back_s = (chance.uniform(*network.latency_ms) / 1_000 for _ in range(2))
@@ -180,8 +181,17 @@ class Network:
         self.is_calm = False
         """No more faults: whatever is sent from now on arrives."""
         self.cut: set[str] = set()
+        """Nodes that do not reach the store."""
+        self.cut_between: Counter[frozenset[str]] = Counter()
+        """Pairs of nodes that do not reach each other, and how often they were cut."""
         self.nodes: dict[str, PeerNode] = {}
         """Who a node reaches at which address."""
+        self.guests: dict[str, list[tuple[str, int]]] = {}
+        """By node the batches of others that it is serving: run and serial of each."""
+        self.guest_came: Callable[[str], None] = lambda _node: None
+        """Hears which node has just begun to serve another's batch."""
+        self.heard: set[tuple[str, int]] = set()
+        """Batches whose sender has heard that they are served."""
         self.full = 0
         self._loop = loop
         self._schedule = schedule
@@ -189,15 +199,16 @@ class Network:
         self._context = copy_context()
         self._life_of_store = 0
         self.attempt_s = schedule.settings.network.attempt_s
+        self.patience_s = schedule.settings.between_nodes.attempt_s
 
     def restore(self) -> None:
         """Put the backup in place of the store: all that is under way to it is lost."""
         if self.truth.restore():
             self._life_of_store += 1
 
-    def fate_of(self, node: str, serial: int) -> Fate:
+    def fate_of(self, node: str, serial: int, *, to_a_node: bool = False) -> Fate:
         """Return what is to happen to this message, as things are now."""
-        fate = draw_fate(self._schedule, node, serial)
+        fate = draw_fate(self._schedule, node, serial, to_a_node=to_a_node)
         if self.is_calm:
             return fate._replace(fault=None, there_s=QUICK_S, back_s=QUICK_S)
         chosen = self._schedule.faulty
@@ -210,6 +221,10 @@ class Network:
     def later(self, delay_s: float, what: Callable[..., object], *args: Any) -> None:
         """Do something after a delay, whatever becomes of the node that wants it."""
         self._loop.call_later(delay_s, what, *args, context=self._context)
+
+    def are_cut(self, *nodes: str) -> bool:
+        """Tell whether two nodes do not reach each other."""
+        return self.cut_between[frozenset(nodes)] > 0
 
     def note(self, text: str) -> None:
         """Write a line into the history."""

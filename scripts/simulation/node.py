@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager, ExitStack
 from itertools import count
 from unittest.mock import patch
 
+from coordinator import guests, handing, turn
 from coordinator import replica as replicas
+from coordinator import sequencer as sequencers
 from coordinator.core import forwarding, ledger
 from coordinator.core import state as states
 from coordinator.core.keys import Keys
@@ -47,12 +49,22 @@ def last_number(settings: Settings) -> int:
 def small_limits(settings: Settings) -> AbstractContextManager[object]:
     """Give the product's fixed bounds the sizes of this schedule."""
     stack = ExitStack()
-    bounds = (
-        (replicas, "CATCH_UP_MAX", settings.catch_up_max),
-        (replicas, "CATCH_UP_PAGE", settings.catch_up_page),
-        (states, "FREED_REMEMBERED_MAX", settings.freed_remembered_max),
+    bounds = settings.bounds
+    places = (
+        (replicas, "CATCH_UP_MAX", bounds.catch_up_max),
+        (replicas, "CATCH_UP_PAGE", bounds.catch_up_page),
+        (states, "FREED_REMEMBERED_MAX", bounds.freed_remembered_max),
+        (states, "RUNS_REMEMBERED_MAX", bounds.runs_remembered_max),
+        (guests, "RECENT_MAX", bounds.recent_max),
+        (guests, "GUESTS_MAX", bounds.guests_max),
+        (guests, "HOLDER_WAITS_S", bounds.waits_s),
+        (sequencers, "HOLDER_WAITS_S", bounds.waits_s),
+        (sequencers, "GUEST_WAITS_S", bounds.waits_s / 2),
+        (handing, "ASKS_MAX", bounds.asks_max),
+        (turn, "AVOIDED_S", bounds.avoided_s),
+        (turn, "TRUSTED_S", bounds.trusted_s),
     )
-    for module, name, value in bounds:
+    for module, name, value in places:
         stack.enter_context(patch.object(module, name, value))
     return stack
 
@@ -70,7 +82,7 @@ class SimulatedNode:
         self._settings = settings
         self._loop = loop
         self._edge = Edge(name, network)
-        self._peers = PeersEdge(name, network)
+        self._peers = PeersEdge(name, network, lambda: self.state() is not None)
         self._network = network
         self._lease = 0
         self._observe = network.observe
@@ -121,7 +133,7 @@ class SimulatedNode:
             self._witness,
             count(1).__next__,
             Company(
-                Seat(Holder(self.name, run, self.name, ""), lambda: self._lease),
+                Seat(Holder(self.name, run, self.name, run), lambda: self._lease),
                 self._peers,
                 RunsMet(),
                 Lanes(),
@@ -224,6 +236,8 @@ class SimulatedNode:
             return await reply
         except asyncio.CancelledError:
             self._sequencer.caller_left(wanted, reply)
+            if reply.done() and not reply.cancelled() and reply.exception() is not None:
+                return await reply
             raise
 
     def _wanted(self, asked: Asked) -> Wanted:

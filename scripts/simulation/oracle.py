@@ -297,8 +297,8 @@ class Oracle:
                 self.find(Rule.NO_ERROR, f"{told.request} failed: {told.why}")
             case Outcome.BROKEN:
                 self._gone.add(told.request)
-            case Outcome.UNKNOWN:
-                pass  # whatever comes of it, it comes once
+            case Outcome.UNKNOWN:  # whatever comes of it, it comes once
+                self._left.pop(told.request, None)  # it left when that was all it could hear
 
     def _answered(self, told: Told) -> None:
         asked = self._asked[told.request]
@@ -393,7 +393,7 @@ class Oracle:
         self._gap_keys = set(self._count.free)
 
     def _check_author(self, entry: Entry) -> None:
-        author = entry.parts[0]
-        if {author.instance, author.node} & self._barred:
-            said = f"{author.instance} writes entry {entry.index} to a store older than what it has"
-            self.find(Rule.NO_REWIND, f"{said} acknowledged")
+        for part in entry.parts:
+            if {part.instance, part.node} & self._barred:
+                said = f"{part.instance} has a part in entry {entry.index} of a store older than"
+                self.find(Rule.NO_REWIND, f"{said} what it has acknowledged")

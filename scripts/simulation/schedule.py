@@ -15,6 +15,11 @@ KEYS_SHARED = 6
 
 SITES = 3
 
+THE_TURN = -1
+"""As the number of a node: the next one that serves a batch of another node."""
+
+RUSHES = 3
+
 
 class Issue(NamedTuple):
     """A client asks for numbers; ``leaves_ms`` later it goes away without an answer."""
@@ -105,6 +110,15 @@ class Trim(NamedTuple):
     kept: int
 
 
+class CutBetween(NamedTuple):
+    """Two nodes cannot reach each other for a while; each reaches the store."""
+
+    at_ms: int
+    node: int
+    other: int
+    for_ms: int
+
+
 class Full(NamedTuple):
     """The store has no space for a while: it says so, and may have written nevertheless."""
 
@@ -130,7 +144,7 @@ class Restore(NamedTuple):
     at_ms: int
 
 
-OfNode = Crash | Stop | Pause | ClockJump | Cut | Trim
+OfNode = Crash | Stop | Pause | ClockJump | Cut | CutBetween | Trim
 OfStore = Full | Compact | Backup | Restore
 Step = Issue | Release | Reset | OfNode | OfStore
 
@@ -158,13 +172,14 @@ def draw_schedule(seed: int) -> Schedule:
     """Return the schedule of a seed."""
     chance = random.Random(f"schedule {seed}")  # noqa: S311 - a seed, no secret
     settings = draw_settings(chance)
-    steps = [*_requests(chance, settings), *_faults(chance, settings)]
+    rushes = [chance.randrange(settings.length_ms) for _ in range(RUSHES)]
+    steps = [*_requests(chance, settings, rushes), *_faults(chance, settings, rushes)]
     steps.sort(key=lambda step: step.at_ms)
     return Schedule(seed, settings, tuple(steps))
 
 
-def _requests(chance: random.Random, settings: Settings) -> list[Step]:
-    """Draw what clients ask: alone or in bursts, at a favourite node or anywhere."""
+def _requests(chance: random.Random, settings: Settings, rushes: list[int]) -> list[Step]:
+    """Draw what clients ask: alone or in bursts, at a favourite node, anywhere or everywhere."""
     bursts = [chance.randrange(settings.length_ms) for _ in range(chance.randint(1, 6))]
     favourite = chance.randrange(settings.nodes)
     steps: list[Step] = []
@@ -173,6 +188,9 @@ def _requests(chance: random.Random, settings: Settings) -> list[Step]:
         at_ms = chance.choice(bursts) if in_burst else chance.randrange(settings.length_ms)
         is_favoured = chance.random() < settings.at_favourite
         node = favourite if is_favoured else chance.randrange(settings.nodes)
+        if chance.random() < settings.in_rushes:
+            at_ms = chance.choice(rushes) + chance.randrange(settings.rush_ms)
+            node = chance.randrange(settings.nodes)
         step = _request(chance, settings, at_ms, f"q{serial}", node)
         steps.append(step)
         if isinstance(step, Issue | Release):
@@ -218,14 +236,22 @@ def _repeat(chance: random.Random, settings: Settings, step: Issue | Release) ->
     return again
 
 
-def _faults(chance: random.Random, settings: Settings) -> list[Step]:
+def _faults(chance: random.Random, settings: Settings, rushes: list[int]) -> list[Step]:
+    """Draw what goes wrong: at any moment, more often while all nodes are busy."""
     steps: list[Step] = []
 
     def times(rate: float) -> list[int]:
         count = sum(chance.random() < rate for _ in range(6))
-        return [chance.randrange(settings.length_ms) for _ in range(count)]
+        return [moment() for _ in range(count)]
+
+    def moment() -> int:
+        if chance.random() < settings.in_rushes:
+            return chance.choice(rushes) + chance.randrange(settings.rush_ms)
+        return chance.randrange(settings.length_ms)
 
     def node() -> int:
+        if chance.random() < settings.at_the_turn:
+            return THE_TURN
         return chance.randrange(settings.nodes)
 
     def duration() -> int:
@@ -239,11 +265,17 @@ def _faults(chance: random.Random, settings: Settings) -> list[Step]:
         for at in times(settings.clock_jumps)
     ]
     steps += [Cut(at, node(), duration()) for at in times(settings.cuts)]
+    if settings.nodes > 1:
+        steps += [
+            CutBetween(at, *chance.sample(range(settings.nodes), 2), duration())
+            for at in times(settings.cuts_between)
+        ]
     steps += [Full(at, duration()) for at in times(settings.full)]
     steps += [Compact(at) for at in times(settings.compactions)]
     if not settings.restores:  # whoever is behind all entries takes the others on trust
         steps += [Trim(at, node(), chance.choice((1, 3, 10, 30))) for at in times(settings.trims)]
     if settings.restores:
-        backup, restore = sorted(chance.randrange(settings.length_ms) for _ in range(2))
-        steps += [Backup(backup), Restore(restore)]
+        backup, restore = sorted(moment() for _ in range(2))
+        again = [at for at in range(settings.nodes) if chance.random() < settings.restarts]
+        steps += [Backup(backup), Restore(restore), *(Crash(restore, at, 1) for at in again)]
     return steps

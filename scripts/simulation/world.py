@@ -4,22 +4,24 @@ import asyncio
 import gc
 import hashlib
 import logging
-from collections import Counter
+import random
+from collections import Counter, deque
 from typing import NamedTuple, Self
 
+from coordinator.core import ledger
 from coordinator.history import History
+from coordinator.replica import ADVICE
 from simulation import schedule as steps
+from simulation.clients import Clients
 from simulation.events import (
     Asked,
     Event,
     Failure,
     Finding,
     Kind,
-    Left,
     Note,
     Outcome,
     Rule,
-    Told,
     Wrote,
 )
 from simulation.network import Network, Truth
@@ -33,6 +35,9 @@ REST_S = 3.0
 
 ANSWERS_S_MAX = 60.0
 """By then everybody has an answer: longer than any deadline."""
+
+ALARMS = ("does not continue entry", ADVICE)
+"""What the program says only of a store that went back or is damaged."""
 
 
 class Result(NamedTuple):
@@ -83,13 +88,12 @@ class World:
         ]
         self._network.nodes = {node.name: node for node in self._nodes}
         self._counts: Counter[str] = self._network.counts
-        self._serving: dict[str, tuple[str, asyncio.Task[None]]] = {}
-        """Requests without an answer: the run of the node, and its task that serves them."""
-        self._held: dict[str, list[int]] = {}
-        """What each site believes to hold."""
-        self._asked: dict[str, Asked] = {}
-        self._outcomes: dict[str, Outcome] = {}
-        self._released_by_key: dict[str, tuple[str, int]] = {}
+        self._clients = Clients(schedule, self._loop, self._nodes, self._counts, self.observe)
+        self._strikes: deque[steps.OfNode] = deque()
+        """Faults that wait for a node to have guests."""
+        self._network.guest_came = self._guest_came
+        self._came_true: set[tuple[str, int]] = set()
+        """Batches in the ledger that were committed by another node than their own."""
 
     def run_to_end(self) -> None:
         """Live through the schedule."""
@@ -114,6 +118,8 @@ class World:
         history = tuple(f"{time_s * 1000:12.3f} ms  {event}" for time_s, event in self._events)
         counts = self._counts
         counts["schedules"] += 1
+        unheard_of = self._came_true - self._network.heard
+        counts["batches committed whose reply was lost"] += len(unheard_of)
         counts["virtual seconds"] += round(self._loop.time())
         findings = tuple(self._oracle.findings)
         faulty = tuple(self._network.faulty)
@@ -125,9 +131,19 @@ class World:
             return
         self._events.append((self._loop.time(), event))
         if isinstance(event, Wrote):
-            self._counts["revisions"] += 1
+            self._count_what_is_written(event)
         self._oracle.hear(event)
         self._end_with_a_finding()
+
+    def _count_what_is_written(self, event: Wrote) -> None:
+        self._counts["revisions"] += 1
+        for key, value in event.changes:
+            if value is None:
+                continue
+            self._counts["turns taken"] += key == KEYS.turn
+            if key.startswith(KEYS.all_entries):
+                guests = ledger.decode(value).parts[1:]
+                self._came_true.update(part[1:3] for part in guests)
 
     def _find(self, rule: Rule, what: str) -> None:
         if not self._is_over:
@@ -143,6 +159,11 @@ class World:
         if "task" in context or "handle" in context:  # not: nobody heard an answer
             self.observe(Failure(f"{context['message']}: {context.get('exception')!r}"))
 
+    def judge_alarm(self, text: str) -> None:
+        """Find an alarm about a store that is as it should be."""
+        if not self._schedule.restores and any(words in text for words in ALARMS):
+            self._find(Rule.TRUE_ALARM, text)
+
     # The schedule
 
     async def _live(self) -> None:
@@ -157,9 +178,10 @@ class World:
 
     def _do(self, step: Step) -> None:
         if isinstance(step, steps.Issue | steps.Release | steps.Reset):
-            self._ask(self._question(step), self._nodes[step.node])
-            if not isinstance(step, steps.Reset) and step.leaves_ms is not None:
-                self._loop.call_later(step.leaves_ms / 1_000, self._leave, step.name)
+            self._clients.do(step)
+            return
+        if isinstance(step, steps.OfNode) and step.node == steps.THE_TURN:
+            self._strikes.append(step)
             return
         self._counts[type(step).__name__] += 1
         self.observe(Note(f"fault: {step}"))
@@ -168,7 +190,22 @@ class World:
         else:
             self._do_to_store(step)
 
+    def _guest_came(self, node: str) -> None:
+        """Strike the node that has just taken in another's batch, if that is due."""
+        if self._strikes:
+            step = self._strikes.popleft()
+            busy_s = 2 * self._schedule.settings.network.latency_ms[1] / 1_000
+            delay_s = random.Random(f"{self._schedule.seed} {step}").uniform(0, busy_s)  # noqa: S311
+            at = next(at for at, each in enumerate(self._nodes) if each.name == node)
+            self._network.later(delay_s, self._strike, step._replace(node=at))
+
+    def _strike(self, step: steps.OfNode) -> None:
+        if not self._network.is_calm:
+            self._do(step)
+
     def _do_to_node(self, step: steps.OfNode, node: SimulatedNode) -> None:
+        if self._network.guests.get(node.name):
+            self._counts[f"{type(step).__name__} with guests"] += 1
         match step:
             case steps.Crash(_, _, for_ms):
                 self._crash(node, for_ms / 1_000)
@@ -183,6 +220,14 @@ class World:
             case steps.Cut(_, _, for_ms):
                 self._network.cut.add(node.name)
                 self._loop.call_later(for_ms / 1_000, self._network.cut.discard, node.name)
+
+            case steps.CutBetween(_, _, other, for_ms):
+                pair = frozenset((node.name, self._nodes[other].name))
+                self._network.cut_between[pair] += 1
+                self._loop.call_later(for_ms / 1_000, self._reach_again, pair)
+
+    def _reach_again(self, pair: frozenset[str]) -> None:
+        self._network.cut_between[pair] -= self._network.cut_between[pair] > 0
 
     def _do_to_store(self, step: steps.OfStore) -> None:
         match step:
@@ -199,10 +244,9 @@ class World:
     def _crash(self, node: SimulatedNode, for_s: float) -> None:
         if node.run is None:
             return
-        for request, (run_of_node, _) in list(self._serving.items()):
-            if run_of_node == node.run:
-                self._told(Told(request, run_of_node, Outcome.BROKEN))
+        self._clients.lose(node.run)
         node.kill()
+        self._network.guests.pop(node.name, None)
         self._loop.call_later(for_s, self._restart, node)
 
     def _stop_node(self, node: SimulatedNode, grace_s: float, for_s: float) -> None:
@@ -237,84 +281,14 @@ class World:
     def _space_again(self) -> None:
         self._network.full -= 1
 
-    # The clients
-
-    def _question(self, step: steps.Issue | steps.Release | steps.Reset) -> Asked:
-        node = self._nodes[step.node].name
-        if isinstance(step, steps.Reset):
-            return Asked(step.name, node, Kind.RESET, "")
-        site = f"site-{step.site}"
-        if isinstance(step, steps.Issue):
-            payload = f"issue {site} {step.quantity} {step.at_once}" if step.key else None
-            return Asked(
-                *(step.name, node, Kind.ISSUE, site, step.quantity, 0, step.at_once),
-                *(step.key, payload),
-            )
-        site, number = self._number_to_release(step, site)
-        payload = f"release {site} {number}" if step.key else None
-        return Asked(
-            step.name, node, Kind.RELEASE, site, number=number, key=step.key, payload=payload
-        )
-
-    def _number_to_release(self, step: steps.Release, site: str) -> tuple[str, int]:
-        """Return a number and the site that gives it back: this one, or else one that holds any."""
-        if step.key is not None and step.key in self._released_by_key:
-            return self._released_by_key[step.key]
-        site = next((each for each in (site, *self._held) if self._held.get(each)), site)
-        held = self._held.get(site, [])
-        if step.wild or not held:
-            number = max(0, self._schedule.settings.start - 2 + step.pick % 60)
-        else:
-            number = held[step.pick % len(held)]
-            if not step.keeps:
-                held.remove(number)
-        if step.key is not None:
-            self._released_by_key[step.key] = (site, number)
-        return site, number
-
-    def _ask(self, asked: Asked, node: SimulatedNode) -> None:
-        self._counts["requests"] += 1
-        self._asked[asked.request] = asked
-        self.observe(asked)
-        if node.run is None:
-            self._told(Told(asked.request, "", Outcome.NO_NODE))
-            return
-        serving = self._loop.create_task(
-            node.serve(asked, self._reply), context=node.process.context
-        )
-        self._serving[asked.request] = (node.run, serving)
-
-    def _reply(self, told: Told) -> None:
-        if told.request in self._serving:  # else its caller has left
-            self._told(told)
-
-    def _told(self, told: Told) -> None:
-        self._serving.pop(told.request, None)
-        asked = self._asked[told.request]
-        self._outcomes[told.request] = told.outcome
-        self._counts[f"{asked.kind} {told.outcome.name}"] += 1
-        self._counts["replays"] += told.replayed
-        if told.outcome is Outcome.ANSWERED and asked.kind is Kind.ISSUE and not asked.at_once:
-            held = self._held.setdefault(asked.site, [])
-            held += [number for number in told.numbers if number not in held]
-        if told.outcome is Outcome.ANSWERED and not told.replayed:
-            self._counts[f"numbers of {asked.kind}"] += len(told.numbers)
-        self.observe(told)
-
-    def _leave(self, request: str) -> None:
-        if request in self._serving:
-            run_of_node, serving = self._serving.pop(request)
-            node = next(node for node in self._nodes if node.run == run_of_node)
-            self._counts["left"] += 1
-            self.observe(Left(request, run_of_node))
-            self._loop.call_soon(serving.cancel, context=node.process.context)
-
     # The quiet at the end: no more faults; everything must come right by itself
 
     async def _come_to_rest(self) -> None:
         self.observe(Note("no more faults from here on"))
         self._network.is_calm = True
+        self._strikes.clear()
         self._network.cut.clear()
+        self._network.cut_between.clear()
         for node in self._nodes:
             if node.is_stopping:
                 self._crash(node, 0)
@@ -334,31 +308,35 @@ class World:
 
     async def _everybody_has_an_answer(self) -> None:
         ends_s = self._loop.time() + ANSWERS_S_MAX
-        while self._serving and self._loop.time() < ends_s:
+        while self._clients.serving and self._loop.time() < ends_s:
             await asyncio.sleep(0.1)
-        if self._serving:
-            self._find(Rule.RECOVERS, f"never answered: {', '.join(self._serving)}")
+        if self._clients.serving:
+            self._find(Rule.RECOVERS, f"never answered: {', '.join(self._clients.serving)}")
 
     async def _repeat_every_key(self) -> None:
-        keyed = {asked.key: asked for asked in self._asked.values() if asked.key is not None}
+        keyed = {
+            asked.key: asked for asked in self._clients.asked.values() if asked.key is not None
+        }
         for serial, asked in enumerate(list(keyed.values())):
             for node in self._nodes:
                 again = asked._replace(request=f"again-{serial}-{node.name}", node=node.name)
-                self._ask(again, node)
+                self._clients.ask(again, node)
         await self._everybody_has_an_answer()
 
     async def _every_node_serves(self) -> None:
         for node in self._nodes:
             request = f"last-{node.name}"
-            self._ask(Asked(request, node.name, Kind.ISSUE, "site-0"), node)
+            self._clients.ask(Asked(request, node.name, Kind.ISSUE, "site-0"), node)
             await self._everybody_has_an_answer()
-            if self._outcomes[request] not in {Outcome.ANSWERED, Outcome.REFUSED}:
+            if self._clients.outcomes[request] not in {Outcome.ANSWERED, Outcome.REFUSED}:
                 self._find(Rule.RECOVERS, f"{node.name} does not serve after the faults")
 
     async def _nodes_agree(self) -> None:
         """Ask each node for a refusal, which is about the newest state; compare what they know."""
         for node in self._nodes:
-            self._ask(Asked(f"no-such-number-{node.name}", node.name, Kind.RELEASE, "site-0"), node)
+            self._clients.ask(
+                Asked(f"no-such-number-{node.name}", node.name, Kind.RELEASE, "site-0"), node
+            )
         await self._everybody_has_an_answer()
         # Who has its batches committed by another node may have let go of its own state.
         known = [state for node in self._nodes if (state := node.state()) is not None]
@@ -398,3 +376,4 @@ class _Listening(logging.Handler):
             self._world.observe(Failure(f"{text}: {record.exc_info[1]!r}"))
         else:
             self._world.observe(Note(text))
+            self._world.judge_alarm(text)

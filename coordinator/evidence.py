@@ -20,12 +20,16 @@ PAUSE_S = 0.5
 
 
 class Evidence:
-    """Gathers it for requests; ``ready`` takes each of them afterwards, ``fail`` on a bug."""
+    """Gathers it for requests; ``ready`` takes each of them afterwards, ``fail`` on a bug.
+
+    ``seen`` tells up to which entry this node would notice a store that went back.
+    """
 
     def __init__(
         self,
         store: Store,
         keys: CounterKeys,
+        seen: Callable[[], int],
         ready: Callable[[Pending], None],
         fail: Callable[[Pending, Exception], None],
     ) -> None:
@@ -33,12 +37,13 @@ class Evidence:
         self._keys = keys
         self._ready = ready
         self._fail = fail
-        self._history = History(store, keys)
+        self._seen = seen
+        self.forget()
         self.tasks: set[asyncio.Task[None]] = set()
 
     def forget(self) -> None:
         """Forget what was read: the store has another history now."""
-        self._history = History(self._store, self._keys)
+        self._history = History(self._store, self._keys, lambda index: index <= self._seen())
 
     async def tip_of(self, index: int) -> str | None:
         """Return the hash of a ledger entry, as the one after it has it; None without one."""

@@ -5,6 +5,7 @@ be read at leisure, from any member.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -83,11 +84,18 @@ class Page(NamedTuple):
 
 
 class History:
-    """The reading side of one counter."""
+    """The reading side of one counter.
 
-    def __init__(self, store: Store, keys: CounterKeys) -> None:
+    It remembers of what it has read only entries that ``last``: those that a store which went back
+    does not have any more may be read anew, and be others.
+    """
+
+    def __init__(
+        self, store: Store, keys: CounterKeys, last: Callable[[int], bool] = lambda _index: True
+    ) -> None:
         self._store = store
         self._keys = keys
+        self._last = last
         self._spans: dict[int, tuple[int, int]] = {}
         self._latest: OrderedDict[int, Entry] = OrderedDict()
         """Entries that were read last: many numbers of one bulk are released one by one."""
@@ -106,11 +114,12 @@ class History:
         return tuple(_decoded(found[0].value) for found in snapshot.found)
 
     async def _entry(self, index: int) -> Entry:
-        """Return an entry; it never changes. Raises EntryMissing."""
+        """Return an entry; one that lasts never changes. Raises EntryMissing."""
         entry = self._latest.get(index)
         if entry is None:
             (entry,) = await self.entries((index,))
-            self._latest[index] = entry
+            if self._last(index):
+                self._latest[index] = entry
             if len(self._latest) > LATEST_MAX:
                 self._latest.popitem(last=False)
         return entry
@@ -192,13 +201,16 @@ class History:
         raise EntryMissing(f"no ledger entry has issued {number}")
 
     async def _span(self, index: int) -> tuple[int, int]:
-        """Return the next fresh number before and after an entry; it never changes."""
-        if index not in self._spans:
+        """Return the next fresh number before and after an entry."""
+        span = self._spans.get(index)
+        if span is None:
             entry = await self._entry(index)
+            span = (entry.next_before, _next_after(entry))
             if len(self._spans) >= SPANS_MAX:
                 self._spans.clear()
-            self._spans[index] = (entry.next_before, _next_after(entry))
-        return self._spans[index]
+            if self._last(index):
+                self._spans[index] = span
+        return span
 
     async def newest(self, before: int, limit: int) -> Page:
         """Return up to ``limit`` entries older than ``before`` (0: the newest)."""

@@ -88,9 +88,8 @@ class Sequencer:
         self._served_s = -inf
         self._replica = Replica(store, keys, rules.start, witness)
         self._room = WaitingRoom(bounds, self._trouble.certain)
-        self._evidence = Evidence(
-            store, keys, self._enqueue, lambda p, bug: self._room.fail([p], bug)
-        )
+        seen, fail = lambda: self._replica.seen.entry, lambda p, bug: self._room.fail([p], bug)
+        self._evidence = Evidence(store, keys, seen, self._enqueue, fail)
         self._committer = Committer(
             store, keys, rules, self._replica, now, self._in_doubt, company.met
         )
@@ -226,7 +225,8 @@ class Sequencer:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
                 self._room.give_up(batch)
             except StoreError as down:
-                self._room.fail([p for p in batch if p.sent], OutcomeUnknown(f"in doubt: {down}"))
+                in_doubt = [pending for pending in batch if pending.sent]
+                self._room.fail(in_doubt, OutcomeUnknown(f"in doubt: {down}"))
                 self._committer.guests.decline_all(str(down))
                 self._trouble.failed(down)
                 self._refuse_who_waits()
@@ -235,7 +235,7 @@ class Sequencer:
             except Exception as bug:
                 log.exception("%s: a batch failed on an error in this program", self._keys.name)
                 self._replica.forget()
-                self._room.fail([p for p in batch if p.in_doubt], OutcomeUnknown(f"in doubt: {self.trouble}"))
+                self._room.give_up([pending for pending in batch if pending.in_doubt])
                 waiting = self._room.unserved(batch)
                 if len(waiting) == 1:
                     self._room.fail(waiting, bug)
@@ -361,7 +361,7 @@ class Sequencer:
                 self._evidence.gather(pending, reply)
                 continue
             if isinstance(reply, Refused) and pending.handed:  # what is open may still be served
-                self._room.fail([pending], OutcomeUnknown(f"in doubt, and refused since: {reply.why}"))
+                self._room.fail([pending], OutcomeUnknown(f"refused since: {reply.why}"))
                 continue
             if pending.reply.cancelled():
                 self._unheard.add(pending.ask.request, reply)

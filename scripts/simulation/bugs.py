@@ -299,7 +299,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "turn-as-lock": Bug(
         f"a node that has its turn writes without the compare for {TRUST_S:.0f} s",
-        rules(Rule.COMPLETE, Rule.UNIQUE, Rule.ONE_COMMIT),
+        rules(Rule.COMPLETE, Rule.UNIQUE, Rule.ONE_COMMIT, Rule.AGREES),
         _commits_by(_turn_instead_of_compare),
     ),
     "refusal-unproven": Bug(
@@ -324,7 +324,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "half-applied": Bug(
         "when reading on after a conflict fails, the half that was applied is planned on",
-        rules(Rule.COMPLETE, Rule.RECOVERS),
+        rules(Rule.COMPLETE, Rule.RECOVERS, Rule.TRUE_ALARM),
         with_(Replica, "catch_up", _half_applied),
     ),
     "old-store-accepted": Bug(

@@ -138,9 +138,14 @@ def _record_in_words(record: Record) -> str:
 
 
 class WentBack(NamedTuple):
-    """The store is replaced by a copy from earlier, whose newest ledger entry is ``entry``."""
+    """The store is replaced by a copy from earlier, whose newest ledger entry is ``entry``.
+
+    ``under_way`` are the batches handed to other nodes before, by run and serial. They hold on
+    every ledger that has what their sender had seen, as a transaction on its way does.
+    """
 
     entry: int
+    under_way: frozenset[tuple[str, int]] = frozenset()
 
     def __str__(self) -> str:
         return f"the store is restored from a backup, which ends with entry {self.entry}"

@@ -32,6 +32,9 @@ from simulation.virtual_time import Process, at_once
 QUICK_S = 0.001
 """One way, when nothing goes wrong any more."""
 
+QUIET_S = 0.5
+"""The patience of the nodes with each other then."""
+
 
 class Fault(StrEnum):
     """What may happen to a message, beside nothing."""
@@ -118,13 +121,13 @@ class Truth(MemoryStore):
         self._entries_of_backup = self.entries
         self._backup = _copy_of(self._state())
 
-    def restore(self) -> bool:
+    def restore(self, under_way: frozenset[tuple[str, int]]) -> bool:
         """Go back to the backup. False when there is none."""
         if self._backup is None:
             return False
         vars(self).update(_copy_of(self._backup))
         self.entries = self._entries_of_backup
-        self._observe(WentBack(self.entries))
+        self._observe(WentBack(self.entries, under_way))
         return True
 
     def _state(self) -> dict[str, Any]:
@@ -190,8 +193,9 @@ class Network:
         """By node the batches of others that it is serving: run and serial of each."""
         self.guest_came: Callable[[str], None] = lambda _node: None
         """Hears which node has just begun to serve another's batch."""
+        self.sent: set[tuple[str, int]] = set()
         self.heard: set[tuple[str, int]] = set()
-        """Batches whose sender has heard that they are served."""
+        """Batches between nodes; those of which the sender has heard that they are served."""
         self.full = 0
         self._loop = loop
         self._schedule = schedule
@@ -199,11 +203,15 @@ class Network:
         self._context = copy_context()
         self._life_of_store = 0
         self.attempt_s = schedule.settings.network.attempt_s
-        self.patience_s = schedule.settings.between_nodes.attempt_s
+
+    @property
+    def patience_s(self) -> float:
+        """Return how long a node waits for another one, as things are now."""
+        return QUIET_S if self.is_calm else self._schedule.settings.between_nodes.attempt_s
 
     def restore(self) -> None:
         """Put the backup in place of the store: all that is under way to it is lost."""
-        if self.truth.restore():
+        if self.truth.restore(frozenset(self.sent)):
             self._life_of_store += 1
 
     def fate_of(self, node: str, serial: int, *, to_a_node: bool = False) -> Fate:

@@ -252,6 +252,11 @@ class SimulatedNode:
             case Kind.RESET:
                 return Reset(call)
 
+    @property
+    def gives_back(self) -> bool:
+        """Tell whether numbers of callers who have left are still to be given back."""
+        return self._sequencer._unheard.is_busy  # noqa: SLF001 - it shows in nothing else yet
+
     def state(self) -> tuple[object, ...] | None:
         """Return what this node knows of the counter, to compare it with the other nodes."""
         state = self._sequencer._replica._state  # noqa: SLF001 - no one else needs to see it

@@ -80,6 +80,7 @@ class _Errand:
         if network.are_cut(self._node, self._to.node):
             fault = Fault.REFUSED if fate.heads else Fault.CUT
         network.note(f"{self._name}: is sent" + (f", to be {fault}" if fault else ""))
+        network.sent.add(self.batch)
         network.later(network.patience_s, self._settle, NoReply("no reply in time"))
         if fault is Fault.REFUSED:
             network.later(fate.there_s, self._settle, Silent("connection refused"))

@@ -300,7 +300,9 @@ class World:
         await asyncio.sleep(REST_S)
         await self._repeat_every_key()
         if not self._schedule.restores:  # else a person must decide what is true
+            await self._all_is_given_back()
             await self._every_node_serves()
+            await self._all_is_given_back()
             await self._nodes_agree()
             await self._proof_is_valid()
             self._oracle.at_rest({node.run for node in self._nodes})
@@ -312,6 +314,12 @@ class World:
             await asyncio.sleep(0.1)
         if self._clients.serving:
             self._find(Rule.RECOVERS, f"never answered: {', '.join(self._clients.serving)}")
+
+    async def _all_is_given_back(self) -> None:
+        """Wait for what callers who left did not hear: with small bounds that takes a while."""
+        ends_s = self._loop.time() + ANSWERS_S_MAX
+        while any(node.gives_back for node in self._nodes) and self._loop.time() < ends_s:
+            await asyncio.sleep(0.1)
 
     async def _repeat_every_key(self) -> None:
         keyed = {

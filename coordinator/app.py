@@ -25,13 +25,17 @@ from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
 from coordinator.config import Settings
 from coordinator.core.keys import Keys
-from coordinator.core.plan import Limits, Rules
+from coordinator.core.plan import Rules
+from coordinator.core.room import Limits
 from coordinator.core.series import counter_names
 from coordinator.counters import Counters, Terms
+from coordinator.guests import RunsMet
 from coordinator.handing import Company
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.membership import CannotJoin, Membership
+from coordinator.jobs.trimming import Trimming
 from coordinator.jobs.upkeep import Upkeep
+from coordinator.lanes import Lanes
 from coordinator.metrics import Metrics
 from coordinator.open_files import room
 from coordinator.overview import Installation
@@ -71,35 +75,37 @@ class NodeApp:
         limits = Limits(operations=settings.etcd_operations_max)
         rules = Rules(settings.first_number, settings.max_value, limits)
         bounds = Bounds(settings.queue_max, settings.deadline_s)
-        self._metrics = Metrics(settings.max_value)
+        self._names = counter_names(
+            settings.series, settings.strategy, settings.sites, settings.partitions
+        )
+        self._metrics = Metrics(settings.max_value, self._names)
         self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
         self.upkeep = Upkeep(store, Members(settings.etcd_endpoints), self._keys, settings)
         self._peers = HttpPeers()
         self._token = secrets.token_hex(16)
         me = Holder(*node, settings.url, self._token)
+        terms = Terms(rules, bounds, settings.counter_idle_s, settings.counters_max)
         self._counters = Counters(
-            *(store, self._keys, node, Terms(rules, bounds), self._metrics.watcher, self.witness),
-            Company(Seat(me, lambda: self.membership.lease), self._peers),
+            *(store, self._keys, node, terms, self._metrics.watcher, self.witness),
+            Company(Seat(me, lambda: self.membership.lease), self._peers, RunsMet(), Lanes()),
         )
         self._caller = Caller(settings, node.instance)
         self.refusals = Refusals(self._caller.name_request, self._metrics.refused)
-        self._names = counter_names(
-            settings.series, settings.strategy, settings.sites, settings.partitions
-        )
         self.web = self._web(node)
 
     def _web(self, node: Node) -> web.Application:
         settings = self._settings
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         installation = Installation(self._store, self._keys, self._names)
+        measured = Installation(self._store, self._keys, self._metrics.shown)
         counters, membership = self._counters, self.membership
         demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
             *Views(settings, installation, counters, membership).routes(),
             *Operations(
-                settings, installation, counters, membership, self.upkeep, self._metrics
+                settings, measured, counters, membership, self.upkeep, self._metrics
             ).routes(),
             *DemoApi(settings, demonstrations).routes(),
             *TurnApi(self._token, self._names, counters).routes(),
@@ -123,7 +129,20 @@ class NodeApp:
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until cancelled. The first may raise CannotJoin."""
-        return [self._be_a_member(), self.witness.keep_saving(), self.upkeep.run()]
+        jobs = [
+            self._be_a_member(),
+            self._counters.keep_forgetting(),
+            self.witness.keep_saving(),
+            self.upkeep.run(),
+        ]
+        if self._settings.entries_kept:
+            jobs.append(self._trimming().run())
+        return jobs
+
+    def _trimming(self) -> Trimming:
+        first, kept = self._settings.first_number, self._settings.entries_kept
+        counters, turn = self._counters, self.upkeep.is_our_turn
+        return Trimming(self._store, self._keys, first, kept, counters, self._names, turn)
 
     async def _be_a_member(self) -> None:
         await self.membership.join()

@@ -11,7 +11,7 @@ from coordinator.core.plan import Plan, Rules, plan
 from coordinator.core.requests import Ask, Done, Instant, Reply
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import KeyValue
-from coordinator.guests import Guest, Guests, decline, fail, settled
+from coordinator.guests import Guest, Guests, RunsMet, decline, fail, settled
 from coordinator.replica import Replica
 from coordinator.service import OutcomeUnknown
 from coordinator.store import Committed, NotCommitted, Rejected, Store, Unknown
@@ -23,6 +23,12 @@ class Sheet(NamedTuple):
     planned: Plan
     replies: list[Reply]
     guests: list[tuple[Guest, list[Reply]]]
+
+    def notes_loss(self, tip: str) -> bool:
+        """Tell whether it is the ledger's note that the entry with this hash may be lost."""
+        first = self.replies[0] if self.replies else None
+        record = first.record if isinstance(first, Done) else None
+        return isinstance(record, LossAccepted) and record.tip == tip
 
 
 class Committer:
@@ -36,8 +42,9 @@ class Committer:
         replica: Replica,
         now: Callable[[], Instant],
         tell_doubt: Callable[[Unknown], None],
+        met_before: RunsMet,
     ) -> None:
-        self.guests = Guests()
+        self.guests = Guests(met_before)
         self._store = store
         self._keys = keys
         self._rules = rules
@@ -50,7 +57,7 @@ class Committer:
         guests = self.guests.take(state)
         groups = [asks]
         for at, guest in enumerate(guests, 1):
-            groups.append([ask._replace(part=at) for ask in guest.forward.asks])
+            groups.append([Ask(*ask[:3], at) for ask in guest.forward.asks])
         # Each is the first one in its turn: should a batch be too small for all, nobody starves.
         order = [(at + part.serial) % len(groups) for at in range(len(groups))]
         try:
@@ -92,7 +99,11 @@ class Committer:
         head = (KeyValue(guard.key, guard.value, guard.revision),)
         for guest, replies in sheet.guests:
             _tell(guest, replies, (head, self.guests.recent(guest.forward.seen)))
-        self.guests.expect(guest for guest, _ in sheet.guests)
+
+    def busy(self, sheet: Sheet) -> int:
+        """Return how many will probably be back for the next round at once; 0 without guests."""
+        nodes = self.guests.told(guest for guest, _ in sheet.guests)
+        return nodes and nodes + len(sheet.replies)
 
     def overtaken(self, sheet: Sheet, fate: Overtaken) -> None:
         """Tell the guests, or let them wait for the next round."""
@@ -102,12 +113,6 @@ class Committer:
                 _tell(guest, replies, fate.found[:2])
         else:
             self.guests.put_back([guest for guest, _ in sheet.guests])
-
-
-def notes_loss(reply: Reply, accepted: str) -> bool:
-    """Tell whether this reply is from the ledger's note that the accepted entry may be lost."""
-    record = reply.record if isinstance(reply, Done) else None
-    return isinstance(record, LossAccepted) and record.tip == accepted
 
 
 def _tell(guest: Guest, replies: Sequence[Reply], found: tuple[tuple[KeyValue, ...], ...]) -> None:

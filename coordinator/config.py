@@ -11,6 +11,7 @@ from coordinator.core.series import Strategy
 from coordinator.store.wire import Wire
 
 Names = Annotated[tuple[str, ...], NoDecode]
+ENTRIES_KEPT_MIN = 10_000
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -45,6 +46,12 @@ class Settings(BaseSettings):
         "0 leaves both to others",
     )
     revisions_kept: int = Field(50_000, ge=1, description="revisions that compaction leaves")
+    entries_kept: int = Field(
+        0,
+        ge=0,
+        description="newest ledger entries of a counter that stay in etcd, 10,000 or more; 0 keeps "
+        "all. Export the ledger before: what leaves is not kept elsewhere",
+    )
     root: str = Field("/sequence/", pattern=r"^/.*/$", description="prefix of all keys in etcd")
     state_dir: str = Field(
         "",
@@ -74,8 +81,20 @@ class Settings(BaseSettings):
     simulated_enabled: bool = Field(True, description="whether simulated invoices get numbers")
     release_suppressed: bool = Field(False, description="release suppressed ones by itself")
 
-    queue_max: int = Field(20_000, ge=1, description="requests that may wait for one counter")
+    queue_max: int = Field(
+        20_000,
+        ge=1,
+        description="requests that may wait for one counter; those of one site take half at most",
+    )
     deadline_s: float = Field(10.0, gt=0, description="seconds until a request is given up")
+    counters_max: int = Field(
+        10_000, ge=1, description="counters kept in memory; more only while they are in use"
+    )
+    counter_idle_s: float = Field(
+        60.0,
+        gt=0,
+        description="seconds until counters that nobody asks for leave the memory, but for 64",
+    )
     connections_max: int = Field(
         20_000, ge=1, description="connections at a time; fewer if the limit of open files is low"
     )
@@ -109,6 +128,13 @@ class Settings(BaseSettings):
             Wire(url)  # raises ValueError for what is no address
             if not re.fullmatch(r"https?://[^/\s]+/?", url):
                 raise ValueError(f"{url!r} is no address of a member, like http://127.0.0.1:2379")
+        return value
+
+    @field_validator("entries_kept")
+    @classmethod
+    def _enough_entries(cls, value: int) -> int:
+        if 0 < value < ENTRIES_KEPT_MIN:  # nodes and repeated requests look back this far
+            raise ValueError(f"keep at least {ENTRIES_KEPT_MIN:,} entries, or 0 for all")
         return value
 
     @field_validator("sites", "partitions", "invoice_types")

@@ -1,8 +1,13 @@
-"""The counters that this node serves: a sequencer and a reader for each, made on first use."""
+"""The counters that this node serves: a sequencer for each, made on first use, forgotten when idle.
+
+What a forgotten counter must remember, the store and the witness know. Only how long its last
+answers took, which its next entry would have recorded, goes with it: one batch in the statistics.
+"""
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from coordinator.clock import now
@@ -16,16 +21,30 @@ from coordinator.service import Bounds, Node, Watcher
 from coordinator.store import Store
 from coordinator.witness import Witness
 
+KEPT_MIN = 64
+"""So many stay in memory however idle: loading one that remembers a million keys takes seconds."""
+
+LOOKED_AT_MAX = 16
+"""Counters that are considered to be forgotten in one go: it takes well below a millisecond."""
+
 
 class Terms(NamedTuple):
-    """What holds for every counter of this node."""
+    """What holds for every counter of this node, and how many of them are kept in memory."""
 
     rules: Rules
     bounds: Bounds
+    idle_s: float = 60.0
+    loaded_max: int = 10_000
 
 
 class Counters:
-    """Sequencers and histories by counter name."""
+    """Sequencers and histories by counter name.
+
+    Counters are forgotten when nobody has asked for them for ``idle_s`` to twice that, all but a
+    few, and sooner when ``loaded_max`` are in memory; those asked for longest ago go first. One
+    that is in use or in trouble is kept, however many those are: callers wait for it, and their
+    number is bounded.
+    """
 
     def __init__(
         self,
@@ -45,27 +64,61 @@ class Counters:
         self._witness = witness
         self._company = company
         self._next_serial = itertools.count(1).__next__
-        self._sequencers: dict[str, Sequencer] = {}
+        self._recent: OrderedDict[str, Sequencer] = OrderedDict()
+        self._older: OrderedDict[str, Sequencer] = OrderedDict()  # not asked for since a while
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._older)
 
     def sequencer(self, counter: str) -> Sequencer:
-        """Return the counter's sequencer, started."""
-        found = self._sequencers.get(counter)
+        """Return the counter's sequencer, started. Use it at once: it is not kept for long."""
+        found = self._recent.get(counter)
         if found is None:
-            found = Sequencer(
-                self._store,
-                self._keys.counter(counter),
-                self._node,
-                self._terms.rules,
-                self._terms.bounds,
-                now,
-                self._watcher(counter),
-                self._witness,
-                self._next_serial,
-                self._company,
-            )
-            found.start()
-            self._sequencers[counter] = found
+            found = self._older.pop(counter, None) or self._new(counter)
+            self._recent[counter] = found
         return found
+
+    def _new(self, counter: str) -> Sequencer:
+        for _ in range(LOOKED_AT_MAX):
+            if len(self) >= self._terms.loaded_max:
+                self._forget_one_of(self._older or self._recent)
+        sequencer = Sequencer(
+            self._store,
+            self._keys.counter(counter),
+            self._node,
+            self._terms.rules,
+            self._terms.bounds,
+            now,
+            self._watcher(counter),
+            self._witness,
+            self._next_serial,
+            self._company,
+        )
+        sequencer.start()
+        return sequencer
+
+    async def keep_forgetting(self) -> None:
+        """Forget counters when they have been idle for long, until cancelled."""
+        while True:
+            await asyncio.sleep(self._terms.idle_s)
+            while self._older and len(self) > KEPT_MIN:
+                for _ in range(min(LOOKED_AT_MAX, len(self._older))):
+                    self._forget_one_of(self._older)
+                await asyncio.sleep(0)  # numbers go first
+            self._older.update(self._recent)
+            self._recent = OrderedDict()
+
+    def _forget_one_of(self, counters: OrderedDict[str, Sequencer]) -> None:
+        """Forget the one asked for longest ago, unless it is in use."""
+        name, sequencer = counters.popitem(last=False)
+        if sequencer.is_idle:
+            sequencer.retire()
+        else:
+            self._recent[name] = sequencer
+
+    def _all(self) -> Iterator[tuple[str, Sequencer]]:
+        yield from self._older.items()
+        yield from self._recent.items()
 
     def history(self, counter: str) -> History:
         """Return the reader of a counter's ledger."""
@@ -74,13 +127,13 @@ class Counters:
     @property
     def trouble(self) -> str:
         """Return why some counter cannot commit just now; empty when all can."""
-        return next((s.trouble for s in self._sequencers.values() if s.trouble), "")
+        return next((s.trouble for _, s in self._all() if s.trouble), "")
 
     @property
     def rewound(self) -> dict[str, Rewound]:
         """Return the counters that this node refuses to serve because their store went back."""
-        return {name: s.rewound for name, s in self._sequencers.items() if s.rewound is not None}
+        return {name: s.rewound for name, s in self._all() if s.rewound is not None}
 
     async def stop(self, grace_s: float) -> None:
         """Stop all sequencers, each within the grace."""
-        await asyncio.gather(*(s.stop(grace_s) for s in self._sequencers.values()))
+        await asyncio.gather(*(sequencer.stop(grace_s) for _, sequencer in self._all()))

@@ -17,8 +17,6 @@ from coordinator.waiting import Pending
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.5
-READERS_MAX = 32
-"""How many requests of a counter read the ledger at once."""
 
 
 class Evidence:
@@ -41,7 +39,6 @@ class Evidence:
         self._fail = fail
         self._seen = seen
         self.forget()
-        self._readers = asyncio.Semaphore(READERS_MAX)
         self.tasks: set[asyncio.Task[None]] = set()
 
     def forget(self) -> None:
@@ -65,7 +62,7 @@ class Evidence:
 
     async def _read(self, pending: Pending, needs: NeedsHolder | NeedsEntries) -> None:
         try:
-            async with self._readers:
+            async with pending.line.readers:
                 match needs:
                     case NeedsHolder(number):
                         holder = await self._history.holder(number)

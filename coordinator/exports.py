@@ -48,11 +48,13 @@ class Exported(NamedTuple):
 class _Beside(NamedTuple):
     """What stands beside the entries at one revision: ``lines`` of it, spooled.
 
+    ``checkpoint`` is what trimmed entries came to, if any are.
     ``beyond`` is an entry after the head's: there should be none, so it is evidence.
     """
 
     revision: int
     head: bytes | None
+    checkpoint: tuple[KeyValue, ...]
     beyond: tuple[KeyValue, ...]
     spool: IO[bytes]
     lines: int
@@ -74,12 +76,15 @@ async def export(
         newest = last_entry(beside.head)
         if start is None:
             start = _first_number((await store.read(keys.entries(1, 1))).found[0])
+            start = _start_of(beside.checkpoint) or start
         about = About(counter, root.decode(), start, newest or 0, beside.revision, time_ms)
         out.write(first_line(about))
+        counted: Counter[bool] = Counter()
+        for kv in beside.checkpoint:
+            _write(out, keys, kv, counted)
         wanted = keys.entries(1)
         if newest is not None:
             wanted = Range(keys.entry(1), keys.entry(newest + 1))
-        counted: Counter[bool] = Counter()
         async for page in all_of(store, wanted, page=ENTRIES_PAGE):
             for kv in page:
                 _write(out, keys, kv, counted)
@@ -118,8 +123,8 @@ async def _beside(store: Store, keys: CounterKeys) -> _Beside:
 
 
 async def _spooled(store: Store, keys: CounterKeys, spool: IO[bytes]) -> _Beside:
-    snapshot = await store.read(Range(keys.head))
-    revision, (found,) = snapshot.revision, snapshot.found
+    snapshot = await store.read(Range(keys.head), Range(keys.checkpoint))
+    revision, (found, checkpoint) = snapshot.revision, snapshot.found
     head = found[0].value if found else None
     lines = 0
     for kv in found:
@@ -133,15 +138,23 @@ async def _spooled(store: Store, keys: CounterKeys, spool: IO[bytes]) -> _Beside
     for folder in keys.beside_the_ledger():
         async for page in all_of(store, folder, revision):
             for kv in page:
-                spool.write(line_of(keys, kv))
-            lines += len(page)
-    return _Beside(revision, head, beyond, spool, lines)
+                if kv.key != keys.checkpoint:
+                    lines += 1
+                    spool.write(line_of(keys, kv))
+    return _Beside(revision, head, checkpoint, beyond, spool, lines)
 
 
 def _first_number(found: tuple[KeyValue, ...]) -> int:
     """Return the number that the first entry names as the next one; 0 when none can be read."""
     try:
         return ledger.decode(found[0].value).next_before if found else 0
+    except Unreadable:
+        return 0
+
+
+def _start_of(checkpoint: tuple[KeyValue, ...]) -> int:
+    try:
+        return heads.decode(checkpoint[0].value).start if checkpoint else 0
     except Unreadable:
         return 0
 
@@ -170,6 +183,8 @@ def prove_file(file: IO[bytes], progress: Progress = in_silence) -> tuple[About,
         counted[is_plain] += 1
         if held.key == keys.head:
             head = held.value
+        elif held.key == keys.checkpoint:
+            verifier = Verifier(keys, about.start or None, checkpoint=held.value)
         elif not held.key.startswith(keys.all_entries) or held.key < keys.entry(1):
             verifier.beside(held)
         elif about.entries and held.key > keys.entry(about.entries):
@@ -217,7 +232,9 @@ def _lines(file: IO[bytes], keys: CounterKeys) -> Iterator[tuple[bool, KeyValue 
             if not is_entry(content):
                 raise NotWhole(str(broken)) from broken
             held = KeyValue(keys.entry(place + 1), content, 0)  # the proof says what is wrong
-        if isinstance(held, KeyValue) and is_entry(content):
+        if isinstance(held, KeyValue) and held.key == keys.checkpoint:
+            place = last_entry(held.value) or 0
+        elif isinstance(held, KeyValue) and is_entry(content):
             place += 1
         if isinstance(held, End) and file.read(1):
             raise NotWhole("it goes on after its closing line")

@@ -3,7 +3,6 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.head import Head
@@ -17,8 +16,8 @@ from coordinator.service import OutcomeUnknown, Overloaded, StoreDown
 GUESTS_MAX = 64
 """More nodes than ever share a counter."""
 
-ASSEMBLE_S = 0.003
-"""A busy node sends its next batch as soon as it knows the outcome of the last one."""
+HOLDER_WAITS_S = 0.01
+"""For nodes that have just been told, and return at once (``coordinator.expected``)."""
 
 RUNS_MET_MAX = 1_024
 
@@ -42,16 +41,55 @@ class Guest:
         self.reply: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
 
 
-class Guests:
-    """Who waits of them, one batch of each run at most."""
+class _Pace:
+    """How soon the next batch of a run comes after it was told the outcome of one."""
+
+    __slots__ = ("returns_in_s", "told_s")
 
     def __init__(self) -> None:
+        self.told_s = float("-inf")
+        self.returns_in_s = float("inf")
+
+
+class RunsMet:
+    """The latest serial of each run of a node that has handed in a batch."""
+
+    def __init__(self) -> None:
+        self._latest: OrderedDict[str, int] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._latest)
+
+    def latest(self, run: str) -> int:
+        """Return it; 0 for a run that was never met."""
+        return self._latest.get(run, 0)
+
+    def meet(self, run: str, serial: int) -> None:
+        """Remember a serial, and forget the run met longest ago when there are too many."""
+        self._latest[run] = max(serial, self.latest(run))
+        self._latest.move_to_end(run)
+        if len(self._latest) > RUNS_MET_MAX:
+            self._latest.popitem(last=False)
+
+    def tell(self, other: "RunsMet") -> None:
+        """Have another one remember all of them."""
+        for run, serial in self._latest.items():
+            other.meet(run, serial)
+
+
+class Guests:
+    """Who waits of them, one batch of each run at most.
+
+    ``met_before`` are the runs met for counters that were forgotten since, perhaps this one.
+    """
+
+    def __init__(self, met_before: RunsMet) -> None:
         self._waiting: dict[str, Guest] = {}
-        self._recent: deque[tuple[KeyValue, str]] = deque()  # entry, and the hash before it
+        self._recent: deque[tuple[int, str, KeyValue]] = deque()  # with the hash before it
         self._recent_bytes = 0
-        self._expected: set[str] = set()
-        self._all_came = asyncio.Event()
-        self._met: OrderedDict[str, int] = OrderedDict()  # the latest serial of each run
+        self._paces: OrderedDict[str, _Pace] = OrderedDict()
+        self._met = RunsMet()
+        self._met_before = met_before
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -61,12 +99,29 @@ class Guests:
 
         Raises OutcomeUnknown for one that came before.
         """
-        if part.serial <= self._met.get(part.instance, 0):
+        run = part.instance
+        if part.serial <= max(self._met.latest(run), self._met_before.latest(run)):
             raise OutcomeUnknown("this batch has come before")
-        self._met[part.instance] = part.serial
-        self._met.move_to_end(part.instance)
-        if len(self._met) > RUNS_MET_MAX:
-            self._met.popitem(last=False)
+        self._met.meet(run, part.serial)
+        pace = self._paces.setdefault(run, _Pace())
+        pace.returns_in_s = asyncio.get_running_loop().time() - pace.told_s
+        self._paces.move_to_end(run)
+        if len(self._paces) > RUNS_MET_MAX:
+            self._paces.popitem(last=False)
+
+    def retire(self) -> None:
+        """Keep the promise of ``meet`` when the counter is forgotten."""
+        self._met.tell(self._met_before)
+
+    def told(self, guests: Iterable[Guest]) -> int:
+        """Note that these know their outcome; return how many of them return at once, as before."""
+        now_s, busy = asyncio.get_running_loop().time(), 0
+        for guest in guests:
+            pace = self._paces.get(guest.forward.part.instance)
+            if pace is not None:
+                pace.told_s = now_s
+                busy += pace.returns_in_s < HOLDER_WAITS_S
+        return busy
 
     def admit(self, forward: Forward, proven_tip: str | None) -> asyncio.Future[Settled]:
         """Let a batch wait. The future may also bring NotServed or OutcomeUnknown.
@@ -79,28 +134,9 @@ class Guests:
             decline([older], "a newer batch of the same run has come")
         if len(self._waiting) >= GUESTS_MAX:
             raise Overloaded(f"{GUESTS_MAX} other nodes wait already")
-        self._expected.discard(run)
-        if not self._expected:
-            self._all_came.set()
         guest = Guest(forward, proven_tip)
         self._waiting[run] = guest
         return guest.reply
-
-    def expect(self, guests: Iterable[Guest]) -> None:
-        """Expect the next batches of those who have just been told the outcome of theirs."""
-        self._expected = {guest.forward.part.instance for guest in guests}
-        self._all_came.clear()
-
-    async def assemble(self) -> None:
-        """Wait a moment for who is expected: a round for all costs as much as one for a few.
-
-        Nobody waits here while no other node hands anything in.
-        """
-        if self._expected:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ASSEMBLE_S):
-                    await self._all_came.wait()
-            self._expected.clear()
 
     def take(self, state: CounterState) -> list[Guest]:
         """Return those that may still come true, in the order in which they came."""
@@ -135,14 +171,15 @@ class Guests:
         if not self._met:
             return
         recent = self._recent
-        if recent and number_in(recent[-1][0].key) + 1 != number_in(entry.key):
+        index = number_in(entry.key)
+        if recent and recent[-1][0] + 1 != index:
             self.overtaken()  # the turn was elsewhere meanwhile
-        recent.append((entry, previous))
+        recent.append((index, previous, entry))
         self._recent_bytes += len(entry.value)
         while len(recent) > RECENT_MAX or (
             len(recent) > 1 and self._recent_bytes > RECENT_BYTES_MAX
         ):
-            self._recent_bytes -= len(recent.popleft()[0].value)
+            self._recent_bytes -= len(recent.popleft()[2].value)
 
     def overtaken(self) -> None:
         """Let go of the entries: others follow now that are not among them."""
@@ -151,14 +188,13 @@ class Guests:
 
     def recent(self, after: int) -> tuple[KeyValue, ...]:
         """Return the entries after this one, as far as they are at hand."""
-        return tuple(kv for kv, _ in self._recent if number_in(kv.key) > after)
+        return tuple(entry for index, _, entry in self._recent if index > after)
 
     def tip_of(self, index: int, head: Head) -> str | None:
         """Return the hash of an entry, if it is known without reading."""
         if index == head.index:
             return head.tip
-        at_hand = ((number_in(kv.key), previous) for kv, previous in self._recent)
-        return next((previous for follower, previous in at_hand if follower == index + 1), None)
+        return next((tip for follower, tip, _ in self._recent if follower == index + 1), None)
 
 
 def decline(guests: Sequence[Guest], why: str) -> None:

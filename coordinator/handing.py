@@ -16,6 +16,8 @@ from coordinator.core.keys import CounterKeys
 from coordinator.core.ledger import Entry, Part, Released
 from coordinator.core.requests import Done, Instant, NeedsEntries, NeedsHolder, Release, Reply
 from coordinator.core.transaction import KeyValue
+from coordinator.guests import RunsMet
+from coordinator.lanes import Lanes
 from coordinator.peers import Declined, NoReply, Peers, Silent
 from coordinator.replica import Replica
 from coordinator.service import Node
@@ -31,10 +33,15 @@ Name = tuple[str, int]
 
 
 class Company(NamedTuple):
-    """The other nodes, and this one's place among them."""
+    """The other nodes, this one's place among them, and what its counters share.
+
+    ``met`` are those who have handed something in for counters that are forgotten by now.
+    """
 
     seat: Seat
     peers: Peers
+    met: RunsMet
+    lanes: Lanes
 
 
 class Learned(NamedTuple):
@@ -42,10 +49,12 @@ class Learned(NamedTuple):
 
     ``entries`` are those with a part of this run, each with the position of that part; ``answers``
     what is certain now for requests. What they lack is asked for by NeedsHolder or NeedsEntries.
+    Of those who are ``lost`` it can never be known.
     """
 
     entries: tuple[tuple[Entry, int], ...] = ()
     answers: tuple[tuple[Pending, Reply], ...] = ()
+    lost: tuple[Pending, ...] = ()
 
 
 class Handing:
@@ -114,20 +123,23 @@ class Handing:
         if all(reply.done() and not reply.cancelled() for reply in replies):
             return Learned()
         try:
-            return self._learn(await self._replica.parts_of(self._node.instance, self._open_since))
+            own, is_whole = await self._replica.parts_of(self._node.instance, self._open_since)
         except StoreError:
             self._replica.forget()
             raise
+        return self._learn(own, is_whole=is_whole)
 
-    def _learn(self, own: list[Entry]) -> Learned:
+    def _learn(self, own: list[Entry], *, is_whole: bool = True) -> Learned:
+        """Take over entries with a part of this run; others may be missing unless ``is_whole``."""
         entries: list[tuple[Entry, int]] = []
         answers: list[tuple[Pending, Reply]] = []
         for entry in own:
             at = [part.instance for part in entry.parts].index(self._node.instance)
             entries.append((entry, at))
             answers += self._answers_in(entry, at)
-            self.close()
-        return Learned(tuple(entries), tuple(answers))
+            if is_whole:
+                self.close()
+        return Learned(tuple(entries), tuple(answers), () if is_whole else tuple(self.close()))
 
     def choose(self, batch: list[Pending]) -> tuple[list[Pending], list[Pending]]:
         """Return who may go in one batch, and who must be served here; the others must wait.

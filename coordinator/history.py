@@ -13,7 +13,15 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Released, Restarted
+from coordinator.core.ledger import (
+    Entry,
+    Issued,
+    LossAccepted,
+    Record,
+    Released,
+    Restarted,
+    Trimmed,
+)
 from coordinator.core.marks import decode_mark, decode_reused
 from coordinator.core.requests import Holder
 from coordinator.core.transaction import KeyValue, Range
@@ -43,6 +51,13 @@ class Event(NamedTuple):
     entry: Entry
     tip: str
     record: Record
+
+
+class Life(NamedTuple):
+    """What happened to a number, oldest first; older events are in entries up to ``trimmed``."""
+
+    events: list[Event]
+    trimmed: int
 
 
 class Freed(NamedTuple):
@@ -113,6 +128,8 @@ class History:
         """Return who holds a number, as of the ledger index that the answer names."""
         head, issued_in = await self._issued_in(number)
         read_at = head.index if head else 0
+        if head and 0 < issued_in <= head.trimmed:
+            return Holder(number, read_at, 0, None, head.trimmed)
         if not issued_in:
             return Holder(number, read_at, 0, None)
         entry = await self._entry(issued_in)
@@ -122,7 +139,10 @@ class History:
         raise EntryMissing(f"entry {issued_in} should have issued {number}, and has not")
 
     async def _issued_in(self, number: int) -> tuple[Head | None, int]:
-        """Return the head, and the entry that issued the number to its holder; 0 for none."""
+        """Return the head, and the entry that issued the number to its holder; 0 for none.
+
+        Of an entry that is trimmed it is only known that it is.
+        """
         keys = self._keys
         snapshot = await self._store.read(
             Range(keys.head), Range(keys.gap(number)), Range(keys.freed(number))
@@ -134,18 +154,24 @@ class History:
         if gap or not head.start <= number < head.next:
             return head, 0
         if freed:
-            return head, await self._reused_in(number, decode_mark(freed[0].value).entry)
+            return head, await self._reused_in(number, decode_mark(freed[0].value).entry, head)
         return head, await self._first_issued_in(number, head)
 
-    async def _reused_in(self, number: int, freed_in: int) -> int:
+    async def _reused_in(self, number: int, freed_in: int, head: Head) -> int:
         """Return the first entry from ``freed_in`` on that took the number from the gaps.
 
-        Every entry passed over took a lower gap, for lowest come first: the walk is short.
+        Every entry passed over took a lower gap, for lowest come first: the walk is short, also
+        to the first one that took a higher gap, so that a trimmed one must have taken this.
         """
         async for page in all_of(self._store, self._keys.reuses(freed_in)):
             for kv in page:
-                if any(number in span for span in decode_reused(kv.value)):
+                spans = decode_reused(kv.value)
+                if any(number in span for span in spans):
                     return number_in(kv.key)
+                if freed_in <= head.trimmed and spans[-1].stop > number:
+                    return head.trimmed
+        if freed_in <= head.trimmed:
+            return head.trimmed
         raise EntryMissing(f"no entry has reused {number}, and it is no gap")
 
     async def _first_issued_in(self, number: int, head: Head) -> int:
@@ -154,7 +180,9 @@ class History:
         Numbers grow with entries, almost evenly: interpolation finds it in a few reads, and a
         halving step in between bounds the search when they do not.
         """
-        low, low_next = head.since + 1, head.start
+        if number < head.kept:
+            return head.trimmed
+        low, low_next = max(head.since, head.trimmed) + 1, max(head.start, head.kept)
         high, high_next = head.index, head.next
         halve = False
         while low <= high:
@@ -194,7 +222,9 @@ class History:
             return Page((), 0)
         span = Range(self._keys.entry(first), self._keys.entry(before))
         (found,) = (await self._store.read(span)).found
-        return Page(tuple(_decode(kv) for kv in reversed(found)), first if first > 1 else 0)
+        # Where an older one would be and none is, it has been trimmed.
+        more = first > 1 and bool(found) and found[0].key == self._keys.entry(first)
+        return Page(tuple(_decode(kv) for kv in reversed(found)), first if more else 0)
 
     async def freed(self, numbers: list[int]) -> dict[int, Freed]:
         """Return the last release of those numbers that were ever released."""
@@ -224,7 +254,7 @@ class History:
             numbers=[number_in(kv.key) for kv in found],
         )
 
-    async def life(self, number: int) -> list[Event]:
+    async def life(self, number: int) -> Life:
         """Return everything that ever happened to a number since a reset, oldest first."""
         keys = self._keys
         snapshot = await self._store.read(
@@ -232,22 +262,22 @@ class History:
         )
         head_found, gap, freed = snapshot.found
         if not head_found:
-            return []
+            return Life([], 0)
         head = heads.decode(head_found[0].value)
         if not head.start <= number < head.next:
-            return []
+            return Life([], 0)
         if gap:
             entry = decode_mark(gap[0].value).entry
         elif freed:
-            entry = await self._reused_in(number, decode_mark(freed[0].value).entry)
+            entry = await self._reused_in(number, decode_mark(freed[0].value).entry, head)
         else:
             entry = await self._first_issued_in(number, head)
         events: list[Event] = []
-        while entry:
+        while entry > head.trimmed:
             found_in = await self._events_in(entry, number)
             events[:0] = found_in
             entry = _came_from(found_in[0].record, number, entry)
-        return events
+        return Life(events, head.trimmed if entry else 0)
 
     async def _events_in(self, index: int, number: int) -> list[Event]:
         (found,) = (await self._store.read(Range(self._keys.entry(index)))).found
@@ -278,7 +308,7 @@ def _speaks_of(record: Record, number: int) -> bool:
             return first <= number < first + fresh or any(number in run.numbers for run in reused)
         case Released(_, released):
             return released == number
-        case Restarted() | LossAccepted():
+        case Restarted() | LossAccepted() | Trimmed():
             return False
 
 

@@ -1,7 +1,7 @@
 """Prometheus metrics of one node, under the names of the reference system."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from prometheus_client import (
@@ -20,6 +20,12 @@ from coordinator.core.head import Head
 from coordinator.core.ledger import Entry, Issued
 from coordinator.service import Watcher
 from coordinator.store.members import Member
+
+COUNTERS_SHOWN_MAX = 256
+"""Each has gauges of its own; more would make ``/metrics`` large and slow."""
+
+PLACES_SHOWN_MAX = 1_024
+OTHER = "other"
 
 _WAIT_BUCKETS_US = tuple(
     step * unit for unit in (1_000, 10_000, 100_000, 1_000_000) for step in (1, 2, 5)
@@ -52,64 +58,69 @@ class _Waits(Collector):
 class Metrics:
     """What this node counts. Never read by a decision."""
 
-    def __init__(self, max_value: int) -> None:
+    def __init__(self, max_value: int, counters: tuple[str, ...]) -> None:
         self._max_value = max_value
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+        self.shown = counters[:COUNTERS_SHOWN_MAX]
+        """The counters that have gauges."""
+        self._places: set[tuple[str, str, str | None]] = set()
+        of_some = f" (of the first {COUNTERS_SHOWN_MAX} counters, as they are configured)"
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
         self._issued = Counter(
             "numbering_sequences",
-            "Numbers issued through this node",
+            "Numbers issued through this node (from the first "
+            f"{PLACES_SHOWN_MAX} places to ask; the others together as {OTHER!r})",
             ("site", "partition", "invoice_type"),
-            registry=self._registry,
+            registry=registry,
         )
         self._reused = Counter(
-            "numbering_gaps_reused", "Gaps issued again through this node", registry=self._registry
+            "numbering_gaps_reused", "Gaps issued again through this node", registry=registry
         )
         self._current = Gauge(
             "numbering_sequence_current",
-            "Highest number ever issued, as this node last committed it",
+            f"Highest number ever issued, as this node last committed it{of_some}",
             ("counter",),
-            registry=self._registry,
+            registry=registry,
         )
         self._utilization = Gauge(
             "numbering_sequence_utilization",
-            "Share of the series used up, 0 to 1",
+            f"Share of the series used up, 0 to 1{of_some}",
             ("counter",),
-            registry=self._registry,
+            registry=registry,
+        )
+        self._loaded = Gauge(
+            "numbering_counters_loaded", "Counters in this node's memory", registry=registry
         )
         self._waits = _Waits()
         self._registry.register(self._waits)
         self._batches = Counter(
-            "numbering_batches", "Transactions committed by this node", registry=self._registry
+            "numbering_batches", "Transactions committed by this node", registry=registry
         )
         self._lost = Counter(
             "numbering_lock_failures",
             "Compares lost to another node, and planned again",
-            registry=self._registry,
+            registry=registry,
         )
         self._handed = Counter(
-            "numbering_batches_handed_over",
-            "Batches of this node that the node with the turn has committed",
-            registry=self._registry,
+            "numbering_batches_handed_over", "Batches served by another node", registry=registry
         )
         self._overrides = Counter(
-            "numbering_manual_overrides", "Numbers set by hand", registry=self._registry
+            "numbering_manual_overrides", "Numbers set by hand", registry=registry
         )
         self._bytes = Gauge(
             "numbering_store_bytes",
             "Size of a member's database in etcd: all of it, and what is in use",
             ("member", "what"),
-            registry=self._registry,
+            registry=registry,
         )
         self._errors = Counter(
-            "numbering_errors", "Requests refused, by code", ("code",), registry=self._registry
+            "numbering_errors", "Requests refused, by code", ("code",), registry=registry
         )
 
     def watcher(self, counter: str) -> Watcher:
         """Return what the sequencer of this counter reports to."""
-        current = self._current.labels(counter)
-        utilization = self._utilization.labels(counter)
+        gauges = self._gauges(counter) if counter in self.shown else None
 
         def committed(entry: Entry, part: int) -> None:
             if part == 0:
@@ -123,20 +134,40 @@ class Metrics:
                     highest = record.first + record.fresh - 1
                     reused += record.quantity_reused
             for name, quantity in issued.items():
-                self._issued.labels(*name).inc(quantity)
+                self._issued.labels(*self._place(name)).inc(quantity)
             if reused:
                 self._reused.inc(reused)
-            if issued:
-                current.set(highest)
-                utilization.set(highest / self._max_value)
+            if issued and gauges is not None:
+                gauges(highest)
 
         return Watcher(self._waits.answered, committed, self._lost.inc, self._handed.inc)
 
+    def _place(self, name: tuple[str, str, str | None]) -> tuple[str, str, str | None]:
+        if name not in self._places:
+            if len(self._places) >= PLACES_SHOWN_MAX:
+                return (OTHER, OTHER, name[2])
+            self._places.add(name)
+        return name
+
+    def _gauges(self, counter: str) -> Callable[[int], None]:
+        """Return what sets a counter's gauges to its highest number."""
+        current = self._current.labels(counter)
+        utilization = self._utilization.labels(counter)
+
+        def show(highest: int) -> None:
+            current.set(highest)
+            utilization.set(highest / self._max_value)
+
+        return show
+
     def saw(self, counter: str, head: Head | None) -> None:
-        """Take over what a read of the store showed."""
+        """Take over what a read of the store showed of a counter that has gauges."""
         if head is not None:
-            self._current.labels(counter).set(head.highest)
-            self._utilization.labels(counter).set(head.highest / self._max_value)
+            self._gauges(counter)(head.highest)
+
+    def saw_loaded(self, counters: int) -> None:
+        """Take over how many counters are in memory."""
+        self._loaded.set(counters)
 
     def saw_members(self, members: dict[str, Member | None]) -> None:
         """Take over how large the members' databases are."""

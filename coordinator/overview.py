@@ -1,10 +1,12 @@
 """One snapshot of what statistics show: heads, lowest gaps and nodes, at one revision."""
 
+import asyncio
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
 
+from coordinator import turn
 from coordinator.core import head as heads
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys, number_in
@@ -12,9 +14,17 @@ from coordinator.core.marks import decode_mark
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.store import Store
 
-COUNTERS_PER_READ = 50
+HEADS_PER_READ = 100
+GAP_RANGES_PER_READ = 50
 GAPS_SEEN = 1_000
 """Lowest gaps of a counter that are looked at for their age."""
+
+REST = 2.0
+"""After a reading nothing is read for so many times as long: with ten thousand counters it takes
+about a second, which is then at most a third of the time.
+"""
+
+REST_S_MAX = 5.0
 
 
 class NodeSeen(NamedTuple):
@@ -30,12 +40,15 @@ class NodeSeen(NamedTuple):
 
 
 class CounterSeen(NamedTuple):
-    """A counter; ``head`` is None before its first number. Gaps are the lowest ones."""
+    """A counter; ``head`` is None before its first number, the others without a gap."""
 
     name: str
     head: Head | None
-    gaps: tuple[int, ...]
-    oldest_gap_ms: int | None
+    lowest_gap: int | None = None
+    oldest_gap_ms: int | None = None
+
+
+TURNS_SHOWN_MAX = 64
 
 
 class Overview(NamedTuple):
@@ -52,42 +65,75 @@ class Installation:
         self._store = store
         self._keys = keys
         self.counters = counters
+        self._reading: asyncio.Task[Overview] | None = None
+        self._next: asyncio.Task[Overview] | None = None
+        self._rests_until_s = 0.0
 
     async def overview(self) -> Overview:
-        """Return everything, at one revision."""
+        """Return everything, at one revision that is not older than this call.
+
+        One reading runs at a time; whoever asks meanwhile shares the next one.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._read_after(self._reading))
+        return await asyncio.shield(self._next)
+
+    async def _read_after(self, earlier: asyncio.Task[Overview] | None) -> Overview:
+        loop = asyncio.get_running_loop()
+        if earlier is not None:
+            await asyncio.wait({earlier})
+        await asyncio.sleep(self._rests_until_s - loop.time())
+        self._reading, self._next = self._next, None
+        began_s = loop.time()
+        seen = await self._read()
+        now_s = loop.time()
+        self._rests_until_s = now_s + min(REST * (now_s - began_s), REST_S_MAX)
+        return seen
+
+    async def _read(self) -> Overview:
         nodes: tuple[NodeSeen, ...] = ()
         seen: list[CounterSeen] = []
         revision = 0
-        for at in range(0, len(self.counters), COUNTERS_PER_READ):
-            some = self.counters[at : at + COUNTERS_PER_READ]
-            ranges = [self._keys.nodes]
-            for name in some:
-                counter = self._keys.counter(name)
-                ranges += [Range(counter.head), counter.gaps(limit=GAPS_SEEN)]
-            snapshot = await self._store.read(*ranges, revision=revision)
+        for at in range(0, len(self.counters), HEADS_PER_READ):
+            names = self.counters[at : at + HEADS_PER_READ]
+            heads_of_them = (Range(self._keys.counter(name).head) for name in names)
+            snapshot = await self._store.read(self._keys.nodes, *heads_of_them, revision=revision)
             revision = revision or snapshot.revision
             nodes = _nodes(self._keys, snapshot.found[0])
-            for position, name in enumerate(some):
-                head, gaps = snapshot.found[2 * position + 1 : 2 * position + 3]
-                seen.append(_counter(name, head, gaps))
+            seen += map(_counter, names, snapshot.found[1:])
+        await self._look_at_gaps(seen, revision)
         return Overview(tuple(seen), nodes)
+
+    async def _look_at_gaps(self, seen: list[CounterSeen], revision: int) -> None:
+        """Complete those counters that have gaps: most have none."""
+        with_gaps = [at for at, each in enumerate(seen) if each.head is not None and each.head.gaps]
+        for start in range(0, len(with_gaps), GAP_RANGES_PER_READ):
+            some = with_gaps[start : start + GAP_RANGES_PER_READ]
+            ranges = (self._keys.counter(seen[at].name).gaps(limit=GAPS_SEEN) for at in some)
+            snapshot = await self._store.read(*ranges, revision=revision)
+            for at, found in zip(some, snapshot.found, strict=True):
+                oldest_ms = min((decode_mark(kv.value).time_ms for kv in found), default=None)
+                lowest = number_in(found[0].key) if found else None
+                seen[at] = seen[at]._replace(lowest_gap=lowest, oldest_gap_ms=oldest_ms)
 
     async def nodes(self) -> tuple[NodeSeen, ...]:
         """Return all nodes, by name."""
         return _nodes(self._keys, (await self._store.read(self._keys.nodes)).found[0])
+
+    async def turns(self) -> dict[str, str]:
+        """Return which node commits for the others, by counter, where one does."""
+        some = self.counters[:TURNS_SHOWN_MAX]
+        snapshot = await self._store.read(*(Range(self._keys.counter(name).turn) for name in some))
+        holders = (turn.decode(kvs[0].value) if kvs else None for kvs in snapshot.found)
+        return {name: h.node for name, h in zip(some, holders, strict=True) if h is not None}
 
     async def live_urls(self) -> tuple[str, ...]:
         """Return the public addresses of the nodes that live."""
         return tuple(node.url for node in await self.nodes() if node.active)
 
 
-def _counter(name: str, head: tuple[KeyValue, ...], gaps: tuple[KeyValue, ...]) -> CounterSeen:
-    return CounterSeen(
-        name,
-        heads.decode(head[0].value) if head else None,
-        tuple(number_in(kv.key) for kv in gaps),
-        min((decode_mark(kv.value).time_ms for kv in gaps), default=None),
-    )
+def _counter(name: str, head: tuple[KeyValue, ...]) -> CounterSeen:
+    return CounterSeen(name, heads.decode(head[0].value) if head else None)
 
 
 def _nodes(keys: Keys, found: tuple[KeyValue, ...]) -> tuple[NodeSeen, ...]:

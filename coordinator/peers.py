@@ -16,7 +16,7 @@ PATIENCE = Patience(connect_s=0.2, reply_s=0.5)
 """Above a commit that rides on a busy node, below what a caller would notice of a dead one."""
 
 PEERS_MAX = 64
-PATH = "/internal/turn/"
+PATH = "/internal/turn"
 
 
 class Declined(Exception):
@@ -51,7 +51,7 @@ class HttpPeers:
         self, holder: Holder, keys: CounterKeys, forward: Forward, now: Instant
     ) -> Settled:
         """Send the batch once."""
-        path = (PATH + keys.name).encode()
+        path = f"{PATH}?{keys.name}".encode()
         body = forwarding.encode(forward, now)
         try:
             way = self._way_to(holder.url)

@@ -51,13 +51,17 @@ async def prove(
 
 
 async def _prove(store: Store, keys: CounterKeys, start: int | None, progress: Progress) -> Verdict:
-    snapshot = await store.read(Range(keys.head))
-    revision = snapshot.revision
-    head = snapshot.found[0][0].value if snapshot.found[0] else None
-    verifier = Verifier(keys, start)
-    for folder in keys.beside_the_ledger():
-        async for page in all_of(store, folder, revision):
-            await _each(verifier.beside, page)
+    beside = keys.beside_the_ledger()
+    firsts = (folder._replace(limit=1) for folder in beside)
+    snapshot = await store.read(Range(keys.head), Range(keys.checkpoint), *firsts)
+    revision, (head_found, checkpoint_found, *first_of_each) = snapshot.revision, snapshot.found
+    head = head_found[0].value if head_found else None
+    checkpoint = checkpoint_found[0].value if checkpoint_found else None
+    verifier = Verifier(keys, start, checkpoint=checkpoint)
+    for folder, first in zip(beside, first_of_each, strict=True):
+        if first:
+            async for page in all_of(store, folder, revision):
+                await _each(verifier.beside, page)
     last = last_entry(head)
     entries = keys.entries(1) if last is None else Range(keys.entry(1), keys.entry(last + 1))
     if last is None:  # without a head nobody writes, but the very first commit
@@ -96,6 +100,13 @@ async def _each(take: Callable[[KeyValue], None], page: tuple[KeyValue, ...]) ->
             await asyncio.sleep(0)
 
 
+def _what_else(trimmed: Mapping[str, int]) -> str:
+    if not trimmed:
+        return ""
+    gone = ", ".join(f"{name} up to entry {entry}" for name, entry in trimmed.items())
+    return f" after a checkpoint ({gone}; an older export proves those)"
+
+
 def report(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
     """Return what the proof of these counters came to, as the API and the command line tell it."""
     findings = [
@@ -104,7 +115,8 @@ def report(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
         for finding in verdict.findings
     ]
     found = sum(sum(verdict.counts.values()) for verdict in verdicts.values())
-    entries = sum(verdict.entries for verdict in verdicts.values())
+    entries = sum(verdict.entries - verdict.trimmed for verdict in verdicts.values())
+    trimmed = {name: verdict.trimmed for name, verdict in verdicts.items() if verdict.trimmed}
     issued = sum(verdict.issued_now for verdict in verdicts.values())
     gaps = sorted(gap for verdict in verdicts.values() for gap in verdict.gaps)
     conclusion = f"{found} break{'s' * (found > 1)} found" if found else "no break found"
@@ -112,9 +124,11 @@ def report(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
         "valid": not found,
         "gaps": gaps[:GAPS_SHOWN],
         "duplicates": [f["number"] for f in findings if f["kind"] is Break.DUPLICATE],
-        "summary": f"{entries} ledger entries replayed: {issued} numbers in use, "
+        "summary": f"{entries} ledger entries replayed{_what_else(trimmed)}: "
+        f"{issued} numbers in use, "
         f"{len(gaps)} gaps waiting, {conclusion}.",
         "findings": findings,
         "entries": entries,
+        "trimmed": trimmed,
         "tips": {name: verdict.tip for name, verdict in verdicts.items()},
     }

@@ -5,6 +5,7 @@ It also holds invariant 10: what this node has once seen committed must still be
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
@@ -15,7 +16,7 @@ from coordinator.core.marks import decode_digests, decode_mark
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Guard, KeyValue, Range
 from coordinator.core.unreadable import Unreadable
-from coordinator.faults import Damaged, EntryMissing, Rewound
+from coordinator.faults import Damaged, Rewound
 from coordinator.store import Compacted, Store, Unavailable
 from coordinator.store.paging import all_of
 from coordinator.witness import Seen, Witness
@@ -93,6 +94,8 @@ class Replica:
         ours = state.head
         if head.index < ours.index or (head.index == ours.index and head.tip != ours.tip):
             raise self._rewound(head)
+        if ours.index < head.trimmed:
+            return []  # entries that would bring it up to date are gone; it is loaded anew
         found_in: list[Entry] = []
         if entries and number_in(entries[0].key) == state.head.index + 1:
             found_in += self._apply(state, head, entries, looking_for)
@@ -100,16 +103,25 @@ class Replica:
         if behind > CATCH_UP_MAX:
             self._note(state.head)
             return found_in
-        if behind:
-            wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
-            async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
-                found_in += self._apply(state, head, page, looking_for)
+        if behind and not await self._read_on(state, head, looking_for, found_in):
+            return found_in
         if state.head != head or len(state.gaps) != head.gaps:
             raise Damaged(f"the head is not what the ledger gives at entry {head.index}; {ADVICE}")
         self._state = state
         self._note(head)
         self.guard = _guard_of(head_found[0])
         return found_in
+
+    async def _read_on(
+        self, state: CounterState, head: Head, looking_for: str, found_in: list[Entry]
+    ) -> bool:
+        """Apply the entries up to a head; False when some have been trimmed since it was read."""
+        wanted = Range(self._keys.entry(state.head.index + 1), self._keys.entry(head.index + 1))
+        async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
+            if number_in(page[0].key) != state.head.index + 1:
+                return False
+            found_in += self._apply(state, head, page, looking_for)
+        return True
 
     def _apply(
         self, state: CounterState, head: Head, found: tuple[KeyValue, ...], looking_for: str
@@ -133,36 +145,44 @@ class Replica:
         them the counter is not loaded any more afterwards. Raises Rewound.
         """
         (head_found,), entries = found
-        state, self._state = self._state, None
-        if not entries or (state and number_in(entries[0].key) == state.head.index + 1):
-            return self._follow_closely(state, head_found, entries, run) if state else []
         try:
-            decoded = [ledger.decode(kv.value) for kv in entries]
+            head = heads.decode(head_found.value)
+            decoded = [ledger.decode(kv.value, run) for kv in entries]
         except Unreadable as broken:
-            raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
-        newest = decoded[-1]
-        tip = ledger.chain(newest.previous, entries[-1].value)
-        self._witness.note(self._name, Seen(newest.index, tip))
+            raise Damaged(f"what was committed cannot be read: {broken}; {ADVICE}") from broken
+        state, self._state = self._state, None
+        ends_there = not decoded or decoded[-1].index == head.index
+        if state is not None and ends_there and state.head.index + len(decoded) == head.index:
+            self._follow_closely(state, head, entries, decoded)
+            self._state = state
+            self.guard = _guard_of(head_found)
+        if decoded:
+            tip = ledger.chain(decoded[-1].previous, entries[-1].value)
+            self._witness.note(self._name, Seen(decoded[-1].index, tip))
         return [entry for entry in decoded if _has_part_of(run, entry)]
 
     def _follow_closely(
-        self, state: CounterState, head_found: KeyValue, entries: tuple[KeyValue, ...], run: str
-    ) -> list[Entry]:
-        try:
-            head = heads.decode(head_found.value)
-        except Unreadable as broken:
-            raise Damaged(f"the head cannot be read: {broken}; {ADVICE}") from broken
-        own = list(self._apply(state, head, entries, run))
-        self._note(state.head)
-        if state.head == head:
-            self._state = state
-            self.guard = _guard_of(head_found)
-        return own
+        self, state: CounterState, head: Head, entries: tuple[KeyValue, ...], decoded: list[Entry]
+    ) -> None:
+        """Apply the entries that lead to this head. Raises Rewound or Damaged."""
+        for at, entry in enumerate(decoded, 1):
+            tip = ledger.chain(state.head.tip, entries[at - 1].value)
+            after = replace(state.head, index=entry.index, tip=tip)  # totals matter at the end only
+            after = replace(after, next=decoded[at].next_before) if at < len(decoded) else head
+            try:
+                state.apply(entry, after)
+            except ValueError as broken:  # it does not follow
+                raise self._rewound(head) from broken
+            if after.tip != tip:
+                raise Damaged(f"the head does not name entry {entry.index}, the newest; {ADVICE}")
+        if len(state.gaps) != head.gaps:
+            gaps = len(state.gaps)
+            raise Damaged(f"the head counts {head.gaps} gaps, the ledger gives {gaps}; {ADVICE}")
 
-    async def parts_of(self, run: str, after: int) -> list[Entry]:
+    async def parts_of(self, run: str, after: int) -> tuple[list[Entry], bool]:
         """Return the entries after one that have a part of this run, up to where the state is.
 
-        Raises StoreError.
+        False besides when some entries have left the store. Raises StoreError.
         """
         last = after if self._state is None else self._state.head.index
         missing, own = last - after, list[Entry]()
@@ -174,9 +194,7 @@ class Replica:
                 raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
             own += [entry for entry in entries if _has_part_of(run, entry)]
             missing -= len(page)
-        if missing > 0:
-            raise EntryMissing(f"of the {last - after} entries after {after}, {missing} are gone")
-        return own
+        return own, missing <= 0
 
     @property
     def seen(self) -> Seen:
@@ -213,17 +231,22 @@ class Replica:
     async def _load_at_one_revision(self, accepted: str) -> CounterState:
         keys, start = self._keys, self._start
         seen = self._witness.seen(self._name)
-        snapshot = await self._store.read(Range(keys.head), keys.entries(seen.entry + 1, 1))
-        head_found, next_entry = snapshot.found
+        snapshot = await self._store.read(
+            Range(keys.head),
+            keys.entries(seen.entry + 1, 1),
+            keys.gaps(limit=1),
+            keys.all_request_keys(limit=1),
+        )
+        head_found, next_entry, any_gap, any_key = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else Head(start=start, next=start)
         if accepted != seen.tip:
             self._check_continues(seen, head, next_entry)
         await self._check_is_the_end(head, snapshot.revision)
         state = CounterState(head)
         # Both at once: etcd takes longer to read the gaps than this node takes for the keys.
-        loading = asyncio.create_task(self._load_gaps(state, snapshot.revision))
+        loading = asyncio.create_task(self._load_gaps(state, snapshot.revision, any_gap))
         try:
-            await self._load_keys(state, snapshot.revision)
+            await self._load_keys(state, snapshot.revision, any_key)
             await loading
         finally:
             loading.cancel()
@@ -235,19 +258,27 @@ class Replica:
         self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
 
-    async def _load_gaps(self, state: CounterState, revision: int) -> None:
+    async def _load_gaps(
+        self, state: CounterState, revision: int, first: tuple[KeyValue, ...]
+    ) -> None:
+        if not first:  # most counters have none
+            return
         async for page in all_of(self._store, self._keys.gaps(), revision):
             for at in range(0, len(page), LOAD_SLICE):
                 for kv in page[at : at + LOAD_SLICE]:
                     state.gaps.add(number_in(kv.key), *decode_mark(kv.value))
                 await asyncio.sleep(0)  # a node has other counters too
 
-    async def _load_keys(self, state: CounterState, revision: int) -> None:
+    async def _load_keys(
+        self, state: CounterState, revision: int, first: tuple[KeyValue, ...]
+    ) -> None:
+        if not first:
+            return
         wanted = self._keys.all_request_keys()
         async for page in all_of(self._store, wanted, revision, page=KEYS_PAGE):
             for kv in page:
-                first = number_in(kv.key)
-                state.keys.load(first, decode_digests(first, kv.value))
+                block = number_in(kv.key)
+                state.keys.load(block, decode_digests(block, kv.value))
             await asyncio.sleep(0)
 
     async def _check_is_the_end(self, head: Head, revision: int) -> None:
@@ -271,6 +302,8 @@ class Replica:
         index, tip = seen
         if head.index < index or (head.index == index and head.tip != tip):
             raise self._rewound(head)
+        if index < head.trimmed:
+            return  # the entries that would tell are gone: so far behind, it is taken on trust
         if index and head.index > index:
             following = ledger.decode(next_entry[0].value) if next_entry else None
             if following is None or following.previous != tip:

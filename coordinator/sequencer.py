@@ -8,12 +8,13 @@ node has the counter's turn, batches are handed to it instead (``coordinator.tur
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from math import inf
 
 from coordinator.commit import Overtaken
-from coordinator.committer import Committer, notes_loss
+from coordinator.committer import Committer
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Entry, Latency, Part
+from coordinator.core.ledger import Entry, Part
 from coordinator.core.plan import Rules, answered_before
 from coordinator.core.requests import (
     AcceptLoss,
@@ -29,29 +30,35 @@ from coordinator.core.requests import (
 )
 from coordinator.core.state import CounterState
 from coordinator.evidence import Evidence
+from coordinator.expected import Expected
 from coordinator.faults import Rewound
+from coordinator.guests import HOLDER_WAITS_S
 from coordinator.handing import Company, Handing, Learned
+from coordinator.reception import Reception
 from coordinator.replica import Replica
 from coordinator.service import (
     Answer,
+    AnswerTimes,
     Bounds,
     Node,
     OutcomeUnknown,
     StoreDown,
-    TooLate,
     Watcher,
 )
 from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreError, Unknown
 from coordinator.trouble import Trouble
 from coordinator.turn import Holder
 from coordinator.unheard import Unheard
-from coordinator.waiting import SWEEP_S, Pending, WaitingRoom, not_sent
+from coordinator.waiting import SWEEP_S, Pending, WaitingRoom
 from coordinator.witness import Witness
 
 log = logging.getLogger(__name__)
 
 PAUSE_FIRST_S = 0.02
 PAUSE_LONGEST_S = 0.5
+
+GUEST_WAITS_S = 0.002
+"""For callers who have just been answered by way of another node (``coordinator.expected``)."""
 
 
 class Sequencer:
@@ -76,21 +83,29 @@ class Sequencer:
         self._now = now
         self._watcher = watcher
         self._next_serial = next_serial
+        self._trouble = Trouble(keys.name)
+        self._lanes = company.lanes
+        self._served_s = -inf
         self._replica = Replica(store, keys, rules.start, witness)
-        self._room = WaitingRoom(bounds, self._what_is_certain)
+        self._room = WaitingRoom(bounds, self._trouble.certain)
         seen, fail = lambda: self._replica.seen.entry, lambda p, bug: self._room.fail([p], bug)
-        self._evidence = Evidence(store, keys, seen, self._ready, fail)
-        self._committer = Committer(store, keys, rules, self._replica, now, self._in_doubt)
+        self._evidence = Evidence(store, keys, seen, self._enqueue, fail)
+        self._committer = Committer(
+            store, keys, rules, self._replica, now, self._in_doubt, company.met
+        )
         self._handing = Handing(store, keys, node, company, self._replica, now)
+        self._expected = Expected()
         self._work = asyncio.Event()
-        self._latency = Latency()
-        self._serial_noted = 0
+        self._times = AnswerTimes(watcher)
+        self._reception = Reception(
+            *(node.instance, self._committer.guests, self._replica, self._evidence),
+            *(self._why_not_for_others, self._somebody_came),
+        )
         self._unheard = Unheard(lambda ask: self._admit(ask).reply, now)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._one_by_one = 0
         self._probes = False
-        self._trouble = Trouble(keys.name)
 
     def start(self) -> None:
         """Begin to serve."""
@@ -110,31 +125,17 @@ class Sequencer:
             raise StoreDown("this node is stopping; ask another one")
         if self._trouble.needs_person:
             raise StoreDown(self.trouble)
-        self._room.check_room()
+        self._room.check_room(request)
         return self._admit(Ask(request)).reply
 
     async def hand_in(self, forward: Forward) -> Settled:
-        """Serve a batch of another node among one's own.
+        """Serve a batch of another node. Raises NotServed (nothing was done) or OutcomeUnknown."""
+        return await self._reception.take_in(forward)
 
-        Raises NotServed when nothing was done, or OutcomeUnknown.
-        """
-        guests, head = self._committer.guests, self._replica.head
-        guests.meet(forward.part)
-        self._check_serves_others(forward)
-        proven = None
-        # What the store says of an entry is believed where this node's own history includes it.
-        if head and head.index > forward.seen and guests.tip_of(forward.seen, head) is None:
-            proven = await self._evidence.tip_of(forward.seen)
-            self._check_serves_others(forward)
-        reply = guests.admit(forward, proven)
-        self._work.set()
-        return await reply
-
-    def _check_serves_others(self, forward: Forward) -> None:
-        if self._stopping or self.trouble:
-            raise StoreDown(self.trouble or "this node is stopping")
-        if self._handing.turn.holder is not None or forward.part.instance == self._node.instance:
-            raise StoreDown("this node does not have the turn")
+    def _why_not_for_others(self) -> str:
+        if self._stopping:
+            return "this node is stopping"
+        return self.trouble or (self._handing.turn.holder and "another node has the turn") or ""
 
     def caller_left(self, request: Request, reply: asyncio.Future[Answer]) -> None:
         """Hear that nobody will read this reply. Numbers that it brought are given back.
@@ -149,7 +150,7 @@ class Sequencer:
 
         The future brings what that of ``submit`` brings. Raises Overloaded.
         """
-        self._room.check_room()
+        self._room.check_room(request)
         return self._admit(Ask(request)).reply
 
     @property
@@ -162,12 +163,33 @@ class Sequencer:
         """Return how the store went back, while this node refuses to serve for that."""
         return self._trouble.rewound
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether all is done and well: nobody waits, nothing is in flight, in doubt or in an
+        open batch, no number is to be given back, no trouble has to be remembered.
+        """
+        busy = (
+            self._work.is_set() or self._unheard.is_busy or self._reception.is_busy or self._handing
+        )
+        return self._room.is_deserted and not busy
+
+    def retire(self) -> None:
+        """End at once, when it is idle; it must not be used again.
+
+        It lets go of its parts, which know it in turn: no garbage collection need find them.
+        """
+        self._committer.guests.retire()
+        if self._task is not None:
+            self._task.cancel()
+        vars(self).clear()
+
     def _admit(self, ask: Ask) -> Pending:
         pending = self._room.admit(ask)
         if isinstance(ask.request, Release) and ask.holder is None:  # who holds it decides
             self._evidence.gather(pending, NeedsHolder(ask.request.number))
         else:
-            self._enqueue(pending)
+            self._room.enqueue(pending)
+            self._somebody_came()
         return pending
 
     async def stop(self, grace_s: float) -> None:
@@ -190,9 +212,8 @@ class Sequencer:
         pause_s = PAUSE_FIRST_S
         while True:
             await self._work.wait()
-            self._work.clear()
+            await self._expected.wait()
             batch = self._take()
-            await self._committer.guests.assemble()  # whoever comes meanwhile, waits: as with them
             try:
                 # An empty batch only probes.
                 if batch or self._committer.guests or self.trouble or self._probes:
@@ -202,10 +223,10 @@ class Sequencer:
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
-                self._give_up([p for p in batch if p.in_doubt], self.trouble)
-                self._room.fail(batch, StoreDown(self.trouble))
+                self._room.give_up(batch)
             except StoreError as down:
-                self._give_up([p for p in batch if p.sent], str(down))
+                in_doubt = [pending for pending in batch if pending.sent]
+                self._room.fail(in_doubt, OutcomeUnknown(f"in doubt: {down}"))
                 self._committer.guests.decline_all(str(down))
                 self._trouble.failed(down)
                 self._refuse_who_waits()
@@ -214,14 +235,15 @@ class Sequencer:
             except Exception as bug:
                 log.exception("%s: a batch failed on an error in this program", self._keys.name)
                 self._replica.forget()
-                self._give_up([p for p in batch if p.in_doubt], self.trouble)
-                waiting = self._unserved(batch)
+                self._room.give_up([pending for pending in batch if pending.in_doubt])
+                waiting = self._room.unserved(batch)
                 if len(waiting) == 1:
                     self._room.fail(waiting, bug)
                 self._one_by_one = len(waiting)  # so that only who cannot be served fails
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
             self._put_back(batch)
+            del batch  # while nobody asks, nobody's request is kept
 
     def _take(self) -> list[Pending]:
         """Return the requests of the next batch."""
@@ -248,10 +270,12 @@ class Sequencer:
                 batch = await self._serve_by(holder, batch)
                 if not batch:
                     return
-            state = await self._state(accepted)
-            # Who was given up while the state was loading has been told: nothing is allocated.
-            self._room.drop_who_left(batch)
-            is_noted = await self._commit(state, batch, accepted)
+            async with self._lanes.lane(self._served_s):
+                state = await self._state(accepted)
+                # Who was given up meanwhile has been told: nothing is allocated.
+                self._room.drop_who_left(batch)
+                is_noted = await self._commit(state, batch, accepted)
+                self._served_s = asyncio.get_running_loop().time()
         finally:
             if accepted and not is_noted:
                 self._replica.forget()
@@ -271,29 +295,29 @@ class Sequencer:
 
         Returns whether the ledger notes now that ``accepted`` may be lost.
         """
-        part = Part(*self._node, self._next_serial(), self._latency)
+        part = Part(*self._node, self._next_serial(), self._times.since)
         sheet = self._committer.plan(state, [pending.ask for pending in batch], part)
         entry = sheet.planned.entry
         served = list(zip(batch, sheet.replies, strict=False))
-        for pending, reply in served:
-            pending.sent = isinstance(reply, Done) and reply.entry is entry
+        _mark_sent(served, entry)
         try:
             fate = await self._committer.send(sheet)
         except (NotCommitted, Rejected):
-            not_sent(batch)
+            _mark_sent(served, None)
             raise
         is_committed = isinstance(fate, Committed) or fate.ours
-        is_noted = is_committed and bool(served) and notes_loss(served[0][1], accepted)
+        is_noted = is_committed and sheet.notes_loss(accepted)
         # What is committed is answered first: no later trouble may put it into the queue again.
         if is_committed:
             if entry is not None:
-                self._handing.close()  # nothing that was open before will ever be
-                self._noted(entry, 0)
+                self._times.committed(entry, 0)
+                self._handing.close()
             self._answer(served)
-        not_sent(batch)
+        _mark_sent(served, None)
         match fate:
             case Committed(revision):
                 self._committer.committed(sheet, revision)
+                self._expected.expect(self._committer.busy(sheet), HOLDER_WAITS_S)
                 if entry is None and is_noted:  # by another node, or by an earlier run of this one
                     self._replica.note()
             case Overtaken(found, ours):
@@ -311,20 +335,22 @@ class Sequencer:
             fact = answered_before(pending.ask)
             if fact is not None:
                 self._answer([(pending, fact)])
-        away, here = self._handing.choose(self._unserved(batch))
+        away, here = self._handing.choose(self._room.unserved(batch))
         if away:
-            part = Part(*self._node, self._next_serial(), self._latency)
+            part = Part(*self._node, self._next_serial(), self._times.since)
             learned = await self._handing.hand_over(holder, part, away)
             if learned is not None:
                 self._watcher.handed_over()
                 self._learn(learned)
+                self._expected.expect(len(away), GUEST_WAITS_S)
         return here
 
     def _learn(self, learned: Learned) -> None:
         """Take over what has become of batches that were handed over."""
         for entry, part in learned.entries:
-            self._noted(entry, part)
+            self._times.committed(entry, part)
         self._answer(learned.answers)
+        self._room.fail(list(learned.lost), OutcomeUnknown("what tells it has left the store"))
 
     def _answer(self, answers: Iterable[tuple[Pending, Reply]]) -> None:
         """Answer requests, or gather the evidence that they need."""
@@ -335,65 +361,40 @@ class Sequencer:
                 self._evidence.gather(pending, reply)
                 continue
             if isinstance(reply, Refused) and pending.handed:  # what is open may still be served
-                self._give_up([pending], f"it was refused since: {reply.why}")
+                self._room.fail([pending], OutcomeUnknown(f"refused since: {reply.why}"))
                 continue
             if pending.reply.cancelled():
                 self._unheard.add(pending.ask.request, reply)
             self._room.settle(pending, reply)
             waits.append(now_us - pending.ask.request.call.arrived_us)
         if waits:
-            answers_before, total_us, peak_us = self._latency
-            self._latency = Latency(
-                answers_before + len(waits), total_us + sum(waits), max(peak_us, *waits)
-            )
-            self._watcher.answered(waits)
-
-    def _noted(self, entry: Entry, part: int) -> None:
-        """Take over that the answer times known so far stand in the ledger, in this part."""
-        serial = entry.parts[part].serial
-        if serial > self._serial_noted:  # else it was found once more, after a lost reply
-            self._serial_noted = serial
-            self._latency = Latency()
-            self._watcher.committed(entry, part)
+            self._times.answered(waits)
 
     def _enqueue(self, pending: Pending) -> None:
-        self._room.enqueue(pending)
+        if pending in self._room:  # it may have been given up while evidence was gathered
+            self._room.enqueue(pending)
+            self._somebody_came()
+
+    def _somebody_came(self) -> None:
+        self._expected.came()
         self._work.set()
 
     def _put_back(self, batch: list[Pending]) -> None:
-        self._room.put_back(self._unserved(batch))
-        if self._room.has_queue or self._committer.guests or self.trouble:
-            self._work.set()
-
-    def _unserved(self, batch: list[Pending]) -> list[Pending]:
-        """Return who of a batch has no answer and is ready to be planned."""
-        return [p for p in batch if p in self._room and p.helper is None]
-
-    def _give_up(self, in_doubt: list[Pending], why: str) -> None:
-        """Tell some that what became of theirs is not known: never to be planned anew."""
-        self._room.fail(in_doubt, OutcomeUnknown(f"its commit is in doubt: {why}"))
-
-    def _ready(self, pending: Pending) -> None:
-        if pending in self._room:
-            self._enqueue(pending)
+        self._room.put_back(batch)
+        more = self._room.has_queue or self._committer.guests or self.trouble or self._probes
+        if not more:
+            self._work.clear()
 
     def _in_doubt(self, doubt: Unknown) -> None:
         self._trouble.doubt(doubt, asyncio.get_running_loop().time())
         self._refuse_who_waits()
 
     def _refuse_who_waits(self) -> None:
-        """Let nobody wait for what a person must end; but for the one who ends it."""
+        """Let nobody wait for what a person must end."""
         if self._trouble.needs_person:
-            others = [
-                pending
-                for pending in self._room
-                if not pending.in_doubt and not isinstance(pending.ask.request, AcceptLoss)
-            ]
-            self._room.fail(others, StoreDown(self._trouble.why))
+            self._room.refuse_all(StoreDown(self._trouble.why))
 
-    def _what_is_certain(self, pending: Pending) -> Exception:
-        """Return what to tell a caller whose deadline has passed."""
-        if pending.in_doubt:
-            return OutcomeUnknown("the commit was still in doubt at the deadline")
-        trouble = pending.trouble or self.trouble
-        return StoreDown(trouble) if trouble else TooLate("other requests took the time")
+
+def _mark_sent(served: Iterable[tuple[Pending, Reply]], entry: Entry | None) -> None:
+    for pending, reply in served:
+        pending.sent = entry is not None and isinstance(reply, Done) and reply.entry is entry

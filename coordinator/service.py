@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from coordinator.core.ledger import Entry
+from coordinator.core.ledger import Entry, Latency
 from coordinator.core.requests import Done, Refused
 
 Answer = Done | Refused
@@ -50,3 +50,28 @@ class Watcher(NamedTuple):
     committed: Callable[[Entry, int], None]  # an entry, and which part of it is this node's
     lost_compare: Callable[[], None]
     handed_over: Callable[[], None]  # a batch, served by the node with the turn
+
+
+class AnswerTimes:
+    """How long answers took since the last entry of this run: its next one records it."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._serial = 0
+        self.since = Latency()
+
+    def answered(self, waits_us: list[int]) -> None:
+        """Take answers that were given, by how long their requests had waited."""
+        answers, total_us, peak_us = self.since
+        self.since = Latency(
+            answers + len(waits_us), total_us + sum(waits_us), max(peak_us, *waits_us)
+        )
+        self._watcher.answered(waits_us)
+
+    def committed(self, entry: Entry, part: int) -> None:
+        """Take an entry with a part of this run, which has recorded what was known before."""
+        serial = entry.parts[part].serial
+        if serial > self._serial:  # else it was found once more, after a lost reply
+            self._serial = serial
+            self.since = Latency()
+            self._watcher.committed(entry, part)

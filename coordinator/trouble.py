@@ -3,7 +3,9 @@
 import logging
 
 from coordinator.faults import Rewound
+from coordinator.service import OutcomeUnknown, StoreDown, TooLate
 from coordinator.store import NeedsOperator, StoreError, Unknown
+from coordinator.waiting import Pending
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,13 @@ class Trouble:
             self.rewound = error
         needs_person = isinstance(error, NeedsOperator)
         self._note(f"{what}{error}", needs_person=needs_person, tell=True)
+
+    def certain(self, pending: Pending) -> Exception:
+        """Return what to tell a caller whose deadline has passed."""
+        if pending.in_doubt:
+            return OutcomeUnknown("the commit was still in doubt at the deadline")
+        why = pending.trouble or self.why
+        return StoreDown(why) if why else TooLate("other requests took the time")
 
     def over(self) -> None:
         """Note that a commit went through."""

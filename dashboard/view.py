@@ -25,6 +25,10 @@ _HEADERS: Final = {
 }
 
 
+LANES_MAX: Final = 64
+"""Places with buttons of their own; a page of thousands would be of no use to anybody."""
+
+
 class PageFacts(NamedTuple):
     """What the page need not ask for: fixed from the start of a node to its end."""
 
@@ -61,7 +65,11 @@ def _render(page: PageFacts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return templates.get_template("dashboard.html").render(page=page)
+    places = [(site, partition) for site in page.sites for partition in page.partitions]
+    lanes = places[:LANES_MAX]
+    unshown = len(places) - len(lanes)
+    template = templates.get_template("dashboard.html")
+    return template.render(page=page, lanes=lanes, unshown=unshown)
 
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:

@@ -9,7 +9,9 @@ from coordinator.core.ledger import Issued, Origin
 from coordinator.core.plan import Rules
 from coordinator.core.requests import Call, Done, Instant, Issue
 from coordinator.core.transaction import Transaction
+from coordinator.guests import RunsMet
 from coordinator.handing import Company
+from coordinator.lanes import Lanes
 from coordinator.sequencer import Sequencer
 from coordinator.service import Bounds, Node, Watcher
 from coordinator.store import NotCommitted, Outcome, Store, Unknown
@@ -50,7 +52,7 @@ class NoPeers:
 
 def alone(name: str) -> Company:
     """Return the company of a node that never takes a turn."""
-    return Company(Seat(Holder(name, name, "", ""), lambda: 0), NoPeers())
+    return Company(Seat(Holder(name, name, "", ""), lambda: 0), NoPeers(), RunsMet(), Lanes())
 
 
 def node(

@@ -11,11 +11,14 @@ from coordinator.core import forwarding
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys, Keys
 from coordinator.core.ledger import Entry, Issued, Origin
-from coordinator.core.plan import Limits, Rules
+from coordinator.core.plan import Rules
 from coordinator.core.requests import Call, Done, Instant, Issue, Release
+from coordinator.core.room import Limits
 from coordinator.core.transaction import Transaction
+from coordinator.guests import RunsMet
 from coordinator.handing import Company
 from coordinator.history import History
+from coordinator.lanes import Lanes
 from coordinator.peers import Declined, NoReply, Silent
 from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
@@ -160,7 +163,7 @@ class Town:
             ),
             witness or Witness(),
             count(1).__next__,
-            Company(seat, way),
+            Company(seat, way, RunsMet(), Lanes()),
         )
         serving.start()
         self.nodes[name] = serving

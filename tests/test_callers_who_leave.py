@@ -44,7 +44,7 @@ async def test_who_leaves_while_its_commit_is_under_way_gives_its_numbers_back()
     await leave_in_doubt(switch, serving, quantity=70)
     await given_back(switch.store, 70)
     assert await take(serving, 2) == [1, 2]
-    life = await History(switch.store, KEYS).life(1)
+    life = (await History(switch.store, KEYS).life(1)).events
     assert [getattr(event.record, "reason", "") for event in life] == ["", REASON, ""]
     await serving.stop(grace_s=1)
 

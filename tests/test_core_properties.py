@@ -15,7 +15,7 @@ from coordinator.core import state as states
 from coordinator.core.head import Rate
 from coordinator.core.keys import Keys
 from coordinator.core.ledger import Issued, Origin, Part
-from coordinator.core.plan import Limits, Rules, plan
+from coordinator.core.plan import Rules, plan
 from coordinator.core.requests import (
     Ask,
     Call,
@@ -30,6 +30,7 @@ from coordinator.core.requests import (
     Reset,
     Why,
 )
+from coordinator.core.room import Limits
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Range
 from coordinator.history import History
@@ -174,7 +175,7 @@ def test_the_life_of_every_number_tells_its_owners(history: list[Any]) -> None:
             check_against_model(model, batch, answers)
         reading = History(store, KEYS)
         for number, owner in model.owner.items():
-            events = await reading.life(number)
+            events = (await reading.life(number)).events
             kinds = [type(event.record).__name__ for event in events]
             assert kinds == (["Issued", "Released"] * len(kinds))[: len(kinds)]
             assert (kinds[-1] == "Released") == (number in model.free)
@@ -220,7 +221,7 @@ async def test_a_reset_starts_the_count_anew_and_stays_in_the_ledger() -> None:
     verdict = await History(store, KEYS).prove(start=1)
     assert verdict.valid, verdict.findings
     assert (verdict.entries, verdict.highest, verdict.gaps) == (4, 2, ())
-    assert [len(await History(store, KEYS).life(n)) for n in (1, 2, 3)] == [1, 1, 0]
+    assert [len((await History(store, KEYS).life(n)).events) for n in (1, 2, 3)] == [1, 1, 0]
 
 
 async def test_a_count_beyond_the_series_end_is_refused_and_nothing_is_taken() -> None:

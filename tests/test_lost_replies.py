@@ -140,7 +140,7 @@ async def test_who_was_told_that_nothing_is_allocated_gets_nothing_later() -> No
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
-    serving = node(SilentStore(), "node-1", count(1), queue_max=3)  # type: ignore[arg-type]
+    serving = node(SilentStore(), "node-1", count(1), queue_max=5)  # type: ignore[arg-type]
     waiting = [serving.submit(Issue(Call(HERE, "c", 0)))]
     await asyncio.sleep(0)
     await asyncio.sleep(0.01)

@@ -263,7 +263,7 @@ async def test_a_full_queue_refuses_at_once_and_serves_whom_it_took(
 ) -> None:
     host, port = etcd.removeprefix("http://").split(":")
     proxy = await TcpProxy(host, int(port)).start()
-    async with running_node(tmp_path, proxy.url, "--queue-max", "5", "--etcd-attempt-s", "5") as n:
+    async with running_node(tmp_path, proxy.url, "--queue-max", "10", "--etcd-attempt-s", "5") as n:
         assert await n.issue() == 1
         proxy.delay_s = 1.0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -122,13 +123,77 @@ def test_what_was_seen_is_written_as_a_whole_and_read_again(tmp_path: Path) -> N
     assert [found.name for found in path.parent.iterdir()] == ["node-1.json"]
 
 
+def test_a_saving_writes_what_has_changed_and_not_all_that_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "node-1.json"
+    witness = Witness(path)
+    for counter in range(10_000):
+        witness.note(f"c{counter}", Seen(1, "00" * 32))
+    witness.save()
+    whole = path.stat().st_size
+    sizes = []
+    for entry in range(1, 20_001):
+        witness.note("c7", Seen(entry, f"{entry:064x}"))
+        if entry % 10 == 0:
+            witness.save()
+            sizes.append(path.stat().st_size)
+    assert sizes[0] - whole < 100
+    assert max(sizes) < 2 * whole + 100
+    witness.note("c7", Seen(20_001, "ab" * 32))
+    witness.note("new", Seen(5, "cd" * 32))
+    witness.save()
+    again = Witness(path)
+    assert again.seen("c7") == Seen(20_001, "ab" * 32)
+    assert again.seen("new") == Seen(5, "cd" * 32)
+    assert again.seen("c9999") == Seen(1, "00" * 32)
+
+
+def test_a_line_torn_by_a_crash_is_left_out_and_never_written_after(tmp_path: Path) -> None:
+    path = tmp_path / "node-1.json"
+    witness = Witness(path)
+    for entry in (1, 2, 3):
+        witness.note("c", Seen(entry, f"{entry:064x}"))
+        witness.save()
+    complete = path.read_bytes()
+    for end in range(complete.index(b"\n") + 1, len(complete) + 1):
+        path.write_bytes(complete[:end])
+        known = Witness(path)
+        lines = complete[: end + 1].count(b"\n")  # a line is whole without its end, too
+        assert known.seen("c").entry == lines
+        known.note("d", Seen(9, "ab" * 32))
+        known.save()
+        assert (Witness(path).seen("c").entry, Witness(path).seen("d").entry) == (lines, 9)
+
+
+def test_what_could_not_be_saved_is_saved_the_next_time(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    witness = Witness(folder / "node-1.json")
+    witness.note("c", Seen(1, "ab" * 32))
+    witness.save()
+    witness.note("c", Seen(2, "ab" * 32))
+    folder.rename(tmp_path / "away")
+    with pytest.raises(OSError, match="node-1"):
+        witness.save()
+    folder.mkdir()
+    witness.save()
+    assert Witness(folder / "node-1.json").seen("c").entry == 2
+
+
+def test_a_file_of_the_format_before_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "node-1.json"
+    seen = {"format": 1, "seen": {"c": [7, "ab" * 32]}}
+    path.write_text(json.dumps(seen, indent=2))
+    assert Witness(path).seen("c") == Seen(7, "ab" * 32)
+
+
 @pytest.mark.parametrize(
     "content",
     [
         b"",
         b"{",
         b"[]",
-        b'{"format":2,"seen":{}}',
+        b'{"format":3,"seen":{}}',
+        b'{"format":2,"seen":{}}\n{"c":[7\n{"c":[8,"' + b"ab" * 32 + b'"]}\n',
+        b'{"format":2,"seen":{}}\n{"c":[7,"00"]}\n',
         b'{"format":1,"seen":[1]}',
         b'{"format":1,"seen":{"c":[1]}}',
         b'{"format":1,"seen":{"c":[-1,"00"]}}',
@@ -220,13 +285,13 @@ async def test_an_entry_of_a_newer_format_is_no_rewind() -> None:
 async def test_an_acceptance_that_fails_has_no_effect(tmp_path: Path) -> None:
     backup, path, tip = await node_ahead_of_its_backup(tmp_path)
     switch = Switch(backup)
-    restarted = node(switch, witness=Witness(path), deadline_s=0.3)
+    restarted = node(switch, witness=Witness(path), deadline_s=1.0)  # above the longest pause
     await refused(restarted)
     switch.refuses = True
     with pytest.raises(StoreDown, match="connection refused"):
         await restarted.accept_loss(AcceptLoss(OPERATOR, 6, tip, "fire"))
     switch.refuses = False
-    await asyncio.sleep(0.2)
+    await until(lambda: "does not continue" in restarted.trouble, "it has looked again")
     await refused(restarted)
     assert await restarted.accept_loss(AcceptLoss(OPERATOR, 6, tip, "fire"))
     assert await take(restarted) == [4]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from coordinator.api.answers import iso
-from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Released
+from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Released, Trimmed
 from coordinator.history import Event, Freed, History
 
 ENTRIES_READ_FIRST, ENTRIES_READ_AT_ONCE = 4, 64
@@ -170,7 +170,7 @@ def operation_of(row: Row) -> str:
             return "GENERATE" if row.released_ms is None else "RECOVER"
         case Released():
             return "RELEASE"
-        case LossAccepted():
+        case LossAccepted() | Trimmed():
             return "ADJUST"
         case _:
             return "RESET"
@@ -189,6 +189,8 @@ def _describe(row: Row) -> tuple[str | None, str]:
         case LossAccepted(_, lost, tip, reason):
             what = f"entry {lost} (hash {tip[:16]}), and what lay between"
             return reason, f"The store had gone back. Accepted as lost: {what}"
+        case Trimmed(_, through, tip, _, _):
+            return None, f"The entries up to {through} (hash {tip[:16]}) left the store"
         case _:
             return None, "The count was started anew"
 

@@ -53,6 +53,11 @@ _REFUSALS = {
         problems.NOTHING_LOST,
         "This node misses nothing with that hash; /api/v1/cluster shows what it does, as rewinds.",
     ),
+    Why.TRIMMED: (
+        problems.TRIMMED,
+        "The entry that issued number {} has left the store; an older export of the ledger has it.",
+    ),
+    Why.NOTHING_TO_TRIM: (problems.TRIMMED, "These entries have left the store already."),
     Why.EXHAUSTED: (
         problems.EXHAUSTED,
         "The series ends at {} and has too few numbers left. Ask for fewer, or extend the series.",

@@ -146,6 +146,13 @@ class AuditQuery(Query):
     requestId: Token | None = None
 
 
+class LifeQuery(Query):
+    """``GET /api/v1/sequence/audit/{number}``: whose number, where several counters have it."""
+
+    siteId: Name | None = None
+    partitionId: Name | None = None
+
+
 class GapsQuery(Query):
     """``GET /api/v1/sequence/gaps``: the gaps from ``start`` on."""
 

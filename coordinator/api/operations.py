@@ -80,6 +80,7 @@ class Operations:
                 self._metrics.saw(counter.name, counter.head)
         except (*CANNOT_READ, TimeoutError):
             pass  # metrics must be readable above all when etcd is down
+        self._metrics.saw_loaded(len(self._counters))
         self._metrics.saw_members(self._upkeep.space.members)
         return web.Response(
             body=self._metrics.text(),
@@ -90,6 +91,7 @@ class Operations:
         """Return all nodes, the store, and warnings that an operator must see."""
         NothingQuery.parse(request.rel_url)
         nodes = await read(self._installation.nodes())
+        turns = await read(self._installation.turns())
         versions = self._membership.facts.versions
         rewound = self._counters.rewound.items()
         body = {
@@ -105,6 +107,7 @@ class Operations:
                 }
                 for node in nodes
             ],
+            "turns": [{"counter": name, "nodeId": node} for name, node in turns.items()],
             "store": {
                 "endpoints": list(self._settings.etcd_endpoints),
                 "version": ", ".join(sorted({v for v in versions.values() if v})),

@@ -5,10 +5,12 @@ Only who can read the store knows the token. What such a node says of its caller
 
 import asyncio
 import hmac
+from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
 from coordinator.api import problems
+from coordinator.api.answers import JsonAnswer
 from coordinator.api.problems import Problem
 from coordinator.clock import now
 from coordinator.core import forwarding
@@ -33,14 +35,14 @@ class TurnApi:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of this handler."""
-        return [web.post(PATH + "{counter:.+}", self.take_in)]
+        return [web.post(PATH, self.take_in)]
 
-    async def take_in(self, request: web.Request) -> web.Response:
+    async def take_in(self, request: web.Request) -> web.StreamResponse:
         """Commit a batch of another node among one's own; tell what came of it."""
         given = request.headers.get(hdrs.AUTHORIZATION, "")
         if not hmac.compare_digest(given.encode(), self._bearer):
             raise Problem(problems.NOT_A_NODE, "This address is for other nodes.")
-        name = request.match_info["counter"]
+        name = unquote(request.rel_url.raw_query_string)
         if name not in self._names:
             raise Problem(problems.UNKNOWN_NAME, "No counter has this name here.")
         try:
@@ -55,11 +57,15 @@ class TurnApi:
         except OutcomeUnknown as unknown:
             detail = f"It is not known whether this was done: {unknown}. The ledger will tell."
             raise Problem(problems.OUTCOME_UNKNOWN, detail) from None
-        return web.Response(body=forwarding.encode_settled(settled))
+        answer = JsonAnswer(forwarding.encode_settled(settled))
+        answer.headers[hdrs.CONTENT_TYPE] = "application/octet-stream"
+        return answer
 
 
 async def _body(request: web.Request) -> bytes:
     """Return a body larger than callers may send. Raises Problem."""
+    if request.content.is_eof():
+        return request.content.read_nowait()
     chunks: list[bytes] = []
     size = 0
     try:

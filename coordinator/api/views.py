@@ -4,7 +4,7 @@ import asyncio
 import heapq
 from collections import Counter
 from operator import itemgetter
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp import web
 
@@ -12,11 +12,19 @@ from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.audit import Cursor, Filter, Listing, listing, rows_of_life
 from coordinator.api.gate import Gate, Width
-from coordinator.api.inputs import NUMBER_MAX, AuditQuery, GapsQuery, NothingQuery, NumberPath
+from coordinator.api.inputs import (
+    NUMBER_MAX,
+    AuditQuery,
+    GapsQuery,
+    LifeQuery,
+    NothingQuery,
+    NumberPath,
+)
 from coordinator.api.problems import FieldError, Problem
 from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.head import Head
+from coordinator.core.series import counter_names
 from coordinator.core.verify import Verdict
 from coordinator.counters import Counters
 from coordinator.faults import CANNOT_READ
@@ -25,7 +33,18 @@ from coordinator.overview import CounterSeen, Installation, NodeSeen, Overview
 from coordinator.proof import report
 
 NEXT_CURSOR = "X-Next-Cursor"
+NARROW_BY = "X-Narrow-By"
+"""Says that more counters were meant than can be listed, and how to name fewer."""
+
+PROOFS_MAX = 8
+"""Of many counters, which are small, so many are proven at a time; of a few, one."""
+
+LISTED_MAX = 32
+"""Counters in one listing: each has its place in the cursor."""
+
 FINISHED = "end"
+TRIMMED = "X-Trimmed-Through"
+"""On a number's life: older records stood in entries up to this one, which have left the store."""
 
 
 class Views:
@@ -68,28 +87,50 @@ class Views:
     async def gaps(self, request: web.Request) -> web.StreamResponse:
         """Return the gaps in ascending order, a page at a time."""
         asked = GapsQuery.parse(request.rel_url)
-        histories = [self._counters.history(name) for name in self._names]
-        pages = [await read(h.gaps(asked.start, asked.limit + 1)) for h in histories]
-        numbers = sorted(number for page in pages for number in page.numbers)
-        more = len(numbers) > asked.limit
-        last = numbers[asked.limit - 1] if more else NUMBER_MAX
+        seen = await read(self._installation.overview())
+        pages, last = await self._lowest_gaps(seen, asked)
+        by_counter = {name: [n for n in pages.get(name, ()) if n <= last] for name in self._names}
         body = {
-            "gaps": [number for number in numbers if number <= last],
-            "count": sum(page.total for page in pages),
-            "nextGap": min((p.lowest for p in pages if p.lowest is not None), default=-1),
-            "nextStart": last + 1 if more else None,
-            "byCounter": {
-                name: [number for number in page.numbers if number <= last]
-                for name, page in zip(self._names, pages, strict=True)
-            },
+            "gaps": sorted(number for numbers in by_counter.values() for number in numbers),
+            "count": sum(c.head.gaps for c in seen.counters if c.head is not None),
+            "nextGap": _lowest_gap(seen),
+            "nextStart": last + 1 if last < NUMBER_MAX else None,
+            "byCounter": by_counter,
             "timestamp": iso(now_ms()),
         }
         return json_answer(body)
 
+    async def _lowest_gaps(
+        self, seen: Overview, asked: GapsQuery
+    ) -> tuple[dict[str, list[int]], int]:
+        """Return gaps by counter, and up to which number they are all there."""
+        pages: dict[str, list[int]] = {}
+        lowest: list[int] = []
+        last = NUMBER_MAX
+        for first, name in sorted(
+            (c.lowest_gap, c.name) for c in seen.counters if c.lowest_gap is not None
+        ):
+            if first > last:
+                break  # and so are all gaps of those that follow
+            history = self._counters.history(name)
+            pages[name] = (await read(history.gaps(asked.start, asked.limit + 1))).numbers
+            lowest = sorted([*lowest, *pages[name]])[: asked.limit + 1]
+            if len(lowest) > asked.limit:
+                last = lowest[asked.limit - 1]
+        return pages, last
+
     async def audit(self, request: web.Request) -> web.StreamResponse:
-        """Return audit records, newest first; a header has the cursor of the next page."""
+        """Return audit records, newest first; a header has the cursor of the next page.
+
+        Of too many counters only those that changed last are listed, and there is no next page.
+        """
         asked = AuditQuery.parse(request.rel_url)
-        cursors = self._cursors(asked.cursor)
+        names = self._names_of(asked.siteId, asked.partitionId)
+        is_all = len(names) <= LISTED_MAX
+        if not is_all:
+            _refuse_cursor(asked.cursor)
+            names = await self._changed_last(names)
+        cursors = _cursors(asked.cursor, len(names))
         wanted = Filter(
             asked.siteId,
             asked.partitionId,
@@ -98,7 +139,7 @@ class Views:
             asked.requestId,
         )
         lists: list[Listing] = []
-        for name, cursor in zip(self._names, cursors, strict=True):
+        for name, cursor in zip(names, cursors, strict=True):
             history = self._counters.history(name)
             lists.append(
                 Listing([], None)
@@ -106,38 +147,56 @@ class Views:
                 else await read(listing(history, cursor, asked.limit, wanted))
             )
         records, following = _merge(lists, asked.limit)
-        response = json_answer([self._shown(self._names[at], r) for at, r in records])
-        if any(cursor is not None for cursor in following):
+        response = json_answer([self._shown(names[at], r) for at, r in records])
+        if not is_all:
+            response.headers[NARROW_BY] = "siteId, partitionId"
+        elif any(cursor is not None for cursor in following):
             texts = (FINISHED if cursor is None else str(cursor) for cursor in following)
             response.headers[NEXT_CURSOR] = ".".join(texts)
         return response
 
-    def _cursors(self, text: str | None) -> list[Cursor | None]:
-        if text is None:
-            return [Cursor() for _ in self._names]
-        try:
-            cursors = [None if t == FINISHED else Cursor.parse(t) for t in text.split(".")]
-        except ValueError:
-            cursors = []
-        if len(cursors) != len(self._names):
-            error = FieldError("cursor", f"take it from the {NEXT_CURSOR} header of a listing")
-            raise Problem(problems.MALFORMED, f"cursor: {error.message}.", (error,))
-        return cursors
+    def _names_of(self, site: str | None, partition: str | None) -> tuple[str, ...]:
+        """Return the counters that can have anything of this site and partition."""
+        settings = self._settings
+        return counter_names(
+            settings.series,
+            settings.strategy,
+            settings.sites if site is None else (site,),
+            settings.partitions if partition is None else (partition,),
+        )
+
+    async def _changed_last(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        seen = await read(self._installation.overview())
+        changed_ms = {c.name: c.head.changed_ms for c in seen.counters if c.head is not None}
+        known = changed_ms.keys() & set(names)
+        return tuple(heapq.nlargest(LISTED_MAX, known, key=lambda name: changed_ms[name]))
 
     async def audit_of_number(self, request: web.Request) -> web.StreamResponse:
         """Return everything that ever happened to a number, oldest first."""
-        NothingQuery.parse(request.rel_url)
+        whose = LifeQuery.parse(request.rel_url)
+        names = self._names_of(whose.siteId, whose.partitionId)
+        if len(names) > LISTED_MAX:
+            _refuse("siteId", f"is needed, as is partitionId: {len(names)} counters may have it")
         number = NumberPath.parse(
             request.rel_url.with_query(number=request.match_info["number"])
         ).number
         records: list[dict[str, Any]] = []
-        for name in self._names:
+        trimmed = 0
+        for name in names:
             events = await read(self._counters.history(name).life(number))
-            records += [self._shown(name, r) for r in rows_of_life(events, number)]
+            records += [self._shown(name, r) for r in rows_of_life(events.events, number)]
+            trimmed = max(trimmed, events.trimmed)
+        if not records and trimmed:
+            detail = f"What happened to number {number} stands in entries up to {trimmed}, which "
+            detail += "have left the store. An export of the ledger from before that has them."
+            raise Problem(problems.TRIMMED, detail)
         if not records:
             detail = f"Number {number} was never issued, so it has no history."
             raise Problem(problems.NEVER_ISSUED, detail)
-        return json_answer(records)
+        response = json_answer(records)
+        if trimmed:
+            response.headers[TRIMMED] = str(trimmed)
+        return response
 
     def _shown(self, counter: str, record: dict[str, Any]) -> dict[str, Any]:
         return record | {
@@ -178,7 +237,34 @@ class Views:
 
     async def _prove(self) -> list[Verdict]:
         start = self._settings.first_number
-        return [await self._counters.history(name).prove(start) for name in self._names]
+        at_once = asyncio.Semaphore(PROOFS_MAX if len(self._names) > LISTED_MAX else 1)
+
+        async def prove(name: str) -> Verdict:
+            async with at_once:
+                return await self._counters.history(name).prove(start)
+
+        return list(await asyncio.gather(*map(prove, self._names)))
+
+
+def _refuse(field: str, message: str) -> NoReturn:
+    raise Problem(problems.MALFORMED, f"{field}: {message}.", (FieldError(field, message),))
+
+
+def _refuse_cursor(text: str | None) -> None:
+    if text is not None:
+        _refuse("cursor", f"there is none for more than {LISTED_MAX} counters: name siteId")
+
+
+def _cursors(text: str | None, counters: int) -> list[Cursor | None]:
+    if text is None:
+        return [Cursor() for _ in range(counters)]
+    try:
+        cursors = [None if t == FINISHED else Cursor.parse(t) for t in text.split(".")]
+    except ValueError:
+        cursors = []
+    if len(cursors) != counters:
+        _refuse("cursor", f"take it from the {NEXT_CURSOR} header of the same listing")
+    return cursors
 
 
 def _merge(
@@ -210,7 +296,7 @@ def statistics(seen: Overview, settings: Settings, now_ms: int) -> dict[str, Any
         "totalGenerated": issued,
         "totalReleased": released,
         "availableGaps": gaps,
-        "nextAvailableGap": min((c.gaps[0] for c in seen.counters if c.gaps), default=-1),
+        "nextAvailableGap": _lowest_gap(seen),
         "averageLatencyMs": sum(each.total_us for each in latency) / max(1, answers) / 1000,
         "peakLatencyMs": max((each.peak_us for each in latency), default=0) / 1000,
         "requestsPerSecond": sum(h.rate.per_second(now_ms // 1000) for h in heads),
@@ -225,7 +311,11 @@ def statistics(seen: Overview, settings: Settings, now_ms: int) -> dict[str, Any
         "lastSequenceTime": iso(last_ms) if last_ms else None,
         "statisticsTime": iso(now_ms),
         "watermark": min(
-            (c.gaps[0] - 1 if c.gaps else c.head.highest for c in seen.counters if c.head),
+            (
+                c.head.highest if c.lowest_gap is None else c.lowest_gap - 1
+                for c in seen.counters
+                if c.head
+            ),
             default=settings.first_number - 1,
         ),
         "openReservations": 0,
@@ -268,6 +358,10 @@ def _of_nodes(nodes: tuple[NodeSeen, ...], now_ms: int) -> dict[str, Any]:
         "clusterAvailability": _percent(len(active), len(nodes)),
         "uptime": now_ms - min((node.started_ms for node in active), default=now_ms),
     }
+
+
+def _lowest_gap(seen: Overview) -> int:
+    return min((c.lowest_gap for c in seen.counters if c.lowest_gap is not None), default=-1)
 
 
 def _longest_gap_ms(counters: tuple[CounterSeen, ...], now_ms: int) -> int:

@@ -58,6 +58,8 @@ class _Marks:
             mark = tally.mark(number)
             if entry in report.lost or tally.is_unsure(number):
                 continue  # a lost entry may have written it
+            if mark is None and tally.is_old_mark(number, entry, is_gap=gaps):
+                continue  # a trimmed entry has written it
             if mark is not None and (mark.is_free or not gaps):
                 if (entry, time_ms) != mark[:2]:
                     was = f"entry {mark.entry} released {number} at {mark.time_ms} ms"
@@ -89,8 +91,9 @@ def digest_list(digests: list[int]) -> bytes:
 class _Lists:
     """What entries have left in one folder: their indexes, and a hash of each value."""
 
-    def __init__(self) -> None:
+    def __init__(self, trimmed: int = 0) -> None:
         self.indexes, self.hashes = array("Q"), array("Q")
+        self.trimmed = trimmed
 
     def add(self, index: int, value: bytes) -> None:
         self.indexes.append(index)
@@ -112,6 +115,8 @@ class _Lists:
         for short, index in digests:
             of_entry.setdefault(index, []).append(short)
         for index, some in of_entry.items():
+            if index <= self.trimmed:
+                continue  # of an entry that is gone, in a block with others that are there
             self.add(index, digest_list(some))
 
     def compare_blocks(self, expected: "_Lists", report: Report, remembered_from: int) -> None:
@@ -152,15 +157,18 @@ class _Lists:
 class Beside:
     """All keys of a counter but its head and entries: taken as they come, compared at the end."""
 
-    def __init__(self, keys: CounterKeys, findings: Findings) -> None:
+    def __init__(self, keys: CounterKeys, findings: Findings, trimmed: int) -> None:
         self._prefix = keys.prefix
+        self._checkpoint = keys.checkpoint
         self._findings = findings
         self._marks = {"gap": _Marks(), "freed": _Marks()}
-        self._reuse, self._keys = _Lists(), _Lists()
+        self._reuse, self._keys = _Lists(), _Lists(trimmed)
         self._expected = {"reuse": _Lists(), "keys": _Lists()}
 
     def take(self, kv: KeyValue) -> None:
-        """Take one key as it was found."""
+        """Take one key as it was found; the checkpoint is taken by itself."""
+        if kv.key == self._checkpoint:
+            return
         folder, _, digits = (
             kv.key.removeprefix(self._prefix).decode(errors="replace").partition("/")
         )
@@ -178,6 +186,14 @@ class Beside:
             self._reuse.add(number, kv.value)
         else:
             self._findings.add(Break.STRAY_KEY, 0, None, f"{kv.key!r} is no key of this program")
+
+    def tell_old_gaps(self, tally: Tally) -> None:
+        """Tell the tally of gaps that may be those that trimmed entries have left."""
+        gaps = self._marks["gap"]
+        for number, entry in zip(gaps.numbers, gaps.entries, strict=True):
+            if entry and tally.is_old_gap(number, entry):
+                tally.meet_old_gap(number)
+                tally.free.add(number)
 
     def expect(self, folder: str, index: int, value: bytes) -> None:
         """Note what an entry has left in a folder."""

@@ -41,6 +41,8 @@ class Break(StrEnum):
     STRAY_KEY = "key that the ledger does not explain"
     ALTERED_KEY = "key that says other than the ledger"
     MISSING_KEY = "key missing"
+    CHECKPOINT = "checkpoint not as the ledger noted it"
+    OLD_GAPS = "other gaps than at the checkpoint"
     FILE = "file not as it was closed"
 
 
@@ -76,6 +78,8 @@ ADVICE: dict[Break, str] = {
     Break.STRAY_KEY: "find out who wrote it, then delete it",
     Break.ALTERED_KEY: _REBUILD,
     Break.MISSING_KEY: _REBUILD,
+    Break.CHECKPOINT: "restore it from an export or a backup; nothing is proven without it",
+    Break.OLD_GAPS: "compare the gaps with an export from before the trim",
     Break.FILE: "lines were taken out or put in since: export again, and compare",
 }
 """What a person should do next about each kind."""

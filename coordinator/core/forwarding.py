@@ -7,18 +7,33 @@ commits from one place in the ledger on, one batch at most comes true; and any p
 it did not know of settles everything that was open. A lost reply is found out by reading on.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import orjson
 
 from coordinator.core.keys import CounterKeys
 from coordinator.core.ledger import Latency, Origin, Part
-from coordinator.core.requests import Ask, Call, Holder, Instant, Issue, Refused, Release, Why
+from coordinator.core.requests import (
+    Ask,
+    Call,
+    Holder,
+    Instant,
+    Issue,
+    Refused,
+    Release,
+    Request,
+    Why,
+)
 from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import Unreadable, digest_of_entry, text, text_or_none, whole
 
 ASKS_MAX = 256
 """Requests in one such batch: several nodes' fit into one transaction."""
+
+
+PLAIN = "plain"
+"""Requests for one number each, of one origin, one after the other: they share a block."""
 
 
 class Forward(NamedTuple):
@@ -51,32 +66,48 @@ def may_be_handed_over(ask: Ask) -> bool:
 def encode(forward: Forward, now: Instant) -> bytes:
     """Return a batch as it is sent; times are told as having waited, for clocks differ."""
     origins: dict[Origin, int] = {}
-    asks = [_encode_ask(ask, origins, now) for ask in forward.asks]
+    blocks: list[list[Any]] = []
+    for ask in forward.asks:
+        call = ask.request.call
+        origin = origins.setdefault(call.origin, len(origins))
+        waited_us = max(0, now.monotonic_us - call.arrived_us)
+        if not _is_plain(ask.request):
+            blocks.append(_encode_ask(ask, origin, waited_us))
+        elif blocks and blocks[-1][0] == PLAIN and blocks[-1][1] == origin:
+            blocks[-1][2].append(call.correlation)
+            blocks[-1][3].append(waited_us)
+        else:
+            blocks.append([PLAIN, origin, [call.correlation], [waited_us]])
     return orjson.dumps(
         {
             "a": [*forward.part[:3], *forward.part.latency],
             "i": forward.seen,
             "p": forward.tip,
             "c": [list(origin) for origin in origins],
-            "r": asks,
+            "r": blocks,
         }
     )
 
 
-def _encode_ask(ask: Ask, origins: dict[Origin, int], now: Instant) -> list[Any]:
+def _is_plain(request: Request) -> bool:
+    """Tell whether a request says no more than: this caller wants one number."""
+    if type(request) is not Issue or request.quantity != 1 or request.release_at_once:
+        return False
+    return request.call.key is None and request.call.metadata is None
+
+
+def _encode_ask(ask: Ask, origin: int, waited_us: int) -> list[Any]:
     call, holder = ask.request.call, ask.holder
-    origin = origins.setdefault(call.origin, len(origins))
-    waited_us = max(0, now.monotonic_us - call.arrived_us)
     who = [origin, call.correlation, waited_us, call.key, call.payload, call.metadata]
     match ask.request:
         case Issue(_, quantity, at_once):
-            return [*who, "issue", quantity, at_once]
+            return ["issue", *who, quantity, at_once]
         case Release(_, number, reason, issued_in):
             proof = None
             if holder is not None:
                 of = None if holder.origin is None else list(holder.origin)
                 proof = [*holder[:3], of]
-            return [*who, "release", number, reason, issued_in, proof]
+            return ["release", *who, number, reason, issued_in, proof]
         case other:
             raise ValueError(f"{type(other).__name__} is not handed over")
 
@@ -92,7 +123,7 @@ def decode(content: bytes, now: Instant) -> Forward:
             Part(text(node), text(instance), whole(serial), Latency(answers, total_us, peak_us)),
             whole(fields["i"]),
             digest_of_entry(fields["p"]),
-            tuple(_decode_ask(ask, origins, now) for ask in fields["r"]),
+            tuple(_decode_blocks(fields["r"], origins, now.monotonic_us)),
         )
     except (KeyError, TypeError, IndexError, ValueError) as broken:
         raise Unreadable(f"a forwarded batch: {broken}") from broken
@@ -105,13 +136,22 @@ def _decode_origin(fields: list[Any]) -> Origin:
     )
 
 
-def _decode_ask(fields: list[Any], origins: list[Origin], now: Instant) -> Ask:
-    origin, correlation, waited_us, key, payload, metadata, kind, *what = fields
-    arrived_us = now.monotonic_us - whole(waited_us)
+def _decode_blocks(blocks: list[Any], origins: list[Origin], now_us: int) -> Iterator[Ask]:
+    for kind, origin, *fields in blocks:
+        by = origins[whole(origin)]
+        if kind == PLAIN:
+            for correlation, waited_us in zip(*fields, strict=True):
+                yield Ask(Issue(Call(by, text(correlation), now_us - whole(waited_us))))
+        else:
+            yield _decode_ask(kind, by, now_us, *fields)
+
+
+def _decode_ask(kind: str, by: Origin, now_us: int, *fields: Any) -> Ask:
+    correlation, waited_us, key, payload, metadata, *what = fields
     call = Call(
-        origins[whole(origin)],
+        by,
         text(correlation),
-        arrived_us,
+        now_us - whole(waited_us),
         *map(text_or_none, (key, payload, metadata)),
     )
     if kind == "issue":
@@ -125,8 +165,8 @@ def _decode_ask(fields: list[Any], origins: list[Origin], now: Instant) -> Ask:
     holder = None
     if proof is not None:
         of_number, read_at, held_in, of = proof
-        by = None if of is None else _decode_origin(of)
-        holder = Holder(whole(of_number), whole(read_at), whole(held_in), by)
+        holds = None if of is None else _decode_origin(of)
+        holder = Holder(whole(of_number), whole(read_at), whole(held_in), holds)
     return Ask(Release(call, whole(number), text(reason), whole(issued_in)), holder)
 
 

@@ -19,6 +19,7 @@ from coordinator.core.ledger import (
     Part,
     Released,
     Restarted,
+    Trimmed,
 )
 from coordinator.core.unreadable import Unreadable, digest_of_entry, moment, text, whole
 
@@ -51,6 +52,8 @@ class Head:
     """A counter after its newest entry. ``next`` is the next fresh number; ``tip`` its hash.
 
     ``since`` is the entry before which nothing counts any more (a reset), 0 without one.
+    ``trimmed`` is the newest entry that has left the store, 0 without one; numbers from ``kept``
+    on were first issued by entries that are there.
     ``counts`` are issued numbers by ``site:partition:type``. Totals count numbers, but for
     ``requests`` and ``keyed``, which count calls.
     """
@@ -60,6 +63,8 @@ class Head:
     index: int = 0
     tip: str = NO_HASH
     since: int = 0
+    trimmed: int = 0
+    kept: int = 0
     gaps: int = 0
     issued: int = 0
     released: int = 0
@@ -80,7 +85,8 @@ class Head:
 
 def encode(head: Head) -> bytes:
     """Return the head's bytes for the store."""
-    return orjson.dumps(head, default=list)
+    content = orjson.dumps(head, default=list)
+    return bytes(memoryview(content))  # orjson's takes 8 KB, and each replica keeps one
 
 
 def decode(content: bytes) -> Head:
@@ -100,7 +106,7 @@ def decode(content: bytes) -> Head:
 
 def advance(head: Head, entry: Entry, tip: str) -> Head:
     """Return the head after one more entry. Reads only its arguments, changes none."""
-    next_number, gaps = head.next, head.gaps
+    next_number, gaps, trimmed, kept = head.next, head.gaps, head.trimmed, head.kept
     released, reused = head.released, head.reused
     requests, keyed, longest_gap_ms = head.requests, head.keyed, head.longest_gap_ms
     issued_to: dict[Origin, int] = {}
@@ -122,6 +128,9 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                 gaps += 1
             case LossAccepted():
                 pass  # no number moves
+            case Trimmed(_, through, _, following, _):
+                trimmed = through
+                kept = following if through >= head.since else head.start
             case Restarted():
                 return Head(
                     start=head.start,
@@ -129,30 +138,37 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                     index=entry.index,
                     tip=tip,
                     since=entry.index,
+                    trimmed=head.trimmed,
                     changed_ms=entry.time_ms,
                 )
-    counts = dict(head.counts)
-    for origin, quantity in issued_to.items():
-        name = f"{origin.site}:{origin.partition}:{origin.invoice_type}"
-        counts[name] = counts.get(name, 0) + quantity
     return Head(
         start=head.start,
         next=next_number,
         index=entry.index,
         tip=tip,
         since=head.since,
+        trimmed=trimmed,
+        kept=kept,
         gaps=gaps,
         issued=head.issued + sum(issued_to.values()),
         released=released,
         reused=reused,
         requests=requests,
         keyed=keyed,
-        counts=counts,
+        counts=_count(head.counts, issued_to),
         latency=_add(head.latency, entry.parts),
         rate=head.rate.add(len(entry.records), entry.time_ms // 1000),
         longest_gap_ms=longest_gap_ms,
         changed_ms=max(head.changed_ms, entry.time_ms),
     )
+
+
+def _count(before: dict[str, int], issued_to: dict[Origin, int]) -> dict[str, int]:
+    counts = dict(before)
+    for origin, quantity in issued_to.items():
+        name = f"{origin.site}:{origin.partition}:{origin.invoice_type}"
+        counts[name] = counts.get(name, 0) + quantity
+    return counts
 
 
 def _add(before: Latency, parts: tuple[Part, ...]) -> Latency:

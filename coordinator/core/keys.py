@@ -32,6 +32,11 @@ class CounterKeys(NamedTuple):
         return self.prefix + b"head"
 
     @property
+    def checkpoint(self) -> bytes:
+        """Return the key of what the trimmed entries came to: the head as it was after them."""
+        return self.prefix + b"checkpoint"
+
+    @property
     def all_entries(self) -> bytes:
         """Return what the keys of all ledger entries begin with."""
         return self.prefix + b"entry/"
@@ -97,6 +102,13 @@ class CounterKeys(NamedTuple):
             Range(prefix_end(entries), self.head),
             Range(self.head + b"\0", self.turn),
             Range(self.turn + b"\0", prefix_end(self.prefix)),
+        )
+
+    def all_trimmed(self, trimmed: int, through: int) -> tuple[Delete, ...]:
+        """Return the deletions of a trim: entries after ``trimmed``, and what they reused."""
+        return (
+            Delete(self.entry(trimmed + 1), self.entry(through + 1)),
+            Delete(self.reuse(trimmed + 1), self.reuse(through + 1)),
         )
 
     def all_before_restart(self, index: int) -> tuple[Delete, ...]:

@@ -20,6 +20,8 @@ Fields are short because they are written with every number:
               numbers one after the other; how many is left out: 1
             release: u number  e issued in entry  y reason
             loss: e the entry that was lost  h its hash  y reason
+            trim: e the newest entry trimmed  h its hash  f next fresh number after it
+            x SHA-256 of the checkpoint
 
 Single fresh numbers to one origin, one after the other, are most of all records. They share one,
 ``"o": "issues"``: f the first number, q and w lists with an element for each. A correlation that
@@ -160,7 +162,21 @@ class LossAccepted(NamedTuple):
     reason: str
 
 
-Record = Issued | Released | Restarted | LossAccepted
+class Trimmed(NamedTuple):
+    """The entries up to this one left the store; what they came to is the checkpoint.
+
+    ``tip`` is the hash of the entry, ``next`` the next fresh number after it, ``checkpoint`` the
+    SHA-256 of the checkpoint's bytes.
+    """
+
+    cause: Cause
+    entry: int
+    tip: str
+    next: int
+    checkpoint: str
+
+
+Record = Issued | Released | Restarted | LossAccepted | Trimmed
 
 
 class Latency(NamedTuple):
@@ -272,18 +288,26 @@ def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, A
             fields["u"] = number
             fields["e"] = issued_in
             fields["y"] = reason
-        case Restarted():
-            fields["o"] = "restart"
-        case LossAccepted(_, lost, tip, reason):
-            fields["o"] = "loss"
-            fields["e"] = lost
-            fields["h"] = tip
-            fields["y"] = reason
+        case _:
+            fields |= _encode_rare(record)
     return fields
 
 
-def decode(content: bytes) -> Entry:
-    """Return the entry that these bytes hold. Raises Unreadable when they hold none."""
+def _encode_rare(record: Restarted | LossAccepted | Trimmed) -> dict[str, Any]:
+    match record:
+        case Restarted():
+            return {"o": "restart"}
+        case LossAccepted(_, lost, tip, reason):
+            return {"o": "loss", "e": lost, "h": tip, "y": reason}
+        case Trimmed(_, through, tip, following, checkpoint):
+            return {"o": "trim", "e": through, "h": tip, "f": following, "x": checkpoint}
+
+
+def decode(content: bytes, run: str | None = None) -> Entry:
+    """Return the entry that these bytes hold. Raises Unreadable when they hold none.
+
+    With a run, single fresh numbers of other runs are left out: they change nothing but the head.
+    """
     try:
         fields = orjson.loads(content)
         if fields["v"] != FORMAT_VERSION:
@@ -298,7 +322,7 @@ def decode(content: bytes) -> Entry:
             time_ms=moment(fields["t"]),
             next_before=whole(fields["s"]),
             parts=parts,
-            records=tuple(_decode_blocks(fields["r"], origins, parts)),
+            records=tuple(_decode_blocks(fields["r"], origins, parts, run)),
         )
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as broken:
         raise Unreadable(f"a ledger entry: {broken}") from broken
@@ -316,12 +340,15 @@ def _decode_part(fields: list[Any]) -> Part:
 
 
 def _decode_blocks(
-    blocks: list[dict[str, Any]], origins: list[Origin], parts: tuple[Part, ...]
+    blocks: list[dict[str, Any]], origins: list[Origin], parts: tuple[Part, ...], run: str | None
 ) -> Iterator[Record]:
     for block in blocks:
         origin, part = origins[whole(block["c"])], whole(block.get("a", 0))
-        own = parts[part].instance + "-"
+        instance = parts[part].instance
+        own = instance + "-"
         if block["o"] == "issues":  # most records are in here: every call that is saved counts
+            if run is not None and instance != run:
+                continue
             number = whole(block["f"])
             for written, waited_us in zip(block["q"], block["w"], strict=True):
                 correlation = own + written[1:] if text(written)[:1] == " " else written
@@ -356,6 +383,10 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, par
         case "loss":
             lost, tip = whole(fields["e"]), digest_of_entry(fields["h"])
             return LossAccepted(cause, lost, tip, text(fields["y"]))
+        case "trim":
+            through, tip = whole(fields["e"]), digest_of_entry(fields["h"])
+            checkpoint = digest_of_entry(fields["x"])
+            return Trimmed(cause, through, tip, whole(fields["f"]), checkpoint)
         case other:
             raise UnknownOperation(f"unknown operation {other!r}")
 

@@ -9,8 +9,11 @@
     head cannot tell), ``revision`` etcd's at which all but the entries was read, ``time_ms`` the
     wall clock of the export.
 
-2.  Each ledger entry, from entry 1 on, as exactly the bytes that etcd holds. With the hash of the
-    entry before (64 zeros before the first)::
+    Of a ledger whose oldest entries were trimmed, the checkpoint follows, as under 3: the head as
+    it was after the newest one of them; its ``tip`` is the hash of that entry.
+
+2.  Each ledger entry, from entry 1 or the one after the checkpoint on, as exactly the bytes that
+    etcd holds. With the hash of the entry before (64 zeros before entry 1)::
 
         hash = SHA-256(bytes of the previous hash, bytes of this line without its line end)
 

@@ -65,14 +65,15 @@ _START = Link(0, Entry(0, NO_HASH, 0, 0, (), ()), NO_HASH)
 class Chain:
     """Takes stored entries in the order of their keys, and hands on those that can be read."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, trimmed: int = 0, tip: str = NO_HASH) -> None:
         self._findings = findings
-        self._waiting: list[Link] = [_START]
+        self._start = _START._replace(tip=tip)
+        self._waiting: list[Link] = [self._start]
         """The last one; or the last two, when the second does not follow the first."""
         self._shift = 0
         self._after_loss = False
-        self.place = 0
-        """The last place that was taken."""
+        self.place = trimmed
+        """The last place that was taken; ``tip`` is the hash of the entry there."""
         self.lost = Lost()
 
     def take(self, kv: KeyValue) -> Iterator[Link]:
@@ -119,7 +120,7 @@ class Chain:
     def end(self, tip: str | None) -> Iterator[Link]:
         """Hand on all that still waits; ``tip`` is what the head names as the newest hash."""
         yield from self._settle(tip)
-        waiting, self._waiting = self._waiting, [_START]
+        waiting, self._waiting = self._waiting, [self._start]
         yield from (link for link in waiting if link.place)
 
     def _lose(self, first: int, last: int) -> Iterator[Link]:
@@ -136,7 +137,7 @@ class Chain:
         elif before.place:
             self._waiting.append(link)
         elif link.trusted:  # nothing can be wrong with what stands before the first entry
-            said = "the first entry names another hash than that of an empty ledger"
+            said = "the first entry names another hash than that of what came before"
             self._waiting = [self._doubt(link, Break.CHAIN, said)]
         else:
             self._waiting = [link]

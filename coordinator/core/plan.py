@@ -6,7 +6,7 @@ releases, then issues that are released at once, then the other issues. Numbers 
 batch are thus taken by the same batch, and the gaps that it closes are a prefix of the gap keys.
 """
 
-from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 from coordinator.core import head as heads
@@ -19,11 +19,11 @@ from coordinator.core.ledger import (
     Entry,
     Issued,
     LossAccepted,
-    Origin,
     Part,
     Record,
     Released,
     Restarted,
+    Trimmed,
 )
 from coordinator.core.marks import Mark, encode_mark, encode_reused
 from coordinator.core.request_keys import RequestKeys, digest
@@ -31,6 +31,7 @@ from coordinator.core.requests import (
     AcceptLoss,
     Ask,
     Done,
+    Holder,
     Instant,
     Issue,
     NeedsEntries,
@@ -40,27 +41,15 @@ from coordinator.core.requests import (
     Reply,
     Request,
     Reset,
+    Trim,
     Why,
 )
+from coordinator.core.room import Limits, how_many_fit
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
 
-FIXED_OPERATIONS = 6
-"""Head, entry, reuse list, request keys, deletion of the gaps taken and of keys forgotten."""
-
-OPERATIONS_PER_RELEASE = 2
-"""The gap and the start of its history."""
-
 CATCH_UP_ENTRIES = 8
 """How many entries a lost compare brings back; a node further behind reads on from there."""
-
-
-class Limits(NamedTuple):
-    """What one transaction may hold: etcd's defaults are 128 operations and 1.5 MiB."""
-
-    operations: int = 128
-    entry_bytes: int = 1_000_000
-    requests: int = 1_024
 
 
 class Rules(NamedTuple):
@@ -110,7 +99,7 @@ def plan(
     """
     if len({part.instance for part in parts}) != len(parts):
         raise ValueError("two batches of one run: only one of them may come true")
-    fitting = _how_many_fit(asks, state, rules.limits)
+    fitting = how_many_fit(asks, state, rules.limits)
     batch = _Batch(state, now, rules.max_value)
     outcomes: list[_Outcome] = [_too_large(ask.request) for ask in asks[:1]]
     if fitting:
@@ -176,7 +165,7 @@ def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]
     replies: list[Reply] = []
     for outcome in outcomes:
         match outcome:
-            case Issued() | Released() | Restarted() | LossAccepted():
+            case Issued() | Released() | Restarted() | LossAccepted() | Trimmed():
                 assert entry is not None, "a record was decided, so there is an entry"  # noqa: S101
                 replies.append(Done(entry, outcome))
             case _Same(position):
@@ -191,51 +180,8 @@ def _replies(outcomes: list[_Outcome], entry: Entry | None) -> tuple[Reply, ...]
     return tuple(replies)
 
 
-def _how_many_fit(asks: list[Ask], state: CounterState, limits: Limits) -> int:
-    """Return how many requests one transaction takes; 0 when not even the first one fits."""
-    operations, size = FIXED_OPERATIONS, 0
-    runs = state.gaps.runs
-    for position, ask in enumerate(asks[: limits.requests]):
-        if isinstance(ask.request, Reset):  # a reset is a batch of its own
-            return max(position, 1)
-        more_operations, more_size = _cost(ask.request, runs + position)
-        operations, size = operations + more_operations, size + more_size
-        if operations > limits.operations or size > limits.entry_bytes:
-            return position
-    return min(len(asks), limits.requests)
-
-
 def _too_large(request: Request) -> Refused:
     return Refused(Why.TOO_LARGE, str(request.quantity if isinstance(request, Issue) else 1))
-
-
-def _cost(request: Request, runs: int) -> tuple[int, int]:
-    """Return at most how many operations and ledger bytes a request needs.
-
-    A character of the caller's takes up to six bytes in JSON, a run of reused numbers up to 80.
-    """
-    call = request.call
-    text = len(call.correlation) + _text_length(call.origin)
-    if call.key is not None or call.metadata is not None:
-        text += len(call.key or "") + len(call.metadata or "") + 16
-    operations, size = 0, 200 + 6 * text
-    match request:
-        case Issue(_, quantity, False):
-            size += 80 * min(quantity, runs)
-        case Issue(_, quantity, True):
-            operations += OPERATIONS_PER_RELEASE * quantity
-            size += (400 + 6 * text) * quantity
-        case Release(reason=reason):
-            operations += OPERATIONS_PER_RELEASE
-            size += 6 * len(reason)
-        case AcceptLoss(reason=reason):
-            size += 6 * len(reason)
-    return operations, size
-
-
-@lru_cache(maxsize=1_024)
-def _text_length(origin: Origin) -> int:
-    return sum(len(text) for text in origin if text is not None)
 
 
 def _turn_of(request: Request) -> int:
@@ -256,6 +202,7 @@ class _Batch:
         self._max_value = max_value
         self._next = state.head.next
         self._free = Free(state.gaps)
+        self._checkpoint = b""
 
     def decide(self, asks: list[Ask]) -> list[_Outcome]:
         """Return the outcome of each request, in their order, and fill ``records``."""
@@ -270,16 +217,15 @@ class _Batch:
         match ask.request:
             case Release():
                 return self._release(ask, ask.request)
-            case Issue(_, quantity, True):
-                return self._issue_and_release(ask, quantity)
-            case Issue(_, quantity):
-                return self._allocate(ask, quantity)
+            case Issue(_, quantity, at_once):
+                return (self._issue_and_release if at_once else self._allocate)(ask, quantity)
             case Reset():
                 return self._note(Restarted(self._cause(ask)))
-            case AcceptLoss(entry=0):
-                return Refused(Why.NOTHING_LOST)
+            case Trim(_, checkpoint):
+                return self._trim(ask, checkpoint)
             case AcceptLoss(_, lost, tip, reason):
-                return self._note(LossAccepted(self._cause(ask), lost, tip, reason))
+                accepted = LossAccepted(self._cause(ask), lost, tip, reason)
+                return self._note(accepted) if lost else Refused(Why.NOTHING_LOST)
 
     def _by_key(self, asks: list[Ask]) -> dict[int, _Outcome]:
         """Settle the requests whose idempotency key has been used before, or is used twice."""
@@ -300,7 +246,8 @@ class _Batch:
         return outcomes
 
     def _committed_before(self, key: str, ask: Ask) -> _Outcome | None:
-        candidates = self._state.keys.find(digest(key))
+        trimmed = self._state.head.trimmed
+        candidates = tuple(i for i in self._state.keys.find(digest(key)) if i > trimmed)
         known = {entry.index: entry for entry in ask.earlier}
         if any(index not in known for index in candidates):
             return NeedsEntries(candidates)
@@ -312,19 +259,21 @@ class _Batch:
             return Refused(Why.NEVER_ISSUED, str(number))
         if number in self._free:
             return Refused(Why.ALREADY_FREE, str(number))
-        if (
-            holder is None
-            or holder.origin is None
-            or not state.fresh_evidence(number, holder.read_at)
-        ):
+        if holder is None or not state.fresh_evidence(number, holder.read_at):
             return NeedsHolder(number)
+        return self._release_of(ask, request, holder)
+
+    def _release_of(self, ask: Ask, request: Release, holder: Holder) -> _Outcome:
+        number, held_by = request.number, holder.origin
+        if held_by is None:
+            return Refused(Why.TRIMMED, str(number)) if holder.trimmed else NeedsHolder(number)
         if request.issued_in not in {0, holder.issued_in}:
             return Refused(Why.ISSUED_ANEW, str(number))
         asking = request.call.origin
-        if holder.origin[:2] != asking[:2]:
-            return Refused(Why.OTHER_OWNER, f"{holder.origin.site}/{holder.origin.partition}")
+        if held_by[:2] != asking[:2]:
+            return Refused(Why.OTHER_OWNER, f"{held_by.site}/{held_by.partition}")
         # The type is the number's own; a caller that releases does not name it.
-        origin = asking._replace(invoice_type=holder.origin.invoice_type)
+        origin = asking._replace(invoice_type=held_by.invoice_type)
         cause = self._cause(ask)._replace(origin=origin)
         return self._give_back(cause, number, holder.issued_in, request.reason)
 
@@ -335,6 +284,14 @@ class _Batch:
             for number in issued.numbers():
                 self._give_back(cause, number, self.index, "released automatically")
         return issued
+
+    def _trim(self, ask: Ask, checkpoint: Head) -> _Outcome:
+        if not self._state.head.trimmed < checkpoint.index < self._state.head.index:
+            return Refused(Why.NOTHING_TO_TRIM)
+        self._checkpoint = heads.encode(checkpoint)
+        content = sha256(self._checkpoint).hexdigest()
+        through, tip, following = checkpoint.index, checkpoint.tip, checkpoint.next
+        return self._note(Trimmed(self._cause(ask), through, tip, following, content))
 
     def _note(self, record: Record) -> Record:
         self.records.append(record)
@@ -365,8 +322,13 @@ class _Batch:
     def other_writes(self, keys: CounterKeys) -> list[Put | Delete]:
         """Return what the records change beside head and entry."""
         writes: list[Put | Delete] = []
-        if isinstance(self.records[0], Restarted):
-            writes += keys.all_before_restart(self.index)
+        match self.records[0]:
+            case Restarted():
+                writes += keys.all_before_restart(self.index)
+            case Trimmed(_, through):
+                writes.append(Put(keys.checkpoint, self._checkpoint))
+                writes += keys.all_trimmed(self._state.head.trimmed, through)
+                writes += self._state.keys.trim_writes(keys, through)
         writes += self._free.writes(keys)
         freed_now = encode_mark(Mark(self.index, self._now.wall_ms))
         released = {r.number for r in self.records if isinstance(r, Released)}

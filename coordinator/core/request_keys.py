@@ -157,6 +157,25 @@ class RequestKeys:
             writes.append(Delete(keys.request_keys(oldest), keys.request_keys(kept)))
         return writes
 
+    def trim_writes(self, keys: CounterKeys, through: int) -> list[Put | Delete]:
+        """Return the deletion of the blocks that hold keys of entries up to ``through`` only."""
+        trimmed = self._up_to(through)
+        if not trimmed:
+            return []
+        oldest, kept = self._blocks[0], self._blocks[trimmed]
+        return [Delete(keys.request_keys(oldest), keys.request_keys(kept))]
+
+    def trim(self, through: int) -> None:
+        """Take over what ``trim_writes`` has deleted."""
+        for _ in range(self._up_to(through)):
+            self._blocks.popleft()
+
+    def _up_to(self, through: int) -> int:
+        trimmed = 0
+        while trimmed < len(self._blocks) - 1 and self._blocks[trimmed + 1] <= through + 1:
+            trimmed += 1
+        return trimmed
+
     def _goes_on(self, index: int) -> bool:
         """Tell whether an entry's keys go into the newest block."""
         if not self._blocks or len(self._newest) >= KEYS_PER_BLOCK:

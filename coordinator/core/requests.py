@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from coordinator.core.head import Head
 from coordinator.core.ledger import Entry, Origin, Record
 
 
@@ -69,19 +70,31 @@ class AcceptLoss(NamedTuple):
     reason: str
 
 
-Request = Issue | Release | Reset | AcceptLoss
+class Trim(NamedTuple):
+    """Let the entries up to ``checkpoint.index`` leave the store.
+
+    ``checkpoint`` is the head as it was after that entry: what all entries up to it come to.
+    """
+
+    call: Call
+    checkpoint: Head
+
+
+Request = Issue | Release | Reset | AcceptLoss | Trim
 
 
 class Holder(NamedTuple):
     """Evidence: who held ``number`` when the ledger stood at ``read_at``.
 
-    ``issued_in`` is the entry that issued it; 0 when nobody held it.
+    ``issued_in`` is the entry that issued it; 0 when nobody held it, or that entry is trimmed:
+    then ``trimmed`` is the newest entry that is.
     """
 
     number: int
     read_at: int
     issued_in: int
     origin: Origin | None
+    trimmed: int = 0
 
 
 class Ask(NamedTuple):
@@ -110,6 +123,8 @@ class Why(StrEnum):
     ISSUED_ANEW = "issued anew since"
     KEY_REUSED = "idempotency key used before with another payload"
     NOTHING_LOST = "nothing is missing"
+    TRIMMED = "issued by an entry that has been trimmed"
+    NOTHING_TO_TRIM = "nothing to trim"
     EXHAUSTED = "sequence exhausted"
     TOO_LARGE = "larger than one transaction of the store"
 

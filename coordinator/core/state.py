@@ -6,7 +6,16 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from coordinator.core.head import Head
-from coordinator.core.ledger import Entry, Issued, LossAccepted, Released, Restarted, Reused
+from coordinator.core.ledger import (
+    Entry,
+    Issued,
+    LossAccepted,
+    Record,
+    Released,
+    Restarted,
+    Reused,
+    Trimmed,
+)
 from coordinator.core.request_keys import RequestKeys, digest
 
 FREED_REMEMBERED_MAX = 65_536
@@ -161,23 +170,28 @@ class CounterState:
         for part in entry.parts:
             self._remember_run(part.instance, entry.index)
         for record in entry.records:
-            match record:
-                case Issued():
-                    if record.reused:
-                        self.gaps.remove_lowest(record.quantity_reused)
-                case Released():
-                    self.gaps.add(record.number, entry.index, entry.time_ms)
-                    self._remember_freed(record.number, entry.index)
-                case LossAccepted():
-                    pass
-                case Restarted():
-                    self.gaps = Gaps()
-                    self.keys = RequestKeys()
-                    self.freed.clear()
-                    self.freed_known_from = entry.index
+            self._apply_record(record, entry)
         used = [digest(r.cause.key) for r in entry.records if r.cause.key is not None]
         if used:
             self.keys.add(used, entry.index)
+
+    def _apply_record(self, record: Record, entry: Entry) -> None:
+        match record:
+            case Issued():
+                if record.reused:
+                    self.gaps.remove_lowest(record.quantity_reused)
+            case Released():
+                self.gaps.add(record.number, entry.index, entry.time_ms)
+                self._remember_freed(record.number, entry.index)
+            case LossAccepted():
+                pass
+            case Trimmed(_, through):
+                self.keys.trim(through)
+            case Restarted():
+                self.gaps = Gaps()
+                self.keys = RequestKeys()
+                self.freed.clear()
+                self.freed_known_from = entry.index
 
     def _remember_run(self, instance: str, index: int) -> None:
         self.runs[instance] = index

@@ -102,7 +102,41 @@ class Tally:
         """A next number that an entry names and the count has not; where; and what it has."""
         self._suspect: set[int] = set()
         """Numbers that a finding is about: what stands beside the ledger may follow either side."""
+        self._trimmed = 0
+        self._old_gaps = 0
+        """How many gaps of the trimmed entries have not been met yet."""
+        self._old_next = 0
+        """Lower numbers were first issued by trimmed entries."""
+        self._highest_taken = 0
         self._forget_entries()
+
+    def begin_at(self, trimmed: int, next_number: int, gaps: int) -> None:
+        """Begin after entry ``trimmed``. Which numbers were gaps then is seen when they are met."""
+        self.next = self._sure_next = self._old_next = next_number
+        self._trimmed, self._old_gaps = trimmed, gaps
+
+    def is_old_gap(self, number: int, released_in: int) -> bool:
+        """Tell whether this may be a gap that a trimmed entry has left."""
+        is_met = number in self._freed or number in self._again
+        return released_in <= self._trimmed and self.start <= number < self._old_next and not is_met
+
+    def is_old_mark(self, number: int, released_in: int, *, is_gap: bool) -> bool:
+        """Tell whether a trimmed entry may have been the last one that released this number."""
+        is_old = 0 < released_in <= self._trimmed and self.start <= number < self._old_next
+        return is_old and (number in self.free or not is_gap)
+
+    def meet_old_gap(self, number: int) -> None:
+        """Take a gap that a trimmed entry has left, and that waits or is issued just now."""
+        self._old_gaps -= 1
+        if number < self._highest_taken:
+            self._found(Break.NOT_LOWEST, number, f"{number} was free and lower than what went out")
+
+    def compare_old_gaps(self) -> None:
+        """Tell when there were more or fewer of them than the checkpoint counts."""
+        if self._old_gaps and not self._lost:
+            more = "fewer" if self._old_gaps > 0 else "more"
+            detail = f"{abs(self._old_gaps)} {more} gaps than the checkpoint counts"
+            self._findings.add(Break.OLD_GAPS, self._place, None, detail)
 
     def _forget_entries(self) -> None:
         self._indexes, self._firsts, self._times = array("Q"), array("Q"), array("Q")
@@ -132,6 +166,7 @@ class Tally:
                     place = places[id(origin)] = self._holders.place(origin)
                 if fresh == 1 and not reused and first == self.next and not self._not_passed:
                     given.append(place)
+                    self._highest_taken = self.next
                     self.next += 1
                     continue
                 given = self._give(given)
@@ -154,6 +189,8 @@ class Tally:
         for run in record.reused:
             for number in run.numbers:
                 self._reuse(number, run, entry, place)
+        if record.fresh:
+            self._highest_taken = max(self._highest_taken, record.first)
         if record.first != self.next or (record.fresh and self._not_passed):
             self._issue_oddly(record.first, record.fresh, place)
         elif record.fresh:
@@ -195,6 +232,7 @@ class Tally:
         self._skipped.clear()
         self._suspect.clear()
         self._holders.clear()
+        self._old_gaps = self._old_next = self._highest_taken = 0
         self._forget_entries()
 
     def _issue_oddly(self, first: int, fresh: int, place: int) -> None:
@@ -240,6 +278,8 @@ class Tally:
                 self._found(Break.NOT_LOWEST, number, f"{passed} was free and lower")
             if self._not_passed and self._not_passed[0] == number:
                 heappop(self._not_passed)
+        elif self.is_old_gap(number, gap.released_in):
+            self.meet_old_gap(number)
         elif gap.released_in in lost or self._again.get(number, 0) in lost:
             pass  # what is lost may have released it
         elif self.start <= number < self.next:
@@ -250,6 +290,7 @@ class Tally:
             self._found(Break.FALSE_REUSE, number, "it was never issued, so it was never free")
             self._suspect.add(number)
         self._again[number] = entry.index
+        self._highest_taken = max(self._highest_taken, number)
         self._holders.give(number, 1, place)
 
     def _pass_over(self, number: int) -> int | None:
@@ -284,8 +325,10 @@ class Tally:
     def _check_holder(self, record: Released) -> None:
         number = record.number
         holder = self._holders.of(number)
+        if holder is None:
+            return
         issued_in = self._again.get(number) or self._first_issued_in(number)
-        if holder is None or issued_in in self._lost or record.issued_in in self._lost:
+        if issued_in in self._lost or record.issued_in in self._lost:
             return
         if record.issued_in != issued_in:
             detail = f"it names entry {record.issued_in} as the issue, which was {issued_in}"

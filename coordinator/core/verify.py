@@ -11,6 +11,7 @@ so whatever it can explain is no finding: the same break is not told again by ev
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import NamedTuple
 
 from coordinator.core import head as heads
@@ -19,7 +20,7 @@ from coordinator.core.beside import Beside, Report, digest_list
 from coordinator.core.breaks import ADVICE, Break, Finding, Findings
 from coordinator.core.head import Head, advance
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Issued, Record, Released, Restarted
+from coordinator.core.ledger import Issued, Record, Released, Restarted, Trimmed
 from coordinator.core.links import Chain, Link
 from coordinator.core.marks import encode_reused
 from coordinator.core.request_keys import KEYS_REMEMBERED, KeyTables, digest
@@ -34,7 +35,11 @@ QUESTIONS_MAX = 10_000
 
 
 class Verdict(NamedTuple):
-    """What the proof came to. ``counts`` has every kind's count, also beyond the findings."""
+    """What the proof came to. ``counts`` has every kind's count, also beyond the findings.
+
+    ``entries`` is the newest entry; those up to ``trimmed`` have left the store, and are proven no
+    further than that the others continue what they came to.
+    """
 
     findings: tuple[Finding, ...]
     counts: dict[str, int]
@@ -43,6 +48,7 @@ class Verdict(NamedTuple):
     issued_now: int
     gaps: tuple[int, ...]
     tip: str
+    trimmed: int
 
     @property
     def valid(self) -> bool:
@@ -62,15 +68,29 @@ class Verifier:
     """Fed all entries in order, and all keys beside them; then told the head.
 
     ``start`` is the first number of the series; None takes what the first entry names. ``window``
-    is within how many keyed requests a key must not come twice.
+    is within how many keyed requests a key must not come twice. ``checkpoint`` are the bytes of
+    that key, if it is there: the proof begins after the entries that it stands for.
     """
 
-    def __init__(self, keys: CounterKeys, start: int | None, window: int = KEYS_REMEMBERED) -> None:
+    def __init__(
+        self,
+        keys: CounterKeys,
+        start: int | None,
+        window: int = KEYS_REMEMBERED,
+        checkpoint: bytes | None = None,
+    ) -> None:
         self._findings = Findings()
-        self._chain = Chain(self._findings)
+        self._checkpoint = checkpoint
+        self._noted, self._noted_in = "", 0
+        """What the newest trim has noted of the checkpoint, and in which entry."""
+        self._head = old = _decoded(checkpoint)
+        self.trimmed = old.index if old else 0
+        self._chain = Chain(self._findings, self.trimmed, old.tip if old else ledger.NO_HASH)
         self._tally = Tally(start, self._chain.lost, self._findings)
-        self._beside = Beside(keys, self._findings)
-        self._head: Head | None = None
+        if old:
+            self._tally.start = self._tally.start or old.start
+            self._tally.begin_at(old.index, old.next, old.gaps)
+        self._beside = Beside(keys, self._findings, self.trimmed)
         self._last: Link | None = None
         self._window = window
         self._forget_keys()
@@ -123,6 +143,9 @@ class Verifier:
             self._head = Head(start=self._tally.start, next=self._tally.start)
         self._head = advance(self._head, entry, link.tip)
         self._last = link
+        for record in entry.records:
+            if type(record) is Trimmed:
+                self._noted, self._noted_in = record.checkpoint, entry.index
         if Restarted in map(type, entry.records):
             self._beside.restart()
             self._forget_keys()
@@ -198,10 +221,31 @@ class Verifier:
         self.flush(head)
         tally, chain = self._tally, self._chain
         tally.settle()
+        stored = _decoded(head)
+        if self._checkpoint_differs(stored):
+            return self._verdict()
+        self._beside.tell_old_gaps(tally)
+        tally.compare_old_gaps()
         self._compare_head(head)
         remembered_from = self._first_remembered()
         report = Report(self._findings, chain.lost, chain.place)
         self._beside.compare(tally, report, remembered_from)
+        return self._verdict()
+
+    def _checkpoint_differs(self, head: Head | None) -> bool:
+        """Tell of a checkpoint that is not the noted one: then nothing else can be concluded."""
+        there = sha256(self._checkpoint).hexdigest() if self._checkpoint is not None else ""
+        is_due = head is not None and head.trimmed > 0
+        if there == self._noted and is_due == (self._checkpoint is not None):
+            return False
+        if self._chain.lost.last > self._noted_in and is_due and self._checkpoint is not None:
+            return False  # the entry that has noted it may be lost
+        said = f"its hash is {there or 'none'}, the trim has noted {self._noted or 'none'}"
+        self._findings.add(Break.CHECKPOINT, self._chain.place, None, said)
+        return True
+
+    def _verdict(self) -> Verdict:
+        tally, chain = self._tally, self._chain
         return Verdict(
             findings=self._findings.in_order(),
             counts=dict(self._findings.counts),
@@ -210,6 +254,7 @@ class Verifier:
             issued_now=tally.next - tally.start - len(tally.free),
             gaps=tuple(sorted(tally.free)),
             tip=self._head.tip if self._head else ledger.NO_HASH,
+            trimmed=self.trimmed,
         )
 
     def _first_remembered(self) -> int:
@@ -247,7 +292,11 @@ class Verifier:
     def _differences(self, stored: Head, ours: Head) -> Iterator[tuple[str, object, object]]:
         """Yield what the head says wrongly, as far as the ledger can still tell."""
         chain, tally = self._chain, self._tally
-        simple = {"next": tally.next, "gaps": len(tally.free), "start": tally.start or ours.start}
+        simple = {
+            "next": tally.next,
+            "gaps": len(tally.free),
+            "start": tally.start or ours.start,
+        }
         simple["index"] = chain.place
         is_told = bool(self._findings.counts)
         for name in Head.__slots__:

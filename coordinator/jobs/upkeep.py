@@ -103,18 +103,18 @@ class Upkeep:
 
     async def tend(self) -> None:
         """Compact, then defragment who needs it, one by one; nothing unless it is our turn."""
-        if not await self._is_our_turn():
+        if not await self.is_our_turn():
             return
         await self._compact()
         for url in self._who_needs_it():
-            if not await self._is_our_turn():
+            if not await self.is_our_turn():
                 return
             if not await self._all_are_well():
                 log.info("defragmentation waits: not all members of etcd are well")
                 return
             await self._defragment(url)
 
-    async def _is_our_turn(self) -> bool:
+    async def is_our_turn(self) -> bool:
         """Take the turn, or renew it, unless another node has it."""
         key, now = self._keys.upkeep, now_ms()
         (found,) = (await self._store.read(Range(key))).found

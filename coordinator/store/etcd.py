@@ -32,6 +32,8 @@ Answer = TypeVar("Answer")
 _READ_ROUNDS = 3
 _PAUSE_BETWEEN_ROUNDS_S = 0.1
 _PATIENCE_DOUBLED_MAX = 2
+READS_MAX = 16
+"""Reads under way; others wait their turn, and only then does their time begin."""
 
 
 class EtcdStore:
@@ -55,6 +57,7 @@ class EtcdStore:
         self._unanswered = 0
         """Commits without an answer since the last one that had one."""
         self._read_patience = Patience(connect_s, read_s)
+        self._reads = asyncio.Semaphore(READS_MAX)
 
     async def commit(self, transaction: Transaction) -> Outcome:
         """Send once, to the member that answered last; to the next where nothing could be sent."""
@@ -89,7 +92,8 @@ class EtcdStore:
                 raise ValueError("an answer without its ranges")
             return Snapshot(codec.revision_of(answer), found)
 
-        return await self._ask(b"/v3/kv/txn", codec.read_body(ranges, revision), snapshot)
+        async with self._reads:
+            return await self._ask(b"/v3/kv/txn", codec.read_body(ranges, revision), snapshot)
 
     async def put_alive(self, key: bytes, value: bytes, lease: int) -> None:
         """Write a key under a lease. Doing it twice does no harm, so it is repeated."""

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
-IDLE_CONNECTIONS_MAX = 8
-"""Connections kept for the next request; commits of one counter need one."""
+IDLE_CONNECTIONS_MAX = 32
+"""Connections kept for the next request; each counter that commits needs one meanwhile."""
 
 
 class NotSent(Exception):

@@ -117,6 +117,8 @@ def _apply(replayed: Replayed, index: int, time_ms: int, record: dict[str, Any])
             numbers = _issue(replayed, index, record)
         case "release":
             numbers = _release(replayed, index, time_ms, record)
+        case "trim":  # old entries left the store; no number moves
+            return
         case other:  # a restart would be somebody's who does not belong here
             replayed.finds(COMPLETE, f"entry {index}: operation {other!r}")
             return

@@ -7,6 +7,7 @@ below says in a line what each does; `rules` are the findings that fit it.
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -19,25 +20,22 @@ from coordinator.commit import Overtaken
 from coordinator.core import head as heads
 from coordinator.core import plan as plans
 from coordinator.core.free import Free
+from coordinator.core.head import Head
+from coordinator.core.keys import CounterKeys
 from coordinator.core.ledger import Entry, Reused
 from coordinator.core.plan import Plan
 from coordinator.core.requests import Done, Issue, Refused, Release, Why
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction
+from coordinator.jobs.trimming import checkpoint_after
 from coordinator.replica import Replica
 from coordinator.sequencer import Sequencer
 from coordinator.service import StoreDown
-from coordinator.store import (
-    Committed,
-    Conflict,
-    NotCommitted,
-    Store,
-    StoreError,
-    Unknown,
-)
+from coordinator.store import Committed, Conflict, NotCommitted, Store, StoreError, Unknown
 from coordinator.store.paging import all_of
 from coordinator.unheard import Unheard
 from coordinator.waiting import WaitingRoom
+from simulation import node as nodes
 from simulation import turn_bugs
 from simulation.events import Rule
 from simulation.planting import Bug, Planting, rules, with_
@@ -48,6 +46,7 @@ Tell = Callable[[Unknown], None]
 _commit = commits.commit
 _answer = Sequencer._answer  # noqa: SLF001 - bugs are planted inside
 _enqueue = Sequencer._enqueue  # noqa: SLF001
+_all_trimmed = CounterKeys.all_trimmed
 
 TRUST_S = 2.0
 """How long a planted bug trusts its turn, without asking."""
@@ -252,6 +251,12 @@ def _take_highest(self: Any, quantity: int) -> tuple[Reused, ...]:
     return tuple(runs)
 
 
+async def _newest_as_checkpoint(store: Store, keys: CounterKeys, start: int, through: int) -> Head:
+    right = await checkpoint_after(store, keys, start, through)
+    head = heads.decode((await store.read(Range(keys.head))).found[0][0].value)
+    return replace(head, index=right.index, tip=right.tip)
+
+
 def _commits_by(how: Callable[[Store, Plan, Tell], Any]) -> Callable[[], Planting]:
     return lambda: patch.object(committers, "commit", how)
 
@@ -269,7 +274,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "answer-early": Bug(
         "a lost reply counts as a success: numbers are answered before their commit is known",
-        rules(Rule.NOT_EARLY, Rule.UNIQUE),
+        rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.RECOVERS),
         _commits_by(_unknown_is_done),
     ),
     "refusal-ends-doubt": Bug(
@@ -294,7 +299,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "turn-as-lock": Bug(
         f"a node that has its turn writes without the compare for {TRUST_S:.0f} s",
-        rules(Rule.COMPLETE, Rule.UNIQUE, Rule.ONE_COMMIT),
+        rules(Rule.COMPLETE, Rule.UNIQUE, Rule.ONE_COMMIT, Rule.AGREES),
         _commits_by(_turn_instead_of_compare),
     ),
     "refusal-unproven": Bug(
@@ -310,7 +315,7 @@ PLANTS: dict[str, Bug] = {
     "keys-forgotten": Bug(
         "a node that loads the counter does not load the idempotency keys",
         rules(Rule.ONCE),
-        with_(replicas, "decode_digests", lambda *_: []),
+        with_(replicas, "decode_digests", lambda _first, _content: []),
     ),
     "one-page": Bug(
         "after a conflict, entries beyond those that came with it are not read",
@@ -319,7 +324,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "half-applied": Bug(
         "when reading on after a conflict fails, the half that was applied is planned on",
-        rules(Rule.COMPLETE),
+        rules(Rule.COMPLETE, Rule.RECOVERS, Rule.TRUE_ALARM),
         with_(Replica, "catch_up", _half_applied),
     ),
     "old-store-accepted": Bug(
@@ -356,6 +361,16 @@ PLANTS: dict[str, Bug] = {
         "such a number is given back whoever holds it by then",
         rules(Rule.OWNER, Rule.COMPLETE),
         with_(unheard, "Release", lambda call, number, why, _: Release(call, number, why)),
+    ),
+    "trim-too-much": Bug(
+        "a trim deletes one entry more than it has noted",
+        rules(Rule.ONE_COMMIT),
+        with_(CounterKeys, "all_trimmed", lambda keys, a, b: _all_trimmed(keys, a, b + 1)),
+    ),
+    "trim-from-newest": Bug(
+        "the checkpoint of a trim has the totals of the newest entry",
+        rules(Rule.COMPLETE),
+        with_(nodes, "checkpoint_after", _newest_as_checkpoint),
     ),
     "highest-first": Bug(
         "the highest gaps are issued first",

@@ -49,6 +49,7 @@ SUMMARY = (
     ("pauses", ("Pause",)),
     ("clock jumps", ("ClockJump",)),
     ("compactions", ("Compact",)),
+    ("trims of old entries", ("Trim",)),
     ("restored from a backup", ("Restore",)),
     ("cuts between two nodes", ("CutBetween",)),
     ("turns taken", ("turns taken",)),

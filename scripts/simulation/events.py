@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Issued, LossAccepted, Record, Released, Restarted
+from coordinator.core.ledger import Issued, LossAccepted, Record, Released, Restarted, Trimmed
 from coordinator.core.unreadable import Unreadable
 
 
@@ -133,6 +133,8 @@ def _record_in_words(record: Record) -> str:
             return f"{request} starts anew"
         case LossAccepted(_, entry):
             return f"{request} accepts the loss of entry {entry}"
+        case Trimmed(_, entry):
+            return f"entries up to {entry} leave the store"
 
 
 class WentBack(NamedTuple):

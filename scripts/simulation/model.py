@@ -14,10 +14,11 @@ class Held(NamedTuple):
 
 
 class Use(NamedTuple):
-    """A key stands in the ledger with this payload, for these numbers."""
+    """A key stands in this entry of the ledger with this payload, for these numbers."""
 
     payload: str | None
     numbers: tuple[int, ...]
+    entry: int
 
 
 class InLedger(NamedTuple):
@@ -47,3 +48,6 @@ class Count:
     in_ledger: dict[str, InLedger] = field(default_factory=dict)
     keys: dict[str, Use] = field(default_factory=dict)
     contents: list[bytes] = field(default_factory=list)
+    trimmed: int = 0
+    after: list[tuple[int, int]] = field(default_factory=list)
+    """The next number and how many are free, after each entry."""

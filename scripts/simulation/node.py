@@ -8,13 +8,20 @@ from unittest.mock import patch
 
 from coordinator import guests, handing, turn
 from coordinator import replica as replicas
+from coordinator import sequencer as sequencers
 from coordinator.core import forwarding, ledger
 from coordinator.core import state as states
 from coordinator.core.keys import Keys
-from coordinator.core.plan import Limits, Rules
-from coordinator.core.requests import Call, Instant, Issue, Refused, Release, Reset
+from coordinator.core.plan import Rules
+from coordinator.core.requests import Call, Instant, Issue, Refused, Release, Reset, Trim
 from coordinator.core.requests import Request as Wanted
+from coordinator.core.room import Limits
+from coordinator.faults import CANNOT_READ
+from coordinator.guests import RunsMet
 from coordinator.handing import Company
+from coordinator.history import History
+from coordinator.jobs.trimming import checkpoint_after
+from coordinator.lanes import Lanes
 from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
 from coordinator.turn import Holder, Seat
@@ -50,7 +57,9 @@ def small_limits(settings: Settings) -> AbstractContextManager[object]:
         (states, "RUNS_REMEMBERED_MAX", bounds.runs_remembered_max),
         (guests, "RECENT_MAX", bounds.recent_max),
         (guests, "GUESTS_MAX", bounds.guests_max),
-        (guests, "ASSEMBLE_S", bounds.assemble_s),
+        (guests, "HOLDER_WAITS_S", bounds.waits_s),
+        (sequencers, "HOLDER_WAITS_S", bounds.waits_s),
+        (sequencers, "GUEST_WAITS_S", bounds.waits_s / 2),
         (handing, "ASKS_MAX", bounds.asks_max),
         (turn, "AVOIDED_S", bounds.avoided_s),
         (turn, "TRUSTED_S", bounds.trusted_s),
@@ -123,7 +132,12 @@ class SimulatedNode:
             QUIET,
             self._witness,
             count(1).__next__,
-            Company(Seat(Holder(self.name, run, self.name, run), lambda: self._lease), self._peers),
+            Company(
+                Seat(Holder(self.name, run, self.name, run), lambda: self._lease),
+                self._peers,
+                RunsMet(),
+                Lanes(),
+            ),
         )
         sequencer.start()
         return sequencer
@@ -175,6 +189,23 @@ class SimulatedNode:
     def set_clock(self, by_ms: int) -> None:
         """Move the wall clock. The monotonic clock goes on as it was."""
         self._wall_offset_ms += by_ms
+
+    def trim(self, kept: int) -> None:
+        """Do what the job that trims does, once."""
+        if self._is_up and not self.is_stopping:
+            self._loop.create_task(self._trim(kept), context=self._process.context)
+
+    async def _trim(self, kept: int) -> None:
+        edge, start = self._edge, self._settings.start
+        try:
+            head = await History(edge, KEYS).head()
+            if head is None or head.index - kept <= head.trimmed:
+                return
+            checkpoint = await checkpoint_after(edge, KEYS, start, head.index - kept)
+            call = Call(ledger.Origin("", ""), f"trim-{self._run_name}", 0)
+            await self._sequencer.submit(Trim(call, checkpoint))
+        except (*CANNOT_READ, NotServed, OutcomeUnknown):
+            pass  # the next turn will do it
 
     def _now(self) -> Instant:
         passed_s = self._loop.time()
@@ -240,5 +271,5 @@ def _numbers_of(record: ledger.Record) -> tuple[int, ...]:
             return tuple(record.numbers())
         case ledger.Released():
             return (record.number,)
-        case ledger.Restarted() | ledger.LossAccepted():
+        case ledger.Restarted() | ledger.LossAccepted() | ledger.Trimmed():
             return ()

@@ -22,7 +22,15 @@ from collections.abc import Callable
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Released, Restarted
+from coordinator.core.ledger import (
+    Entry,
+    Issued,
+    LossAccepted,
+    Record,
+    Released,
+    Restarted,
+    Trimmed,
+)
 from coordinator.core.requests import Why
 from simulation.events import (
     Asked,
@@ -74,6 +82,8 @@ class Oracle:
         """Nodes and runs of nodes that know what a restored store lacks."""
         self._lost: dict[str, InLedger] = {}
         """What the ledger had before the store was restored from a backup."""
+        self._issued_in: dict[int, int] = {}
+        """The entry that first issued a number."""
         self._of_number: dict[int, Timeline] = {}  # site that holds it, or FREE
         self._of_key: dict[str, Timeline] = {}
         self._of_counter = Timeline([(0, last + 1 - start)])  # how many numbers are left
@@ -118,7 +128,8 @@ class Oracle:
         if not (entries or head is not None or gaps):
             return  # of no concern to the count
         written = [(key, value) for key, value in entries if value is not None]
-        if len(entries) != 1 or not written or head is None:
+        gone = [number_in(key) for key, value in entries if value is None]
+        if len(written) != 1 or head is None:
             said = f"revision {event.revision} changes {len(gaps)} gap keys, {len(entries)} "
             head_said = "and no head" if head is None else "and the head"
             self.find(Rule.ONE_COMMIT, f"{said}ledger entries {head_said}")
@@ -129,7 +140,13 @@ class Oracle:
             said = f"after entry {self._count.entries} the ledger goes on with {index}"
             self.find(Rule.COMPLETE, said)
             return
+        trimmed = self._count.trimmed
         self._replay(index, content)
+        if gone != list(range(trimmed + 1, self._count.trimmed + 1)):
+            said = f"entry {index} notes that {self._count.trimmed} are trimmed; gone are {gone}"
+            self.find(Rule.ONE_COMMIT, said)
+        if gone:
+            self._check_checkpoint(dict(event.changes).get(self._names.keys.checkpoint))
         self._compare(event.revision, heads.decode(head).next)
 
     def _replay(self, index: int, content: bytes) -> None:
@@ -147,8 +164,11 @@ class Oracle:
                 case Restarted():
                     self._check_request(index, record, ())
                     self._restart()
+                case Trimmed(_, through):
+                    self._trimmed(through)
                 case LossAccepted():
                     self.find(Rule.ASKED, f"entry {index} accepts a loss; nobody decided that")
+        self._count.after.append((self._count.next, len(self._count.free)))
         left = self._last + 1 - self._count.next + len(self._count.free)
         self._of_counter.append((self._time, left))
 
@@ -180,6 +200,7 @@ class Oracle:
             count.next = max(count.next, number + 1)
             count.held[number] = holder
             self._now_number(number, holder.site)
+            self._issued_in.setdefault(number, index)
 
     def _released(self, index: int, record: Released) -> None:
         count, number = self._count, record.number
@@ -205,6 +226,21 @@ class Oracle:
         del count.held[number]
         count.free.add(number)
         self._now_number(number, FREE)
+
+    def _trimmed(self, through: int) -> None:
+        """Keys of entries that are gone are forgotten."""
+        count = self._count
+        count.trimmed = through
+        for key in [key for key, use in count.keys.items() if use.entry <= through]:
+            del count.keys[key]
+            self._of_key[key].append((self._time, None))
+
+    def _check_checkpoint(self, content: bytes | None) -> None:
+        count = self._count
+        said = heads.decode(content) if content else None
+        should = (count.trimmed, *count.after[count.trimmed - 1])
+        if said is None or (said.index, said.next, said.gaps) != should:
+            self.find(Rule.COMPLETE, f"the checkpoint is {said}, the ledger gives {should}")
 
     def _restart(self) -> None:
         count = self._count
@@ -243,7 +279,7 @@ class Oracle:
         if key is not None:
             if key in count.keys:
                 self.find(Rule.ONCE, f"entry {index} uses key {key}, which was used before")
-            count.keys[key] = Use(payload, numbers)
+            count.keys[key] = Use(payload, numbers, index)
             self._of_key.setdefault(key, Timeline()).append((self._time, count.keys[key]))
 
     def _now_number(self, number: int, holder: str | None) -> None:
@@ -320,6 +356,9 @@ class Oracle:
             Why.NEVER_ISSUED: lambda: None in of_number,
             Why.ALREADY_FREE: lambda: FREE in of_number,
             Why.OTHER_OWNER: lambda: bool(set(of_number) - {None, FREE, asked.site}),
+            Why.TRIMMED: lambda: (
+                self._issued_in.get(asked.number, self._count.trimmed + 1) <= self._count.trimmed
+            ),
             Why.KEY_REUSED: lambda: any(
                 use.payload != asked.payload for use in self._uses_of_key(asked)
             ),
@@ -333,6 +372,8 @@ class Oracle:
     def at_rest(self, runs: set[str | None]) -> None:
         """Judge what is left when all has come to rest; these runs of nodes are alive."""
         for number, holder in self._count.held.items():
+            if holder.entry <= self._count.trimmed:
+                continue  # a batch in doubt for as long as that can never be known by its node
             unheard = self._left.get(holder.request) in runs
             if unheard and self._asked[holder.request].key is None:
                 said = f"{number} was issued to {holder.request}, which had left"

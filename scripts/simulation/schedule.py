@@ -102,6 +102,14 @@ class Cut(NamedTuple):
     for_ms: int
 
 
+class Trim(NamedTuple):
+    """A node lets all but the newest entries leave the store."""
+
+    at_ms: int
+    node: int
+    kept: int
+
+
 class CutBetween(NamedTuple):
     """Two nodes cannot reach each other for a while; each reaches the store."""
 
@@ -136,7 +144,7 @@ class Restore(NamedTuple):
     at_ms: int
 
 
-OfNode = Crash | Stop | Pause | ClockJump | Cut | CutBetween
+OfNode = Crash | Stop | Pause | ClockJump | Cut | CutBetween | Trim
 OfStore = Full | Compact | Backup | Restore
 Step = Issue | Release | Reset | OfNode | OfStore
 
@@ -264,6 +272,8 @@ def _faults(chance: random.Random, settings: Settings, rushes: list[int]) -> lis
         ]
     steps += [Full(at, duration()) for at in times(settings.full)]
     steps += [Compact(at) for at in times(settings.compactions)]
+    if not settings.restores:  # whoever is behind all entries takes the others on trust
+        steps += [Trim(at, node(), chance.choice((1, 3, 10, 30))) for at in times(settings.trims)]
     if settings.restores:
         backup, restore = sorted(moment() for _ in range(2))
         again = [at for at in range(settings.nodes) if chance.random() < settings.restarts]

@@ -49,7 +49,7 @@ class Bounds(NamedTuple):
     guests_max: int
     avoided_s: float
     trusted_s: float
-    assemble_s: float
+    waits_s: float
 
 
 class Settings(NamedTuple):
@@ -97,6 +97,7 @@ class Settings(NamedTuple):
     """How many of the faults of nodes strike the one that commits for the others."""
     full: float
     compactions: float
+    trims: float
     restores: bool
     restarts: float
     """How many nodes are started anew when the store is restored."""
@@ -150,6 +151,7 @@ def draw_settings(chance: random.Random) -> Settings:
         at_the_turn=one_of(0.0, 0.5, 0.9),
         full=one_of(0.0, 0.0, 0.0, 0.3),
         compactions=steps(),
+        trims=one_of(0.0, 0.0, 0.5, 1.0),
         restores=chance.random() < 0.1,  # noqa: PLR2004 - one in ten
         restarts=one_of(0.0, 0.3, 0.7),
     )
@@ -196,7 +198,7 @@ def _draw_bounds(chance: random.Random) -> Bounds:
         guests_max=chance.choice((1, 64, 64, 64)),
         avoided_s=chance.choice((0.0, 0.05, 1.0)),
         trusted_s=chance.choice((0.1, 1.0, 10.0)),
-        assemble_s=chance.choice((0.0, 0.003, 0.05)),
+        waits_s=chance.choice((0.0, 0.003, 0.05)),
     )
 
 

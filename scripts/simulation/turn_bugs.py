@@ -36,7 +36,7 @@ _answer = Sequencer._answer  # noqa: SLF001
 
 
 def _met_again(self: Guests, part: Part) -> None:
-    self._met[part.instance] = part.serial
+    self._met.meet(part.instance, part.serial)
 
 
 def _whatever_was_seen(_: Guests, guest: Guest, state: CounterState) -> bool:
@@ -112,7 +112,7 @@ async def _not_found_out(_self: Handing) -> Learned:
     return Learned()
 
 
-def _nothing_learned(self: Handing, own: list[Any]) -> Learned:
+def _nothing_learned(self: Handing, own: list[Any], **_: bool) -> Learned:
     if own:
         self.close()
     return Learned()

@@ -213,6 +213,8 @@ class World:
                 self._stop_node(node, grace_ms / 1_000, for_ms / 1_000)
             case steps.Pause(_, _, for_ms):
                 self._pause(node, for_ms / 1_000)
+            case steps.Trim(_, _, kept):
+                node.trim(kept)
             case steps.ClockJump(_, _, by_ms):
                 node.set_clock(by_ms)
             case steps.Cut(_, _, for_ms):

@@ -333,11 +333,10 @@ class Oracle:
         for number in told.numbers:
             holder = self._count.held.get(number)
             if holder is not None and self._asked[told.request].kind is Kind.ISSUE:
-                said = f"{told.request} is told {number}, which {holder.request} holds"
-                self.find(Rule.UNIQUE, said)
-                return
-        said = f"{told.request} is answered {list(told.numbers)}, and nothing of it is committed"
-        self.find(Rule.NOT_EARLY, said)
+                what = f"{told.request} is told {number}, which {holder.request} holds"
+                return self.find(Rule.UNIQUE, what)
+        what = f"{told.request} is answered {list(told.numbers)}, and nothing of it is committed"
+        return self.find(Rule.NOT_EARLY, what)
 
     def _not_served(self, told: Told) -> None:
         self._got_nothing.add(told.request)
@@ -373,13 +372,11 @@ class Oracle:
         """Judge what is left when all has come to rest; these runs of nodes are alive."""
         for number, holder in self._count.held.items():
             if holder.entry <= self._count.trimmed:
-                continue  # a batch in doubt for as long as that can never be known by its node
+                continue  # its node can never know what became of a batch that old
             unheard = self._left.get(holder.request) in runs
             if unheard and self._asked[holder.request].key is None:
                 said = f"{number} was issued to {holder.request}, which had left"
                 self.find(Rule.UNHEARD, f"{said}; it never came back")
-
-    # A store that went back
 
     def _went_back(self, entry: int) -> None:
         contents = self._count.contents[:entry]
@@ -398,5 +395,5 @@ class Oracle:
         for part in entry.parts:
             is_barred = {part.instance, part.node} & self._barred
             if is_barred and part[1:3] not in self._under_way:
-                said = f"{part.instance} has a part in entry {entry.index} of a store older than"
-                self.find(Rule.NO_REWIND, f"{said} what it has acknowledged")
+                said = f"{part.instance} has a part in entry {entry.index}"
+                self.find(Rule.NO_REWIND, f"{said} of a store older than what it has acknowledged")

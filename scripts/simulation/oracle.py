@@ -396,7 +396,5 @@ class Oracle:
 
     def _check_author(self, entry: Entry) -> None:
         for part in entry.parts:
-            is_barred = {part.instance, part.node} & self._barred
-            if is_barred and part[1:3] not in self._under_way:
-                said = f"{part.instance} has a part in entry {entry.index} of a store older than"
-                self.find(Rule.NO_REWIND, f"{said} what it has acknowledged")
+            if {part.instance, part.node} & self._barred and part[1:3] not in self._under_way:
+                self.find(Rule.NO_REWIND, f"{part.instance} writes entry {entry.index} anew")

@@ -13,7 +13,7 @@ from coordinator.core.forwarding import may_be_handed_over
 from coordinator.core.ledger import Part
 from coordinator.core.requests import Ask, Done, Refused, Release
 from coordinator.core.state import CounterState
-from coordinator.guests import Guest, Guests, decline
+from coordinator.guests import Guests
 from coordinator.handing import Handing, Learned
 from coordinator.replica import Replica
 from coordinator.sequencer import Sequencer
@@ -37,14 +37,6 @@ _answer = Sequencer._answer  # noqa: SLF001
 
 def _met_again(self: Guests, part: Part) -> None:
     self._met.meet(part.instance, part.serial)
-
-
-def _whatever_was_seen(_: Guests, guest: Guest, state: CounterState) -> bool:
-    run, seen = guest.forward.part.instance, guest.forward.seen
-    if seen > state.head.index or not state.has_nothing_newer_of(run, seen):
-        decline([guest], "its run has gone on since, or may have")
-        return False
-    return True
 
 
 def _answers_of_first_guest(self: Committer, state: Any, asks: list[Ask], part: Any) -> Sheet:
@@ -130,11 +122,6 @@ PLANTS: dict[str, Bug] = {
         "a batch is taken though its run has a newer part in the ledger",
         rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         with_(CounterState, "has_nothing_newer_of", lambda *_: True),
-    ),
-    "seen-hash-unchecked": Bug(
-        "a batch is taken though its sender has seen another history",
-        rules(Rule.NO_REWIND),
-        with_(Guests, "_is_open", _whatever_was_seen),
     ),
     "batch-met-twice": Bug(
         "a batch that comes twice is taken twice: the first is declined for the second",

@@ -51,6 +51,7 @@ class Committer:
         self._replica = replica
         self._now = now
         self._tell_doubt = tell_doubt
+        self._guests_sent = 0
 
     def plan(self, state: CounterState, asks: list[Ask], part: Part) -> Sheet:
         """Plan own requests, as ``part``, together with what guests have handed in."""
@@ -77,9 +78,15 @@ class Committer:
         replies = {at: list(islice(rest, len(groups[at]))) for at in order}
         return Sheet(planned, replies[0], [(g, replies[at]) for at, g in enumerate(guests, 1)])
 
+    @property
+    def has_guests(self) -> bool:
+        """Tell whether batches of other nodes wait here, or are being committed."""
+        return bool(self.guests) or self._guests_sent > 0
+
     async def send(self, sheet: Sheet) -> Committed | Overtaken:
         """Commit the round. Raises what ``commit`` raises; guests are told first."""
         guests = [guest for guest, _ in sheet.guests]
+        self._guests_sent = len(guests)
         try:
             return await commit(self._store, sheet.planned, self._tell_doubt)
         except (NotCommitted, Rejected) as refusal:
@@ -88,6 +95,8 @@ class Committer:
         except BaseException as failed:
             fail(guests, OutcomeUnknown(f"its commit is in doubt: {failed!r}"))
             raise
+        finally:
+            self._guests_sent = 0
 
     def committed(self, sheet: Sheet, revision: int) -> None:
         """Take over a round that was committed at once, and tell the guests."""

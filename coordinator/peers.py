@@ -24,7 +24,7 @@ class Declined(Exception):
 
 
 class Silent(Exception):
-    """The other node cannot be reached. Nothing was sent."""
+    """The other node cannot be reached, or not this run of it. Nothing came of the batch."""
 
 
 class NoReply(Silent):
@@ -66,6 +66,8 @@ class HttpPeers:
             except Unreadable as nonsense:
                 raise NoReply(f"{holder.url}: {nonsense}") from None
         said = f"{holder.url}: {reply.status} {reply.body[:200]!r}"
+        if reply.status == HTTPStatus.FORBIDDEN:  # another run has its place, or another program
+            raise Silent(said)
         if reply.status in {HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE}:
             raise Declined(said)
         raise NoReply(said)

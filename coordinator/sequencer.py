@@ -198,7 +198,7 @@ class Sequencer:
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace_s
         while loop.time() < ends and (
-            self._unheard.is_busy or not self._room.is_quiet or self._committer.guests
+            self._unheard.is_busy or not self._room.is_quiet or self._committer.has_guests
         ):
             await asyncio.sleep(SWEEP_S)
         tasks = [task for task in (self._task, *self._evidence.tasks) if task is not None]

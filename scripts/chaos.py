@@ -25,6 +25,7 @@ from chaos.faults import FAULTS
 from chaos.frame import exit_with, run_in_folder, say, write_json
 from chaos.injector import Injector
 from chaos.installation import Installation, find_faketime
+from chaos.meter import Meter
 from chaos.report import Run, as_json, print_report
 from chaos.verdict import Check, judge
 
@@ -76,6 +77,8 @@ async def chaos(
         caller = Caller(http, installation.nodes, books)
         faults = {name: FAULTS[name] for name in kinds if name not in left_out}
         injector = Injector(installation, books, faults, draw, say)
+        meter = Meter(http, installation.nodes)
+        reading = asyncio.create_task(meter.run())
         stopping = asyncio.Event()
         clients = [
             asyncio.create_task(client.run(stopping)) for client in _clients(caller, options.seed)
@@ -84,6 +87,7 @@ async def chaos(
         say(f"{injector.now_s:6.1f} s  no more faults; clients finish")
         stopping.set()
         ended = await _ended(clients)
+        reading.cancel()
 
         def judging(what: str) -> None:
             say(f"{injector.now_s:6.1f} s{what}")
@@ -99,6 +103,7 @@ async def chaos(
             left_out=left_out,
             books=books,
             ledger=ledger,
+            meter=meter.figures(),
             fates=fates,
             checks=[ended, *checks],
         )

@@ -21,7 +21,7 @@ from chaos.clients import KEYED_ANSWERED
 from chaos.replay import compare_derived, replay
 from chaos.verdict import check_books
 
-KINDS_EXPECTED = 8  # of sixteen; a slow machine does not come to all of them in two minutes
+KINDS_EXPECTED = 8  # of twenty; a slow machine does not come to all of them in two minutes
 HANG_S = 900
 
 
@@ -90,6 +90,21 @@ def planted() -> Iterator[Any]:
 def test_what_is_planted_in_a_ledger_is_found(entries: Any, checks: set[str]) -> None:
     found = replay(ledger(*entries))
     assert {name for name, wrong in found.wrong.items() if wrong} == checks
+
+
+@pytest.mark.parametrize("serials", [(4, 4), (4, 3)])
+def test_a_batch_that_comes_twice_or_late_is_found(serials: tuple[int, int]) -> None:
+    chained = []
+    tip = rules.NO_HASH
+    for index, serial in enumerate(serials, 1):
+        parts = [["node-1", "a", index, 0, 0, 0], ["node-2", "b", serial, 0, 0, 0]]
+        fields = {"v": 2, "i": index, "p": tip, "t": 1, "s": index, "a": parts}
+        content = json.dumps(fields | {"r": [issue(index, f"k{index}")]}).encode()
+        tip = hashlib.sha256(bytes.fromhex(tip) + content).hexdigest()
+        chained.append((index, content))
+    found = replay(chained)
+    assert {name for name, wrong in found.wrong.items() if wrong} == {rules.BATCH_TWICE}
+    assert found.handed_over == 2
 
 
 def test_changed_missing_and_exchanged_entries_break_the_chain() -> None:
@@ -177,3 +192,4 @@ def test_two_minutes_of_faults_lose_nothing(tmp_path: Path) -> None:
     kinds = {struck["kind"] for struck in said["faults"]}
     assert len(kinds) >= KINDS_EXPECTED, sorted(kinds)
     assert said["figures"]["keys in doubt at some time"]
+    assert said["figures"]["batches in the ledger, handed over by another node"]

@@ -106,7 +106,7 @@ def _encode_ask(ask: Ask, origin: int, waited_us: int) -> list[Any]:
             proof = None
             if holder is not None:
                 of = None if holder.origin is None else list(holder.origin)
-                proof = [*holder[:3], of]
+                proof = [*holder[:3], of, holder.trimmed]
             return ["release", *who, number, reason, issued_in, proof]
         case other:
             raise ValueError(f"{type(other).__name__} is not handed over")
@@ -164,9 +164,10 @@ def _decode_ask(kind: str, by: Origin, now_us: int, *fields: Any) -> Ask:
     number, reason, issued_in, proof = what
     holder = None
     if proof is not None:
-        of_number, read_at, held_in, of = proof
+        of_number, read_at, held_in, of, trimmed = proof
         holds = None if of is None else _decode_origin(of)
-        holder = Holder(whole(of_number), whole(read_at), whole(held_in), holds)
+        asked, at, issued = whole(of_number), whole(read_at), whole(held_in)
+        holder = Holder(asked, at, issued, holds, whole(trimmed))
     return Ask(Release(call, whole(number), text(reason), whole(issued_in)), holder)
 
 
@@ -190,7 +191,9 @@ def decode_settled(content: bytes, keys: CounterKeys) -> Settled:
         line, _, rest = content.partition(b"\n")
         fields = orjson.loads(line)
         revision, length = fields["h"]
-        head, rest = KeyValue(keys.head, rest[: whole(length)], whole(revision)), rest[length:]
+        if len(rest) != whole(length) + sum(whole(size) for _, size in fields["e"]):
+            raise Unreadable(f"{len(rest)} bytes of head and entries")
+        head, rest = KeyValue(keys.head, rest[:length], whole(revision)), rest[length:]
         entries: list[KeyValue] = []
         for index, size in fields["e"]:
             entries.append(KeyValue(keys.entry(whole(index)), rest[: whole(size)], 0))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LEADER_PAUSE_S = 3.0
+NODE_BLINK_S = 3.0
 NODE_PAUSE_S = 12.0  # longer than a caller's deadline in the node, and than its lease
 CUT_S_MIN, CUT_S_MAX = 3.0, 9.0
 DROP_S_MIN, DROP_S_MAX = 1.0, 4.0
@@ -38,6 +39,7 @@ JUNK_PUTS_MAX = 2_000
 PUTS_AT_ONCE = 4
 STEP_TRIES_MAX = 120
 STEP_PAUSE_S = 0.25
+DOOR_FAULTS = (*(Way.REFUSE, Way.LOSE_REQUESTS, Way.LOSE_REPLIES, Way.BLACK_HOLE, Way.DROP_REPLY),)
 
 
 class CannotStrikeError(Exception):
@@ -57,7 +59,7 @@ class Strike(NamedTuple):
 class Fault(NamedTuple):
     """A kind of fault."""
 
-    strikes: str  # "node" or "members"
+    strikes: str  # "node", "members", or "turn": the node that commits for the others
     run: Callable[[Strike], Awaitable[None]]
     says: str
 
@@ -133,6 +135,28 @@ async def _pause(strike: Strike, name: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
     finally:
         strike.installation.send(name, signal.SIGCONT, pid)
+
+
+async def blink_node(strike: Strike) -> None:
+    """Stop a node's process for less than its lease lasts: it comes back with what it had."""
+    strike.begins(strike.target, f"for {NODE_BLINK_S:g} s")
+    await _pause(strike, strike.target, NODE_BLINK_S)
+    await _nodes_well(strike)
+
+
+async def shut_door(strike: Strike) -> None:
+    """Cut a node off from the other nodes; each of them reaches the store, and clients them all."""
+    fault = strike.draw.choice(DOOR_FAULTS)
+    seconds = strike.draw.uniform(DROP_S_MIN, DROP_S_MAX)
+    strike.begins(strike.target, f"{fault.name} between nodes, {seconds:.1f} s")
+    door = strike.installation.doors[strike.target]
+    try:
+        await door.set(fault)
+        await asyncio.sleep(seconds)
+    finally:
+        await door.set(Way.NONE)
+        door.reset()
+    await _nodes_well(strike)
 
 
 async def drop_replies(strike: Strike) -> None:
@@ -304,5 +328,9 @@ FAULTS: dict[str, Fault] = {
     "cut": Fault("node", cut, "a cut both ways between a node and members"),
     "refuse": Fault("node", refuse, "connections between a node and members refused"),
     "slow": Fault("node", slow, "everything between a node and the members 0.3 s late"),
+    "turn-kill": Fault("turn", kill_node, "kill -9 the node with the turn"),
+    "turn-stop": Fault("turn", stop_node, "stop the node with the turn in good order"),
+    "turn-pause": Fault("turn", blink_node, "stop its process for 3 s"),
+    "turn-cut": Fault("turn", shut_door, "the other nodes do not reach it, or hear nothing"),
     "clock": Fault("node", jump_clock, "a node's wall clock jumps by minutes or hours"),
 }

@@ -85,8 +85,9 @@ class Injector:
     async def _strike(self, kinds: list[str]) -> str | None:
         """Let the first of these kinds strike for which there is a target now."""
         for _ in range(TRIES_MAX):
+            turn = await self.installation.turn()
             for kind in kinds:
-                targets = self._free_targets(self.faults[kind])
+                targets = self._free_targets(self.faults[kind], turn)
                 if targets:
                     target = self.draw.choice(targets)
                     self._launch(kind, target)
@@ -94,13 +95,14 @@ class Injector:
             await asyncio.sleep(TRY_AGAIN_S)
         return None
 
-    def _free_targets(self, fault: Fault) -> list[str]:
+    def _free_targets(self, fault: Fault, turn: str | None) -> list[str]:
         if fault.strikes == "members":  # one thing at a time with the members: a majority stays up
             return [] if "members" in self._busy else ["members"]
         nodes = set(self.installation.nodes)
         if len(self._busy & nodes) >= NODES_STRUCK_MAX:
             return []
-        return sorted(nodes - self._busy)
+        wanted = nodes if fault.strikes == "node" else nodes & {turn}
+        return sorted(wanted - self._busy)
 
     def _launch(self, kind: str, target: str) -> None:
         self._busy.add(target)

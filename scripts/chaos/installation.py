@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 NODES = 4
+TURN = b"/sequence/c/invoice/turn"
 READY_S_MAX = 60.0
 POLL_S = 0.05
 FAKETIME_NAMES = ("libfaketimeMT.so.1", "libfaketime.so.1")  # MT: for programs with threads
@@ -67,6 +69,8 @@ class Installation:
         self.members: dict[str, Gateway] = {}
         self.ways: dict[str, dict[str, TcpProxy]] = {}
         """By node and member."""
+        self.doors: dict[str, TcpProxy] = {}
+        """By node the way on which the other nodes reach it; clients have one of their own."""
         self.etcdctl = Path(shutil.which("etcdctl") or "etcdctl")
         self.etcd_version = ""
         self._http = http
@@ -121,10 +125,20 @@ class Installation:
             reached = ways or self.members
             members = [each.url for each in reached.values()]
             spec = node_specs(HOST, ports, members, self.folder / "nodes")[at]
+            if self._by_proxy:
+                spec = await self._with_door(spec)
             self.ways[spec.name] = ways
             self.nodes[spec.name] = spec.url
             specs.append(spec)
         return specs
+
+    async def _with_door(self, spec: Spec) -> Spec:
+        """Have a node tell the others an address before its own, which can be shut."""
+        door = TcpProxy(HOST, int(spec.url.rsplit(":", 1)[1]))
+        door.port = self._claims.claim_any()
+        self.doors[spec.name] = await door.start()
+        at = spec.command.index("--advertise-url") + 1
+        return replace(spec, command=(*spec.command[:at], door.url, *spec.command[at + 1 :]))
 
     async def _ways(self) -> dict[str, TcpProxy]:
         """Make one node's ways, by member."""
@@ -175,6 +189,8 @@ class Installation:
         for ways in self.ways.values():
             for way in ways.values():
                 await way.stop()
+        for door in self.doors.values():
+            await door.stop()
         self._claims.close()
 
     async def _watch(self) -> None:
@@ -225,6 +241,14 @@ class Installation:
                 votes.append(status.leader)
         found = [vote for vote in votes if votes.count(vote) * 2 > len(self.members)]
         return names.get(found[0]) if found else None
+
+    async def turn(self) -> str | None:
+        """Return the name of the node that commits for the others, if any member tells."""
+        for gateway in self.members.values():
+            with suppress(GatewayError, ValueError, LookupError):
+                async for pair in gateway.pairs(TURN):
+                    return str(json.loads(pair.value)[0])
+        return None
 
     async def members_are_healthy(self) -> bool:
         """Tell whether every member runs, answers and follows the same leader."""

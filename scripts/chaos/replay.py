@@ -26,7 +26,8 @@ LOWEST = "gaps are reused lowest first, before any fresh number"
 KEY_TWICE = "no key stands in the ledger twice"
 RELEASES = "only issued numbers are released"
 DERIVED = "head and gap keys are what the ledger gives"
-ALL = (CHAIN, TWICE, COMPLETE, LOWEST, KEY_TWICE, RELEASES, DERIVED)
+BATCH_TWICE = "no batch of a node stands in the ledger twice, or after a newer one"
+ALL = (CHAIN, TWICE, COMPLETE, LOWEST, KEY_TWICE, RELEASES, DERIVED, BATCH_TWICE)
 
 
 class Committed(NamedTuple):
@@ -54,6 +55,10 @@ class Replayed:
     tip: str = NO_HASH
     issues: int = 0
     reused: int = 0
+    handed_over: int = 0
+    """Batches in the ledger that another node than their own has committed."""
+    serials: dict[str, int] = field(default_factory=dict)
+    """The newest batch of each run of a node."""
     releases: int = 0
     issued: dict[int, Holder] = field(default_factory=dict)
     gaps: dict[int, tuple[int, int]] = field(default_factory=dict)  # released in entry, at ms
@@ -78,6 +83,7 @@ def replay(entries: Iterable[tuple[int, bytes]]) -> Replayed:
         if fields["s"] != replayed.next:
             what = f"entry {index} begins at {fields['s']}, the one before ended at {replayed.next}"
             replayed.finds(COMPLETE, what)
+        _parts(replayed, index, fields.get("a", []))
         for record in _records(fields):
             _apply(replayed, index, fields["t"], record)
     _count(replayed)
@@ -99,6 +105,15 @@ def _link(replayed: Replayed, index: int, content: bytes) -> dict[str, Any] | No
         replayed.finds(CHAIN, f"entry {index} does not follow the one before it")
     replayed.tip = hashlib.sha256(bytes.fromhex(replayed.tip) + content).hexdigest()
     return fields
+
+
+def _parts(replayed: Replayed, index: int, parts: list[list[Any]]) -> None:
+    """Check that every batch comes once, and those of a run in their order."""
+    replayed.handed_over += len(parts[1:])
+    for _, run, serial, *_ in parts:
+        if serial <= replayed.serials.get(run, 0):
+            replayed.finds(BATCH_TWICE, f"entry {index} has batch {serial} of {run} after a newer")
+        replayed.serials[run] = serial
 
 
 def _records(fields: dict[str, Any]) -> Iterable[dict[str, Any]]:

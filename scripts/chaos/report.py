@@ -32,6 +32,7 @@ class Run:
     left_out: Sequence[str]
     books: Books
     ledger: Replayed
+    meter: Mapping[str, int]
     fates: Fates
     checks: Sequence[Check]
 
@@ -85,6 +86,8 @@ def _figures(run: Run) -> dict[str, int]:
         "numbers in the ledger": run.ledger.next - 1,
         "numbers reused": run.ledger.reused,
         "releases": run.ledger.releases,
+        "batches in the ledger, handed over by another node": run.ledger.handed_over,
+        **run.meter,
         "replays": run.books.counts["replays"],
         "keys sent to two nodes at once": run.books.counts["keys sent to two nodes at once"],
         "answers 503": run.books.counts["answers 503"],

@@ -106,7 +106,7 @@ class _Errand:
             return
         if node.run != self._to.token and not self._knows_token:
             network.note(f"{self._name}: finds another run there")
-            self._answer(back_s, NoReply("403: this address is for other nodes"))
+            self._answer(back_s, Silent("403: this address is for other nodes"))
             return
         gone_on = self.reply.done()
         network.note(f"{self._name}: arrives" + (", its sender has gone on" if gone_on else ""))

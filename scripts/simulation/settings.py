@@ -182,7 +182,7 @@ def _contended(chance: random.Random, settings: Settings) -> Settings:
         leaving=chance.choice((0.0, 0.2, 0.6)),
         deadline_s=chance.choice((0.3, 3.0, 8.0)),
         queue_max=20_000,
-        cuts=0.0,
+        cuts=chance.choice((0.0, 0.0, 0.2)),
         full=0.0,
     )
 

@@ -40,7 +40,15 @@ maybe = st.none() | words
 wholes = st.integers(0, 2**63 - 1)
 small = st.integers(0, 10**9)
 origins = st.builds(Origin, words, words, maybe, maybe, maybe, maybe)
-calls = st.builds(Call, origins, words, st.integers(0, NOW.monotonic_us), maybe, maybe, maybe)
+keyed = st.tuples(words, words) | st.just((None, None))  # a payload is digested for its key only
+calls = st.builds(
+    lambda by, name, at, key, metadata: Call(by, name, at, *key, metadata),
+    origins,
+    words,
+    st.integers(0, NOW.monotonic_us),
+    keyed,
+    maybe,
+)
 issues = st.builds(Issue, calls, st.integers(1, 10**6), st.booleans()).map(Ask)
 plain = st.builds(lambda by, name: Ask(Issue(Call(by, name, 0))), origins, words)
 holders = st.builds(Holder, wholes, small, small, st.none() | origins, small)

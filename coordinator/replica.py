@@ -104,7 +104,7 @@ class Replica:
             self._note(state.head)
             return found_in
         if behind and not await self._read_on(state, head, looking_for, found_in):
-            return found_in
+            return found_in  # loaded anew
         if state.head != head or len(state.gaps) != head.gaps:
             raise Damaged(f"the head is not what the ledger gives at entry {head.index}; {ADVICE}")
         self._state = state
@@ -121,7 +121,7 @@ class Replica:
             if number_in(page[0].key) != state.head.index + 1:
                 return False
             found_in += self._apply(state, head, page, looking_for)
-        return True
+        return state.head.index == head.index
 
     def _apply(
         self, state: CounterState, head: Head, found: tuple[KeyValue, ...], looking_for: str

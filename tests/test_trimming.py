@@ -264,6 +264,22 @@ async def test_a_node_far_behind_loads_the_counter_anew() -> None:
     assert (await restarted.state()).head.index == 12
 
 
+async def test_entries_that_are_trimmed_while_a_node_reads_on_are_no_damage() -> None:
+    store = MemoryStore()
+    await write(store, KEYS, HISTORY[:3])
+    behind = Replica(store, KEYS, 1, Witness())
+    await behind.state()
+    await write(store, KEYS, HISTORY[3:7])
+    head_only = (*(await store.read(Range(KEYS.head))).found, ())
+    await write(store, KEYS, HISTORY[7:])
+    ahead = Replica(store, KEYS, 1, Witness())
+    assert isinstance(
+        await trim(store, ahead, 8), Done
+    )  # entry 7, where that head is, has gone too
+    assert not await behind.catch_up(head_only)
+    assert (await behind.state()).head == (await ahead.state()).head
+
+
 async def test_exports_before_and_after_a_trim_are_one_chain() -> None:
     store = MemoryStore()
     await write(store, KEYS)

@@ -15,7 +15,6 @@ from coordinator.core.requests import Ask, Done, Release
 from coordinator.core.state import CounterState
 from coordinator.guests import Guests
 from coordinator.handing import Handing, Learned
-from coordinator.service import StoreDown
 from coordinator.store import StoreError
 from coordinator.waiting import Pending
 from simulation.events import Rule
@@ -127,11 +126,6 @@ PLANTS: dict[str, Bug] = {
         "who held a number is not looked up again for a batch of another node",
         rules(Rule.OWNER, Rule.COMPLETE),
         with_(plans._Batch, "_release", _evidence_of_guests_believed),  # noqa: SLF001
-    ),
-    "doubt-told-as-declined": Bug(
-        "a batch whose commit is in doubt is declined",
-        rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
-        with_(committers, "OutcomeUnknown", StoreDown),
     ),
     "no-reply-is-never": Bug(
         "a batch without a reply counts as one that will never be",

@@ -109,10 +109,9 @@ class Committer:
         for guest, replies in sheet.guests:
             _tell(guest, replies, (head, self.guests.recent(guest.forward.seen)))
 
-    def busy(self, sheet: Sheet) -> int:
-        """Return how many will probably be back for the next round at once; 0 without guests."""
-        nodes = self.guests.told(guest for guest, _ in sheet.guests)
-        return nodes and nodes + len(sheet.replies)
+    def nodes_back_soon(self, sheet: Sheet) -> int:
+        """Return how many nodes will probably be back for the next round at once."""
+        return self.guests.told(guest for guest, _ in sheet.guests)
 
     def overtaken(self, sheet: Sheet, fate: Overtaken) -> None:
         """Tell the guests, or let them wait for the next round."""

@@ -11,13 +11,11 @@ from coordinator.core.ledger import Part
 from coordinator.core.requests import NeedsEntries, NeedsHolder, Refused, Reply
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import KeyValue
+from coordinator.expected import HOLDER_WAITS_S
 from coordinator.service import OutcomeUnknown, Overloaded, StoreDown
 
 GUESTS_MAX = 64
 """More nodes than ever share a counter."""
-
-HOLDER_WAITS_S = 0.01
-"""For nodes that have just been told, and return at once (``coordinator.expected``)."""
 
 RUNS_MET_MAX = 1_024
 

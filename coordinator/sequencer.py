@@ -30,9 +30,8 @@ from coordinator.core.requests import (
 )
 from coordinator.core.state import CounterState
 from coordinator.evidence import Evidence
-from coordinator.expected import Expected
+from coordinator.expected import GUEST_WAITS_S, HOLDER_WAITS_S, Expected
 from coordinator.faults import Rewound
-from coordinator.guests import HOLDER_WAITS_S
 from coordinator.handing import Company, Handing, Learned
 from coordinator.reception import Reception
 from coordinator.replica import Replica
@@ -56,9 +55,6 @@ log = logging.getLogger(__name__)
 
 PAUSE_FIRST_S = 0.02
 PAUSE_LONGEST_S = 0.5
-
-GUEST_WAITS_S = 0.002
-"""For callers who have just been answered by way of another node (``coordinator.expected``)."""
 
 
 class Sequencer:
@@ -135,7 +131,7 @@ class Sequencer:
     def _why_not_for_others(self) -> str:
         if self._stopping:
             return "this node is stopping"
-        return self.trouble or (self._handing.turn.holder and "another node has the turn") or ""
+        return self.trouble or ("another node has the turn" if self._handing.turn.holder else "")
 
     def caller_left(self, request: Request, reply: asyncio.Future[Answer]) -> None:
         """Hear that nobody will read this reply. Numbers that it brought are given back.
@@ -317,7 +313,8 @@ class Sequencer:
         match fate:
             case Committed(revision):
                 self._committer.committed(sheet, revision)
-                self._expected.expect(self._committer.busy(sheet), HOLDER_WAITS_S)
+                nodes = self._committer.nodes_back_soon(sheet)
+                self._expected.expect(nodes + len(served), HOLDER_WAITS_S if nodes else 0.0)
                 if entry is None and is_noted:  # by another node, or by an earlier run of this one
                     self._replica.note()
             case Overtaken(found, ours):

@@ -15,7 +15,6 @@ from coordinator.core.requests import Ask, Done, Release
 from coordinator.core.state import CounterState
 from coordinator.guests import Guests
 from coordinator.handing import Handing, Learned
-from coordinator.store import StoreError
 from coordinator.waiting import Pending
 from simulation.events import Rule
 from simulation.planting import Bug, rules, together, with_
@@ -24,7 +23,6 @@ _plan = Committer.plan
 _release = plans._Batch._release  # noqa: SLF001 - bugs are planted inside
 _learn = Handing._learn  # noqa: SLF001
 _admit = Guests.admit
-_find_out = Handing.find_out
 
 
 # At the node with the turn
@@ -72,15 +70,6 @@ def _by_position(self: Handing, entry: Any, part: int) -> Iterator[tuple[Pending
 def _whoever_may(_self: Handing, batch: list[Pending]) -> tuple[list[Pending], list[Pending]]:
     away = [pending for pending in batch if may_be_handed_over(pending.ask)]
     return away, [pending for pending in batch if pending not in away]
-
-
-async def _found_out_or_not(self: Handing) -> Learned:
-    state = self._replica._state  # noqa: SLF001
-    try:
-        return await _find_out(self)
-    except StoreError:
-        self._replica._state = state  # noqa: SLF001
-        raise
 
 
 async def _not_found_out(_self: Handing) -> Learned:
@@ -146,11 +135,6 @@ PLANTS: dict[str, Bug] = {
         "a node that loads the counter anew does not read what was done for it meanwhile",
         rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
         with_(Handing, "find_out", _not_found_out),
-    ),
-    "looked-for-once": Bug(
-        "when that cannot be read, the counter is planned on nevertheless",
-        rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
-        with_(Handing, "find_out", _found_out_or_not),
     ),
     "answers-by-position": Bug(
         "answers of a batch handed over are told in the order in which the requests were sent",

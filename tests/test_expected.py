@@ -1,0 +1,63 @@
+"""Who has just been answered comes back at once: a round takes all of them along, and no longer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from serving import node, take
+
+from coordinator.core.transaction import Transaction
+from coordinator.store import Outcome
+from coordinator.store.memory import MemoryStore
+
+CALLERS = 20
+TIMES = 10
+
+
+class SlowStore(MemoryStore):
+    """Counts commits, and takes a while for each, as etcd does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits = 0
+
+    async def commit(self, transaction: Transaction) -> Outcome:
+        self.commits += 1
+        await asyncio.sleep(0.005)
+        return await super().commit(transaction)
+
+
+async def busy(serving: Any, passes: int) -> list[int]:
+    """Ask again and again; between answer and request lie some passes of the event loop."""
+    numbers: list[int] = []
+    for _ in range(TIMES):
+        numbers += await take(serving)
+        for _ in range(passes):
+            await asyncio.sleep(0)
+    return numbers
+
+
+@pytest.mark.parametrize("passes", [0, 1, 3])
+async def test_busy_callers_share_each_round(passes: int) -> None:
+    store = SlowStore()
+    serving = node(store)
+    first = asyncio.create_task(busy(serving, passes))
+    await asyncio.sleep(0.002)  # the others come while it is being committed
+    rest = await asyncio.gather(*(busy(serving, passes) for _ in range(CALLERS - 1)))
+    assert sorted(sum(rest, await first)) == list(range(1, CALLERS * TIMES + 1))
+    # One by itself, then the others; from then on all together.
+    assert store.commits <= TIMES + 2
+    await serving.stop(1)
+
+
+async def test_nobody_waits_for_callers_who_do_not_come_back() -> None:
+    serving = node(MemoryStore())
+    await asyncio.gather(*(take(serving) for _ in range(CALLERS)))
+    passes = 0
+    asking = asyncio.create_task(take(serving))
+    while not asking.done():
+        await asyncio.sleep(0)
+        passes += 1
+    assert asking.result() == [CALLERS + 1]
+    assert passes < 30  # no clock has a say in it
+    await serving.stop(1)

@@ -141,7 +141,7 @@ def test_what_a_killed_launcher_left_is_stopped_and_nothing_else(tmp_path):
     )
     try:
         up._stop_leftovers(layout)
-        assert ours.wait(5) == -signal.SIGTERM
+        assert ours.wait(30) == -signal.SIGTERM
         assert foreign.poll() is None
     finally:
         foreign.kill()

@@ -15,12 +15,13 @@ A plain read would prove nothing: a sending still under way could commit right a
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from coordinator.core import ledger
 from coordinator.core.ledger import Entry
 from coordinator.core.plan import Plan
-from coordinator.core.transaction import KeyValue
+from coordinator.core.transaction import KeyValue, Transaction
 from coordinator.core.unreadable import Unreadable
 from coordinator.faults import EntryMissing
 from coordinator.store import Committed, Conflict, NotCommitted, Rejected, Store, Unknown
@@ -31,6 +32,9 @@ PAUSE_FIRST_S = 0.02
 PAUSE_LONGEST_S = 0.5
 
 
+Found = tuple[tuple[KeyValue, ...], ...]
+
+
 class Overtaken(NamedTuple):
     """The guard had moved: ``found`` (head, entries) brings the replica up to date.
 
@@ -38,7 +42,7 @@ class Overtaken(NamedTuple):
     without it nothing of the batch is or ever will be in the store.
     """
 
-    found: tuple[tuple[KeyValue, ...], ...]
+    found: Found
     ours: bool
 
 
@@ -51,11 +55,26 @@ async def commit(
     sending is in doubt: then nothing was written. Raises EntryMissing when the fate of a sending
     in doubt can never be known: then the batch must not be planned anew.
     """
+    ours = partial(_is_ours, plan)
+    return await send(store, plan.transaction, _name(plan), ours, tell_doubt)
+
+
+async def send(
+    store: Store,
+    transaction: Transaction,
+    name: str,
+    is_ours: Callable[[Found], bool],
+    tell_doubt: Callable[[Unknown], None],
+) -> Committed | Overtaken:
+    """Send any guarded transaction until its fate is certain, as ``commit`` does for a plan's.
+
+    ``is_ours`` tells from what a conflict has found whether an earlier sending had committed.
+    """
     in_doubt = ""
     pause_s = PAUSE_FIRST_S
     while True:
         try:
-            outcome = await store.commit(plan.transaction)
+            outcome = await store.commit(transaction)
         except (NotCommitted, Rejected) as refusal:
             if not in_doubt:
                 raise
@@ -63,17 +82,17 @@ async def commit(
         match outcome:
             case Committed():
                 if in_doubt:
-                    log.info("%s: committed now, after: %s", _name(plan), in_doubt)
+                    log.info("%s: committed now, after: %s", name, in_doubt)
                 return outcome
             case Conflict(found):
-                ours = bool(in_doubt) and _is_ours(plan, found)
+                ours = bool(in_doubt) and is_ours(found)
                 if in_doubt:
                     fate = "it had committed" if ours else "it never will commit"
-                    log.info("%s: %s, after: %s", _name(plan), fate, in_doubt)
+                    log.info("%s: %s, after: %s", name, fate, in_doubt)
                 return Overtaken(found, ours)
             case Unknown(why) as doubt:
                 if not in_doubt:
-                    log.warning("%s: reply lost, sending the same again: %s", _name(plan), why)
+                    log.warning("%s: reply lost, sending the same again: %s", name, why)
                 in_doubt = why
                 tell_doubt(doubt)
         await asyncio.sleep(pause_s)
@@ -91,7 +110,7 @@ def _batch(entry: Entry) -> str:
     return f"batch {entry.parts[0].serial} of {entry.parts[0].instance}"
 
 
-def _is_ours(plan: Plan, found: tuple[tuple[KeyValue, ...], ...]) -> bool:
+def _is_ours(plan: Plan, found: Found) -> bool:
     """Tell whether the entry that follows our state is this batch's own."""
     if plan.entry is None:
         return False

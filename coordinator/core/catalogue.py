@@ -1,0 +1,229 @@
+"""The series of documents: what they are, and which changes of them are safe.
+
+All document numbers of an installation are one namespace: no two of them may read alike, whatever
+series they are of. So a definition is never forgotten. One that was in force stays among the
+``former`` ones, and a new one must not be able to write what any of them could have written.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+
+from coordinator.core import templates
+from coordinator.core.templates import BadTemplate, Scope
+from coordinator.core.unreadable import Unreadable, text, text_or_none, whole
+
+SERIES_MAX = 300
+"""Series and former definitions together: with each at most 2 kB, one value of etcd holds them."""
+
+KEYS_REMEMBERED = 300
+"""Idempotency keys of the latest changes."""
+
+TYPE_LENGTH_MAX = 20
+MAX_VALUE_MAX = 10**15
+RESERVATION_S_MAX = 7 * 86_400
+METADATA_BYTES_MAX = 1_024
+
+
+class GapPolicy(StrEnum):
+    """What becomes of a number that was cancelled or has expired."""
+
+    REUSE = "reuse"
+    """It is issued again, before any fresh one."""
+    VOID = "void"
+    """It is void for ever, with its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The definition of one kind of document number. ``version`` counts its changes, from 1 on.
+
+    One counter runs for each combination of values of its ``scopes``, from ``start`` to
+    ``max_value``. ``tokens`` are names of parts of the template that callers give values for.
+    ``metadata`` is JSON text of the operator's own. A reservation lasts ``reservation_s`` seconds.
+    """
+
+    document_type: str
+    template: str
+    prefix: str
+    scopes: tuple[Scope, ...] = ()
+    start: int = 1
+    max_value: int = 999_999
+    gap_policy: GapPolicy = GapPolicy.VOID
+    manual_override: bool = False
+    reservation_s: int = 300
+    time_zone: str = "UTC"
+    fiscal_month: int = 1
+    tokens: tuple[str, ...] = ()
+    metadata: str | None = None
+    version: int = 1
+
+
+class Wrong(NamedTuple):
+    """One field of a definition that is wrong, and a sentence that says how."""
+
+    field: str
+    message: str
+
+
+class BadSeries(ValueError):
+    """A definition that is refused, for these reasons."""
+
+    def __init__(self, *wrong: Wrong) -> None:
+        super().__init__("; ".join(f"{field}: {message}" for field, message in wrong))
+        self.wrong = wrong
+
+
+class Exists(Exception):
+    """There is a series of this document type already."""
+
+
+class Unknown(Exception):
+    """There is no series of this document type."""
+
+
+class Outdated(Exception):
+    """The series has another version than the one that was to be changed: the message names it."""
+
+
+class Catalogue(NamedTuple):
+    """All series. ``version`` counts the changes of all of them together.
+
+    ``keys`` maps idempotency keys of the latest changes to the version that each has made.
+    """
+
+    version: int
+    series: tuple[Series, ...]
+    former: tuple[Series, ...] = ()
+    keys: tuple[tuple[str, int], ...] = ()
+
+    def of(self, document_type: str) -> Series:
+        """Return the series of a document type. Raises Unknown."""
+        for series in self.series:
+            if series.document_type == document_type:
+                return series
+        raise Unknown(document_type)
+
+    def changed_by(self, key: str) -> int:
+        """Return the version that the change under this idempotency key has made; 0: none has."""
+        return dict(self.keys).get(key, 0)
+
+    def with_new(self, series: Series, key: str | None = None) -> "Catalogue":
+        """Return the catalogue with one more series. Raises Exists or BadSeries."""
+        if any(other.document_type == series.document_type for other in self.series):
+            raise Exists(series.document_type)
+        self._check(series)
+        return self._next((*self.series, series), self.former, key)
+
+    def with_changed(self, series: Series, key: str | None = None) -> "Catalogue":
+        """Return the catalogue with another definition of a series; it names the version that it
+        replaces. Raises Unknown, Outdated or BadSeries.
+        """
+        before = self.of(series.document_type)
+        if series.version != before.version:
+            raise Outdated(str(before.version))
+        self._check(series)
+        former = self.former
+        if _writes(series) != _writes(before):
+            former = (*former, before)
+        after = replace(series, version=before.version + 1)
+        others = tuple(after if other is before else other for other in self.series)
+        return self._next(others, former, key)
+
+    def _next(
+        self, series: tuple[Series, ...], former: tuple[Series, ...], key: str | None
+    ) -> "Catalogue":
+        if len(series) + len(former) > SERIES_MAX:
+            full = f"there are {SERIES_MAX} definitions already, former ones included: no more fit"
+            raise BadSeries(Wrong("document_type", full))
+        version = self.version + 1
+        keys = self.keys if key is None else (*self.keys, (key, version))[-KEYS_REMEMBERED:]
+        in_order = tuple(sorted(series, key=lambda each: each.document_type))
+        return Catalogue(version, in_order, former, keys)
+
+    def _check(self, series: Series) -> None:
+        """Raise BadSeries for a definition that is wrong by itself, or beside the others."""
+        wrong = list(_wrong_with(series))
+        if not wrong:
+            wrong = list(self._alike(series))
+        if wrong:
+            raise BadSeries(*wrong)
+
+    def _alike(self, series: Series) -> list[Wrong]:
+        for other in (*self.series, *self.former):
+            same = other.document_type == series.document_type and other.scopes == series.scopes
+            example = templates.could_read_alike(_kind(other), _kind(series), same_series=same)
+            if example is not None:
+                whose = f"{other.document_type}, version {other.version} ({other.template})"
+                said = f"{example} could be a number of {whose} too; change a fixed part of it"
+                return [Wrong("template", said)]
+        return []
+
+
+def _wrong_with(series: Series) -> list[Wrong]:
+    """Return what is wrong with a definition by itself."""
+    wrong: list[Wrong] = []
+    if not templates.is_value(series.document_type) or len(series.document_type) > TYPE_LENGTH_MAX:
+        said = f"must be 1 to {TYPE_LENGTH_MAX} letters, digits, '_' or '.'"
+        wrong.append(Wrong("document_type", said))
+    if not 1 <= series.start <= series.max_value:
+        wrong.append(Wrong("start", f"must be from 1 to max_value, {series.max_value}"))
+    if series.max_value > MAX_VALUE_MAX:
+        wrong.append(Wrong("max_value", f"must be at most {MAX_VALUE_MAX}"))
+    if not 1 <= series.reservation_s <= RESERVATION_S_MAX:
+        said = f"must be from 1 second to {RESERVATION_S_MAX}, a week"
+        wrong.append(Wrong("reservation_s", said))
+    if not 1 <= series.fiscal_month <= 12:  # noqa: PLR2004 - months
+        wrong.append(Wrong("fiscal_month", "must be a month, 1 to 12"))
+    if len((series.metadata or "").encode()) > METADATA_BYTES_MAX:
+        wrong.append(Wrong("metadata", f"must be at most {METADATA_BYTES_MAX} bytes of JSON"))
+    if not wrong:
+        try:
+            templates.check(_kind(series))
+        except BadTemplate as bad:
+            wrong.append(Wrong(bad.field, str(bad)))
+    return wrong
+
+
+def encode(catalogue: Catalogue) -> bytes:
+    """Return the catalogue's bytes for the store."""
+    return orjson.dumps(catalogue._asdict())
+
+
+def decode(content: bytes) -> Catalogue:
+    """Return the catalogue that these bytes hold. Raises Unreadable when they hold none."""
+    try:
+        fields = orjson.loads(content)
+        return Catalogue(
+            whole(fields["version"]),
+            tuple(map(decode_series, fields["series"])),
+            tuple(map(decode_series, fields["former"])),
+            tuple((text(key), whole(version)) for key, version in fields["keys"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as broken:
+        raise Unreadable(f"the catalogue of series: {broken}") from broken
+
+
+def decode_series(fields: dict[str, Any]) -> Series:
+    """Return the definition in these fields. Raises ValueError, TypeError or KeyError."""
+    scopes = tuple(Scope(text(scope)) for scope in fields.pop("scopes"))
+    tokens = tuple(map(text, fields.pop("tokens")))
+    policy = GapPolicy(text(fields.pop("gap_policy")))
+    metadata, override = text_or_none(fields.pop("metadata")), fields.pop("manual_override")
+    if type(override) is not bool:
+        raise Unreadable(f"manual_override is {override!r}")
+    words = {name: text(fields.pop(name)) for name in ("document_type", "template", "prefix")}
+    zone = text(fields.pop("time_zone"))
+    numbers = {name: whole(number) for name, number in fields.items()}
+    return Series(
+        **words,
+        **numbers,
+        scopes=scopes,
+        tokens=tokens,
+        gap_policy=policy,
+        manual_override=override,
+        time_zone=zone,
+        metadata=metadata,
+    )

@@ -38,7 +38,8 @@ PURE = {
         "coordinator",
         "dataclasses",
     ),
-    *("enum", "functools", "hashlib", "heapq", "orjson", "struct", "typing", "urllib"),
+    *("enum", "functools", "hashlib", "heapq", "itertools", "orjson", "re", "struct", "typing"),
+    "urllib",
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

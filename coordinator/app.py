@@ -18,9 +18,11 @@ from coordinator.api.calls import Caller
 from coordinator.api.connections import Runner
 from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
+from coordinator.api.documents import Documents
 from coordinator.api.operations import Operations
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.sequence import SequenceApi
+from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
 from coordinator.config import Settings
@@ -40,6 +42,7 @@ from coordinator.metrics import Metrics
 from coordinator.open_files import room
 from coordinator.overview import Installation
 from coordinator.peers import HttpPeers
+from coordinator.registry import Registry
 from coordinator.service import Bounds, Node
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
@@ -100,6 +103,7 @@ class NodeApp:
         installation = Installation(self._store, self._keys, self._names)
         measured = Installation(self._store, self._keys, self._metrics.shown)
         counters, membership = self._counters, self.membership
+        registry = Registry(self._store, self._keys)
         demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
@@ -110,6 +114,8 @@ class NodeApp:
             *DemoApi(settings, demonstrations).routes(),
             *TurnApi(self._token, self._names, counters).routes(),
             *Admin(self._caller, counters, self._names).routes(),
+            *Templates(settings, self._caller, registry).routes(),
+            *Documents(settings, self._store, self._keys, registry).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:

@@ -7,21 +7,30 @@ each change, with who made it, when and why.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
-from coordinator.commit import Found, Overtaken, send
+from coordinator.commit import Found, send
 from coordinator.core import catalogue as catalogues
 from coordinator.core.catalogue import Catalogue, Series, decode_series
 from coordinator.core.keys import Keys
 from coordinator.core.ledger import Origin
 from coordinator.core.starter import STARTER
 from coordinator.core.transaction import Guard, KeyValue, Put, Range, Transaction
-from coordinator.core.unreadable import Unreadable, moment, text, text_or_none, whole
+from coordinator.core.unreadable import NUMBER_MAX, Unreadable, moment, text, text_or_none, whole
 from coordinator.faults import Damaged
-from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreError, Unavailable, Unknown
+from coordinator.store import (
+    Committed,
+    NotCommitted,
+    Store,
+    StoreError,
+    Unavailable,
+    Unknown,
+)
+from coordinator.store.paging import all_of
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +77,7 @@ class Registry:
         catalogue, _ = await self._read()
         return catalogue
 
-    async def change(
-        self, decide: Callable[[Catalogue], tuple[Catalogue, Change]]
-    ) -> Change:
+    async def change(self, decide: Callable[[Catalogue], tuple[Catalogue, Change]]) -> Change:
         """Make what ``decide`` makes of the newest catalogue the next one; return the change.
 
         What ``decide`` raises goes through. Raises StoreError when nothing was changed, InDoubt
@@ -91,8 +98,6 @@ class Registry:
         catalogue, guard = await self._read()
         for _ in range(TRIES_MAX):
             after, change = decide(catalogue)
-            if after is catalogue:
-                return change  # it was made before
             written = _encode(change)
             log_key = self._keys.series_change(change.version)
             transaction = Transaction(
@@ -107,6 +112,7 @@ class Registry:
             def in_doubt(doubt: Unknown) -> None:
                 doubts.append(doubt.why)
 
+            doubts.append("it was sent, and no answer came in time")
             name = f"change {change.version} of the series, request {change.correlation}"
             fate = await send(self._store, transaction, name, is_ours, in_doubt)
             doubts.clear()
@@ -116,13 +122,14 @@ class Registry:
             catalogue, guard = self._taken(fate.found[0])
         raise NotCommitted("others changed the series again and again meanwhile")
 
-    async def changes(self, after: int, limit: int) -> list[Change]:
-        """Return the changes after a version, oldest first. Raises StoreError, or Damaged."""
-        wanted = Range(
-            self._keys.series_change(after + 1), self._keys.series_change(2**63 - 1), limit
-        )
-        (found,) = (await self._store.read(wanted)).found
-        return [_decode(kv) for kv in found]
+    async def changes_of(self, document_type: str, limit: int) -> list[Change]:
+        """Return the latest changes of a series, newest first. Raises StoreError, or Damaged."""
+        first, end = self._keys.series_change(0), self._keys.series_change(NUMBER_MAX)
+        latest: deque[Change] = deque(maxlen=limit)
+        async for page in all_of(self._store, Range(first, end)):
+            changes = map(_decode, page)
+            latest.extend(c for c in changes if c.series.document_type == document_type)
+        return list(reversed(latest))
 
     async def change_to(self, version: int) -> Change:
         """Return the change that has made this version. Raises StoreError, or Damaged."""

@@ -23,6 +23,7 @@ class Kind(NamedTuple):
 
 UNKNOWN_NAME = Kind("NB001", 404, "Not configured")
 EXHAUSTED = Kind("NB002", 409, "Sequence exhausted")
+BAD_FORMAT = Kind("NB006", 422, "Invalid format")
 BUSY = Kind("NB003", 503, "Busy: nothing was allocated", 1)
 STORE_UNAVAILABLE = Kind("NB008", 503, "Store unavailable: nothing was allocated", 2)
 MALFORMED = Kind("NB009", 400, "Malformed request")
@@ -44,6 +45,9 @@ NOTHING_LOST = Kind("NB024", 409, "This node misses nothing")
 TRIMMED = Kind("NB025", 409, "Its ledger entries have left the store")
 NOT_A_NODE = Kind("NB026", 403, "For other nodes only")
 DECLINED = Kind("NB027", 409, "This node does not commit for others now")
+BAD_SERIES = Kind("NB028", 422, "Definition of a series refused")
+SERIES_EXISTS = Kind("NB029", 409, "Series exists already")
+SERIES_CHANGED = Kind("NB030", 409, "Series was changed meanwhile")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

@@ -5,14 +5,17 @@ series they are of. So a definition is never forgotten. One that was in force st
 ``former`` ones, and a new one must not be able to write what any of them could have written.
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import orjson
 
-from coordinator.core import templates
-from coordinator.core.templates import BadTemplate, Scope
+from coordinator.core.template_check import check
+from coordinator.core.templates import Scope, SeriesFormat, Template, could_read_alike
+from coordinator.core.tokens import BadTemplate, kind_of, one_of
 from coordinator.core.unreadable import Unreadable, text, text_or_none, whole
 
 SERIES_MAX = 300
@@ -25,6 +28,7 @@ TYPE_LENGTH_MAX = 20
 MAX_VALUE_MAX = 10**15
 RESERVATION_S_MAX = 7 * 86_400
 METADATA_BYTES_MAX = 1_024
+MONTHS = 12
 
 
 class GapPolicy(StrEnum):
@@ -41,7 +45,8 @@ class Series:
     """The definition of one kind of document number. ``version`` counts its changes, from 1 on.
 
     One counter runs for each combination of values of its ``scopes``, from ``start`` to
-    ``max_value``. ``tokens`` are names of parts of the template that callers give values for.
+    ``max_value``. ``tokens`` declares parts of the template: each has a name, and what its values
+    are, a kind in words (``coordinator.core.tokens.kind_of``) or a list of all that there are.
     ``metadata`` is JSON text of the operator's own. A reservation lasts ``reservation_s`` seconds.
     """
 
@@ -56,9 +61,25 @@ class Series:
     reservation_s: int = 300
     time_zone: str = "UTC"
     fiscal_month: int = 1
-    tokens: tuple[str, ...] = ()
+    tokens: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
     metadata: str | None = None
     version: int = 1
+
+    @property
+    def format(self) -> SeriesFormat:
+        """Return how its numbers are written and read. Raises BadTemplate."""
+        declared = {
+            name: kind_of(values) if isinstance(values, str) else one_of(values)
+            for name, values in self.tokens
+        }
+        return SeriesFormat(
+            Template.parse(self.template, declared),
+            self.prefix,
+            frozenset(self.scopes),
+            self.start,
+            self.max_value,
+            self.fiscal_month,
+        )
 
 
 class Wrong(NamedTuple):
@@ -80,7 +101,7 @@ class Exists(Exception):
     """There is a series of this document type already."""
 
 
-class Unknown(Exception):
+class UnknownSeries(Exception):
     """There is no series of this document type."""
 
 
@@ -100,11 +121,11 @@ class Catalogue(NamedTuple):
     keys: tuple[tuple[str, int], ...] = ()
 
     def of(self, document_type: str) -> Series:
-        """Return the series of a document type. Raises Unknown."""
+        """Return the series of a document type. Raises UnknownSeries."""
         for series in self.series:
             if series.document_type == document_type:
                 return series
-        raise Unknown(document_type)
+        raise UnknownSeries(document_type)
 
     def changed_by(self, key: str) -> int:
         """Return the version that the change under this idempotency key has made; 0: none has."""
@@ -114,19 +135,19 @@ class Catalogue(NamedTuple):
         """Return the catalogue with one more series. Raises Exists or BadSeries."""
         if any(other.document_type == series.document_type for other in self.series):
             raise Exists(series.document_type)
-        self._check(series)
+        self.check(series)
         return self._next((*self.series, series), self.former, key)
 
     def with_changed(self, series: Series, key: str | None = None) -> "Catalogue":
         """Return the catalogue with another definition of a series; it names the version that it
-        replaces. Raises Unknown, Outdated or BadSeries.
+        replaces. Raises UnknownSeries, Outdated or BadSeries.
         """
         before = self.of(series.document_type)
         if series.version != before.version:
             raise Outdated(str(before.version))
-        self._check(series)
+        self.check(series)
         former = self.former
-        if _writes(series) != _writes(before):
+        if before.format != series.format:
             former = (*former, before)
         after = replace(series, version=before.version + 1)
         others = tuple(after if other is before else other for other in self.series)
@@ -143,7 +164,7 @@ class Catalogue(NamedTuple):
         in_order = tuple(sorted(series, key=lambda each: each.document_type))
         return Catalogue(version, in_order, former, keys)
 
-    def _check(self, series: Series) -> None:
+    def check(self, series: Series) -> None:
         """Raise BadSeries for a definition that is wrong by itself, or beside the others."""
         wrong = list(_wrong_with(series))
         if not wrong:
@@ -151,40 +172,37 @@ class Catalogue(NamedTuple):
         if wrong:
             raise BadSeries(*wrong)
 
-    def _alike(self, series: Series) -> list[Wrong]:
+    def _alike(self, series: Series) -> Iterator[Wrong]:
         for other in (*self.series, *self.former):
             same = other.document_type == series.document_type and other.scopes == series.scopes
-            example = templates.could_read_alike(_kind(other), _kind(series), same_series=same)
+            example = could_read_alike(other.format, series.format, same_series=same)
             if example is not None:
-                whose = f"{other.document_type}, version {other.version} ({other.template})"
-                said = f"{example} could be a number of {whose} too; change a fixed part of it"
-                return [Wrong("template", said)]
-        return []
+                whose = f"{other.document_type}, version {other.version}, {other.template}"
+                said = f"{example!r} could be a number of {whose} too; change a fixed part of it"
+                yield Wrong("template", said)
+                return
 
 
-def _wrong_with(series: Series) -> list[Wrong]:
-    """Return what is wrong with a definition by itself."""
-    wrong: list[Wrong] = []
-    if not templates.is_value(series.document_type) or len(series.document_type) > TYPE_LENGTH_MAX:
+def _wrong_with(series: Series) -> Iterator[Wrong]:
+    """Yield what is wrong with a definition by itself."""
+    if not re.fullmatch(f"[A-Za-z0-9_.]{{1,{TYPE_LENGTH_MAX}}}", series.document_type):
         said = f"must be 1 to {TYPE_LENGTH_MAX} letters, digits, '_' or '.'"
-        wrong.append(Wrong("document_type", said))
-    if not 1 <= series.start <= series.max_value:
-        wrong.append(Wrong("start", f"must be from 1 to max_value, {series.max_value}"))
-    if series.max_value > MAX_VALUE_MAX:
-        wrong.append(Wrong("max_value", f"must be at most {MAX_VALUE_MAX}"))
+        yield Wrong("document_type", said)
+    if not 1 <= series.start <= series.max_value <= MAX_VALUE_MAX:
+        said = f"from start to max_value numbers go up, from 1 at least to {MAX_VALUE_MAX} at most"
+        yield Wrong("max_value", said)
+        return
     if not 1 <= series.reservation_s <= RESERVATION_S_MAX:
-        said = f"must be from 1 second to {RESERVATION_S_MAX}, a week"
-        wrong.append(Wrong("reservation_s", said))
-    if not 1 <= series.fiscal_month <= 12:  # noqa: PLR2004 - months
-        wrong.append(Wrong("fiscal_month", "must be a month, 1 to 12"))
+        yield Wrong("reservation_s", f"must be 1 to {RESERVATION_S_MAX} seconds, a week")
     if len((series.metadata or "").encode()) > METADATA_BYTES_MAX:
-        wrong.append(Wrong("metadata", f"must be at most {METADATA_BYTES_MAX} bytes of JSON"))
-    if not wrong:
-        try:
-            templates.check(_kind(series))
-        except BadTemplate as bad:
-            wrong.append(Wrong(bad.field, str(bad)))
-    return wrong
+        yield Wrong("metadata", f"must be at most {METADATA_BYTES_MAX} bytes of JSON")
+    if not 1 <= series.fiscal_month <= MONTHS:
+        yield Wrong("fiscal_month", "must be the number of a month, 1 to 12")
+        return
+    try:
+        check(series.format)
+    except BadTemplate as bad:
+        yield Wrong("template", str(bad))
 
 
 def encode(catalogue: Catalogue) -> bytes:
@@ -209,21 +227,23 @@ def decode(content: bytes) -> Catalogue:
 def decode_series(fields: dict[str, Any]) -> Series:
     """Return the definition in these fields. Raises ValueError, TypeError or KeyError."""
     scopes = tuple(Scope(text(scope)) for scope in fields.pop("scopes"))
-    tokens = tuple(map(text, fields.pop("tokens")))
+    tokens = tuple(
+        (text(name), text(values) if isinstance(values, str) else tuple(map(text, values)))
+        for name, values in fields.pop("tokens")
+    )
     policy = GapPolicy(text(fields.pop("gap_policy")))
     metadata, override = text_or_none(fields.pop("metadata")), fields.pop("manual_override")
     if type(override) is not bool:
         raise Unreadable(f"manual_override is {override!r}")
-    words = {name: text(fields.pop(name)) for name in ("document_type", "template", "prefix")}
-    zone = text(fields.pop("time_zone"))
-    numbers = {name: whole(number) for name, number in fields.items()}
     return Series(
-        **words,
-        **numbers,
-        scopes=scopes,
-        tokens=tokens,
+        text(fields.pop("document_type")),
+        text(fields.pop("template")),
+        text(fields.pop("prefix")),
+        scopes,
         gap_policy=policy,
         manual_override=override,
-        time_zone=zone,
+        tokens=tokens,
         metadata=metadata,
+        time_zone=text(fields.pop("time_zone")),
+        **{name: whole(number) for name, number in fields.items()},
     )

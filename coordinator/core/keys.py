@@ -141,6 +141,15 @@ class Keys(NamedTuple):
         return self.root + b"upkeep"
 
     @property
+    def series(self) -> bytes:
+        """Return the key of the catalogue of series, which every change of one rewrites."""
+        return self.root + b"series"
+
+    def series_change(self, version: int) -> bytes:
+        """Return the key of the note of the change that made this version of the catalogue."""
+        return self.root + b"series-changes/" + _digits(version)
+
+    @property
     def settings(self) -> bytes:
         """Return the key of the settings that all nodes must share."""
         return self.root + b"settings"

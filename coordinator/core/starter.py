@@ -10,7 +10,13 @@ STARTER = Catalogue(
     version=0,
     series=(
         Series("COR", _BY_YEAR, "COR", (Scope.YEARLY,)),
-        Series("DRW", "{PREFIX}-{PROJECT}-{CONTRACT}-{SEQ:6}", "DRW", (Scope.PROJECT, Scope.CONTRACT)),
+        Series(
+            "DRW",
+            "{PREFIX}-{PROJECT}-{CONTRACT}-{SEQ:6}",
+            "DRW",
+            (Scope.PROJECT, Scope.CONTRACT),
+            tokens=(("PROJECT", "TEXT:16"), ("CONTRACT", "TEXT:16")),
+        ),
         Series("RFA", _BY_PROJECT, "RFA", (Scope.PROJECT, Scope.YEARLY)),
         Series("TRN", _BY_PROJECT, "TRN", (Scope.PROJECT, Scope.YEARLY)),
     ),

@@ -100,7 +100,7 @@ class Template(NamedTuple):
         parts: list[Part] = []
         for stretch in re.finditer(r"\{[^{}]*\}|[^{}]+|[{}]", text):
             written, at = stretch[0], stretch.start() + 1
-            if written in "{}":
+            if len(written) == 1 and written in "{}":
                 raise BadTemplate(_unbalanced(written, at))
             if written[0] != "{":
                 parts.append(Part("", OneOf((written,)), written))
@@ -160,7 +160,11 @@ def _token(written: str, at: int, known: Mapping[str, Kind]) -> Part:
 
 @dataclass(frozen=True)
 class SeriesFormat:
-    """A template, and what its series fixes. ``check`` tells whether they fit each other."""
+    """A template, and what its series fixes. ``template_check.check`` tells whether they fit.
+
+    ``fiscal_month`` is the first month of fiscal years. Numbers below ``start`` are read like any
+    other: a start may have been raised after they were issued.
+    """
 
     template: Template
     prefix: str = ""
@@ -168,13 +172,10 @@ class SeriesFormat:
     start: int = 1
     max_value: int = 999_999
     fiscal_month: int = 1
-    """The first month of fiscal years."""
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of the template, with the prefix as literal text, and with the numbers'
-        bounds.
-        """
+        """The parts of the template; the prefix is literal text, the number has its bounds."""
         bound = []
         for part in self.template.parts:
             match part:
@@ -295,15 +296,16 @@ def could_read_alike(
     """
     telling = _telling(one, other) if same_series else None
     search = common_text if telling is None else text_read_differently
-    machines = (_machine(series, telling or set()) for series in (one, other))
-    alike = search(*machines, longest=TEXT_LENGTH_MAX)
+    mine, others = _machine(one, telling or set()), _machine(other, telling or set())
+    alike = search(mine, others, longest=TEXT_LENGTH_MAX)
     return alike.text if alike else None
 
 
 def _telling(one: SeriesFormat, other: SeriesFormat) -> set[str] | None:
     """Return the tokens that tell counter and number in both formats of one series.
 
-    None when the same values of them could mean two counters.
+    None when the same values of them could mean two counters. A counter is named by the values of
+    its scopes: {FY} 2027 is one and the same, whichever month it begins with.
     """
     if one.scopes != other.scopes:
         return None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.periods import BadDate, Month, month_of, zone_of
+from coordinator.issue_dates import BadDate, Month, month_of, zone_of
 
 BANGKOK, BERLIN, NEW_YORK = map(zone_of, ("Asia/Bangkok", "Europe/Berlin", "America/New_York"))
 

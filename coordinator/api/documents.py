@@ -1,0 +1,106 @@
+"""Document numbers over HTTP, in the names of the older system."""
+
+from itertools import chain, islice
+from typing import Any
+
+from aiohttp import web
+
+from coordinator.api import problems
+from coordinator.api.answers import json_answer, read
+from coordinator.api.document_inputs import TRIED_OUT, PreviewBody
+from coordinator.api.inputs import body_of
+from coordinator.api.problems import FieldError, Problem
+from coordinator.api.templates import listed_in, no_such_series, shown
+from coordinator.clock import now_ms
+from coordinator.config import Settings
+from coordinator.core import head as heads
+from coordinator.core.catalogue import BadSeries, Catalogue, Series, UnknownSeries
+from coordinator.core.documents import counter_of, given_by, values_of
+from coordinator.core.keys import Keys, number_in
+from coordinator.core.templates import BadValue, render
+from coordinator.core.transaction import Range
+from coordinator.issue_dates import BadDate, month_of, zone_of
+from coordinator.registry import Registry
+from coordinator.store import Store
+
+PATH = "/api/v1/document-numbering"
+PREVIEWED = 3
+
+
+class Documents:
+    """Handlers of document numbers."""
+
+    def __init__(self, settings: Settings, store: Store, keys: Keys, registry: Registry) -> None:
+        self._listed = listed_in(settings)
+        self._store = store
+        self._keys = keys
+        self._registry = registry
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of these handlers."""
+        return [web.post(f"{PATH}/preview", self.preview)]
+
+    async def preview(self, request: web.Request) -> web.StreamResponse:
+        """Return the next numbers as they would read; nothing is allocated."""
+        asked = await body_of(request, PreviewBody)
+        catalogue = await read(self._registry.catalogue())
+        series = self._series_of(asked, catalogue)
+        values = _values_of(series, asked)
+        counter = counter_of(series, values)
+        numbers = range(series.start, series.max_value + 1)[:PREVIEWED]
+        following = list(numbers)
+        if asked.template is None:
+            following = await read(self._next(series, counter))
+        texts = [render(series.format, values, number) for number in following]
+        body: dict[str, Any] = {
+            "document_type": series.document_type,
+            "counter": counter,
+            "numbers": texts,
+            "sequence": following,
+            "template": shown(series),
+        }
+        return json_answer({"success": True, "data": body})
+
+    async def _next(self, series: Series, counter: str) -> list[int]:
+        """Return the numbers that a counter gives next: its gaps first. Raises StoreError."""
+        keys = self._keys.counter(counter)
+        snapshot = await self._store.read(Range(keys.head), keys.gaps(limit=PREVIEWED))
+        head_found, gaps = snapshot.found
+        head = heads.decode(head_found[0].value) if head_found else None
+        first = head.next if head else series.start
+        fresh = range(first, series.max_value + 1)
+        return list(islice(chain((number_in(kv.key) for kv in gaps), fresh), PREVIEWED))
+
+    def _series_of(self, asked: PreviewBody, catalogue: Catalogue) -> Series:
+        """Return the series that is meant, or the one that is tried out. Raises Problem."""
+        document_type = asked.document_type
+        if asked.template is None:
+            if document_type is None:
+                error = FieldError("document_type", "name a series, or try out a template")
+                raise Problem(problems.MALFORMED, f"{error.field}: {error.message}.", (error,))
+            try:
+                return catalogue.of(document_type)
+            except UnknownSeries:
+                raise no_such_series(document_type) from None
+        tried = asked.formatted(document_type or TRIED_OUT, asked.template, self._listed)
+        try:
+            catalogue.check(tried)
+        except BadSeries as bad:
+            errors = tuple(FieldError(*wrong) for wrong in bad.wrong)
+            raise Problem(problems.BAD_SERIES, f"{bad}. Nothing was changed.", errors) from None
+        return tried
+
+
+def _values_of(series: Series, asked: PreviewBody) -> dict[str, str]:
+    """Return the values of the template's tokens. Raises Problem."""
+    try:
+        month = month_of(asked.issue_date, zone_of(series.time_zone), now_ms())
+        given = given_by(series, asked.scope_value, asked.scope)
+        return values_of(series, given, *month)
+    except BadDate as bad:
+        error = FieldError("issue_date", str(bad))
+    except BadValue as bad:
+        error = FieldError(bad.token or "scope", str(bad))
+    except ValueError as unknown:
+        error = FieldError("time_zone", str(unknown))
+    raise Problem(problems.BAD_FORMAT, f"{error.field}: {error.message}.", (error,))

@@ -1,0 +1,55 @@
+"""From what a caller says of a document to the counter that counts it, and to its number's text."""
+
+from collections.abc import Mapping
+
+from coordinator.core.catalogue import Series
+from coordinator.core.periods import PERIOD_TOKENS, period_values
+from coordinator.core.templates import PERIOD_OF, BadValue, Scope
+
+
+def values_of(series: Series, given: Mapping[str, str], year: int, month: int) -> dict[str, str]:
+    """Return the value of each token in the template: those given, and those of the issue date.
+
+    Raises BadValue for one that is missing, of another kind, or not in the template at all: who
+    gives it believes that it matters.
+    """
+    tokens = series.format.tokens
+    for token, value in given.items():
+        if token in PERIOD_TOKENS:
+            raise BadValue(token, f"{token} comes from the issue date: give issue_date instead")
+        if token not in tokens:
+            wanted = [name for name in tokens if name not in PERIOD_TOKENS]
+            takes = f"takes {', '.join(wanted)}" if wanted else "takes none"
+            raise BadValue(token, f"series {series.document_type} has no {token}: it {takes}")
+        if not series.format.takes(token, value):
+            raise BadValue(token, f"{token} cannot be {value!r}: it takes {tokens[token]}")
+    values = {**period_values(year, month, series.fiscal_month), **given}
+    for token in tokens:
+        if token not in values:
+            raise BadValue(token, f"series {series.document_type} needs a value for {token}")
+    return {token: values[token] for token in values if token in tokens or token in PERIOD_TOKENS}
+
+
+def counter_of(series: Series, values: Mapping[str, str]) -> str:
+    """Return the name of the counter for these values: ``RFA/LCBP3/2026``."""
+    tokens = (PERIOD_OF.get(scope, (scope.value,)) for scope in series.scopes)
+    places = ("-".join(values[token] for token in some) for some in tokens)
+    return "/".join((series.document_type, *places))
+
+
+def given_by(series: Series, scope_value: str | None, scope: Mapping[str, str]) -> dict[str, str]:
+    """Return the values that a caller gives by name, in any case, or as the one of the only scope.
+
+    Raises BadValue.
+    """
+    named = {name.upper(): value for name, value in scope.items()}
+    if len(named) < len(scope):
+        raise BadValue("scope", "a name is given twice, in capitals and in small letters")
+    if scope_value is None:
+        return named
+    open_scopes = [each for each in series.scopes if each not in PERIOD_OF]
+    if len(open_scopes) != 1 or named:
+        wanted = ", ".join(each.lower() for each in open_scopes) or "none"
+        said = f"scope_value fits a series with one scope; name them in scope: {wanted}"
+        raise BadValue("scope_value", said)
+    return {Scope(open_scopes[0]).value: scope_value}

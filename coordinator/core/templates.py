@@ -100,7 +100,7 @@ class Template(NamedTuple):
         parts: list[Part] = []
         for stretch in re.finditer(r"\{[^{}]*\}|[^{}]+|[{}]", text):
             written, at = stretch[0], stretch.start() + 1
-            if written in "{}":
+            if len(written) == 1 and written in "{}":
                 raise BadTemplate(_unbalanced(written, at))
             if written[0] != "{":
                 parts.append(Part("", OneOf((written,)), written))
@@ -295,8 +295,8 @@ def could_read_alike(
     """
     telling = _telling(one, other) if same_series else None
     search = common_text if telling is None else text_read_differently
-    machines = (_machine(series, telling or set()) for series in (one, other))
-    alike = search(*machines, longest=TEXT_LENGTH_MAX)
+    mine, others = _machine(one, telling or set()), _machine(other, telling or set())
+    alike = search(mine, others, longest=TEXT_LENGTH_MAX)
     return alike.text if alike else None
 
 

@@ -100,6 +100,8 @@ CHANGES = [
      tokens={"LOT": kind_of("LETTERS:2")}), None),
     ("other fiscal years, their months told", dated(PERIODS_BY_MONTH, Scope.YEARLY, 4),
      dated(PERIODS_BY_MONTH, Scope.YEARLY, 7), "COR-1111-01-00001"),
+    ("the month first", dated("{FY}{MM}-{SEQ:5}", Scope.YEARLY, 4),
+     dated("{MM}{FY}-{SEQ:5}", Scope.YEARLY, 4), "011101-00001"),
     ("the same fiscal years", dated(PERIODS_BY_MONTH, Scope.YEARLY, 4),
      dated(PERIODS_BY_MONTH, Scope.YEARLY, 4), None),
     ("other fiscal years, each by its name", dated(PERIODS_BY_MONTH, Scope.FISCAL, 4),

@@ -29,10 +29,11 @@ def series(
     max_value: int = 999_999,
     fiscal_month: int = 1,
     tokens: Mapping[str, Kind] | None = None,
+    start: int = 1,
 ) -> SeriesFormat:
     template = Template.parse(text, tokens)
     chosen = frozenset(Scope(scope) for scope in scopes.split())
-    return SeriesFormat(template, prefix, chosen, 1, max_value, fiscal_month)
+    return SeriesFormat(template, prefix, chosen, start, max_value, fiscal_month)
 
 
 def checked(*args, **kwargs) -> SeriesFormat:
@@ -149,6 +150,8 @@ UNFIT = [
     ),
     ({"text": "{PREFIX}-{SEQ:5}", "prefix": "{A}"}, "the prefix '{A}' cannot be written: "),
     ({"text": "INVOICE-{SEQ:5}", "max_value": 0}, f"numbers from 1 to 0: {BOUNDS}"),
+    ({"text": "INVOICE-{SEQ:5}", "start": 0}, f"numbers from 0 to 999999: {BOUNDS}"),
+    ({"text": "INVOICE-{SEQ:5}", "start": 10**6}, f"numbers from 1000000 to 999999: {BOUNDS}"),
     ({"text": "INVOICE-{SEQ:5}", "max_value": 10**18}, f"numbers from 1 to {10**18}: {BOUNDS}"),
     (
         {"text": "INVOICE-{SEQ:5}", "fiscal_month": 13},
@@ -229,6 +232,8 @@ FIT = [
     {"text": "{SITE}-{SEQ:5}", "scopes": "SITE", "tokens": SITES},
     {"text": "{PREFIX}-{PROJECT}-{SEQ:5}-{PROJECT}", "prefix": "C", "max_value": 99_999},
     {"text": "Invoice {YYYY} No. {SEQ:1}"},
+    {"text": "{PREFIX}-{PROJECT}-{CONTRACT}-{SEQ:5}", "prefix": "C"},  # just 50 characters
+    {"text": "INV-{SEQ:5}", "start": 999_999},  # just 10 characters
     {"text": "{PREFIX}-{SEQ:18}", "prefix": "-", "max_value": 10**18 - 1},
 ]
 

@@ -160,7 +160,11 @@ def _token(written: str, at: int, known: Mapping[str, Kind]) -> Part:
 
 @dataclass(frozen=True)
 class SeriesFormat:
-    """A template, and what its series fixes. ``check`` tells whether they fit each other."""
+    """A template, and what its series fixes. ``template_check.check`` tells whether they fit.
+
+    ``fiscal_month`` is the first month of fiscal years. Numbers below ``start`` are read like any
+    other: a start may have been raised after they were issued.
+    """
 
     template: Template
     prefix: str = ""
@@ -168,13 +172,10 @@ class SeriesFormat:
     start: int = 1
     max_value: int = 999_999
     fiscal_month: int = 1
-    """The first month of fiscal years."""
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The parts of the template, with the prefix as literal text, and with the numbers'
-        bounds.
-        """
+        """The parts of the template; the prefix is literal text, the number has its bounds."""
         bound = []
         for part in self.template.parts:
             match part:
@@ -303,7 +304,8 @@ def could_read_alike(
 def _telling(one: SeriesFormat, other: SeriesFormat) -> set[str] | None:
     """Return the tokens that tell counter and number in both formats of one series.
 
-    None when the same values of them could mean two counters.
+    None when the same values of them could mean two counters. A counter is named by the values of
+    its scopes: {FY} 2027 is one and the same, whichever month it begins with.
     """
     if one.scopes != other.scopes:
         return None

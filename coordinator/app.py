@@ -162,13 +162,17 @@ class NodeApp:
         terms = ConnectionTerms(connections_max, settings.head_s, settings.idle_s)
         return Runner(self.web, terms, self.refusals, **more)
 
-    async def stop(self) -> None:
-        """Serve what waits, leave the installation, let go of the store."""
-        await self._counters.stop(QUEUE_GRACE_S)
+    async def _save_witness(self) -> None:
         try:
             await asyncio.to_thread(self.witness.save)
         except OSError as failed:
             log.warning("what this node has seen cannot be written: %s", failed)
+
+    async def stop(self) -> None:
+        """Serve what waits, leave the installation, let go of the store."""
+        await self._save_witness()  # now too: a stop that takes long may be cut short
+        await self._counters.stop(QUEUE_GRACE_S)
+        await self._save_witness()
         await self.membership.leave()
         self._peers.close()
         await self._store.close()
@@ -184,7 +188,7 @@ async def serve(settings: Settings) -> None:
         fitting.connections_max,
         handle_signals=False,
         handler_cancellation=True,  # who has left needs no number
-        shutdown_timeout=ANSWERS_GRACE_S,
+        shutdown_timeout=ANSWERS_GRACE_S / 2,  # aiohttp waits for it twice
     )
     await runner.setup()
     stopping = asyncio.Event()

@@ -92,11 +92,11 @@ class Handing:
         newly = self._note_open(batch, seen.entry)
         try:
             done = await self._peers.hand_over(holder, self._keys, forward, self._now())
-        except (Declined, Silent) as not_served:
+        except (Declined, Silent, NoReply) as not_served:
             log.debug("%s: %s did not serve: %s", self._keys.name, holder.node, not_served)
-            if not isinstance(not_served, NoReply):
+            if not _may_come_true(not_served):
                 self._never(newly)
-            self.turn.not_served(silent=isinstance(not_served, Silent))
+            self.turn.not_served(silent=not isinstance(not_served, Declined))
             return None
         learned = self._learn(self._replica.follow(done.found, self._node.instance))
         self._never(newly)  # what was not done then, was not done at all
@@ -123,11 +123,11 @@ class Handing:
         if all(reply.done() and not reply.cancelled() for reply in replies):
             return Learned()
         try:
-            own, is_whole = await self._replica.parts_of(self._node.instance, self._open_since)
+            own, is_known = await self._replica.part_of(self._node.instance, self._open_since)
         except StoreError:
             self._replica.forget()
             raise
-        return self._learn(own, is_whole=is_whole)
+        return self._learn([] if own is None else [own], is_whole=is_known)
 
     def _learn(self, own: list[Entry], *, is_whole: bool = True) -> Learned:
         """Take over entries with a part of this run; others may be missing unless ``is_whole``."""
@@ -188,6 +188,10 @@ class Handing:
         rest = list(self._open.values())
         self._never(rest)
         return rest
+
+
+def _may_come_true(not_served: Exception) -> bool:
+    return isinstance(not_served, NoReply)
 
 
 def _name(pending: Pending) -> Name:

@@ -4,6 +4,8 @@ from collections import OrderedDict
 from http import HTTPStatus
 from typing import Protocol
 
+import orjson
+
 from coordinator.core import forwarding
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys
@@ -27,7 +29,7 @@ class Silent(Exception):
     """The other node cannot be reached, or not this run of it. Nothing came of the batch."""
 
 
-class NoReply(Silent):
+class NoReply(Exception):
     """The other node may have committed the batch, or may still do so."""
 
 
@@ -66,11 +68,13 @@ class HttpPeers:
             except Unreadable as nonsense:
                 raise NoReply(f"{holder.url}: {nonsense}") from None
         said = f"{holder.url}: {reply.status} {reply.body[:200]!r}"
-        if reply.status == HTTPStatus.FORBIDDEN:  # another run has its place, or another program
-            raise Silent(said)
-        if reply.status in {HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE}:
-            raise Declined(said)
-        raise NoReply(said)
+        match _code_in(reply.body):
+            case "NB026":  # another run has its place
+                raise Silent(said)
+            case "NB003" | "NB027":
+                raise Declined(said)
+            case _:  # only a node knows: something between may have sent it on, and refused then
+                raise NoReply(said)
 
     def _way_to(self, url: str) -> Wire:
         if url not in self._ways:
@@ -85,3 +89,12 @@ class HttpPeers:
         """Close all connections."""
         for way in self._ways.values():
             way.close()
+
+
+def _code_in(body: bytes) -> object:
+    """Return the code of a node's problem (``coordinator.api.problems``); None for another body."""
+    try:
+        fields = orjson.loads(body)
+    except ValueError:
+        return None
+    return fields.get("code") if isinstance(fields, dict) else None

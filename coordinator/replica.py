@@ -29,6 +29,9 @@ CATCH_UP_MAX = 256
 CATCH_UP_PAGE = 16
 """Entries in one read: at most one MB each, usually some kB."""
 
+SEARCHED_MAX = 10_000
+"""Entries that are searched for a batch of this run: a second or so, in which nobody is served."""
+
 LOAD_SLICE = 1_000
 """Gaps that are taken in one go while loading: about two milliseconds."""
 
@@ -64,7 +67,7 @@ class Replica:
         if self._state is None:
             raise RuntimeError("an entry was planned on a replica that is not loaded")
         self._state.apply(entry, after)
-        self._note(after)
+        self.note(after)
         self.guard = Guard(self._keys.head, revision, heads.encode(after))
 
     @property
@@ -101,14 +104,14 @@ class Replica:
             found_in += self._apply(state, head, entries, looking_for)
         behind = head.index - state.head.index
         if behind > CATCH_UP_MAX:
-            self._note(state.head)
+            self.note(state.head)
             return found_in
         if behind and not await self._read_on(state, head, looking_for, found_in):
             return found_in  # loaded anew
         if state.head != head or len(state.gaps) != head.gaps:
             raise Damaged(f"the head is not what the ledger gives at entry {head.index}; {ADVICE}")
         self._state = state
-        self._note(head)
+        self.note(head)
         self.guard = _guard_of(head_found[0])
         return found_in
 
@@ -179,22 +182,27 @@ class Replica:
             gaps = len(state.gaps)
             raise Damaged(f"the head counts {head.gaps} gaps, the ledger gives {gaps}; {ADVICE}")
 
-    async def parts_of(self, run: str, after: int) -> tuple[list[Entry], bool]:
-        """Return the entries after one that have a part of this run, up to where the state is.
+    async def part_of(self, run: str, after: int) -> tuple[Entry | None, bool]:
+        """Return the first entry after one that has a part of this run, up to where the state is.
 
-        False besides when some entries have left the store. Raises StoreError.
+        False besides when that is not known: entries have left the store, or there are too many to
+        read. Raises StoreError.
         """
         last = after if self._state is None else self._state.head.index
-        missing, own = last - after, list[Entry]()
+        missing = last - after
+        if missing > SEARCHED_MAX:
+            return None, False
         wanted = Range(self._keys.entry(after + 1), self._keys.entry(last + 1))
         async for page in all_of(self._store, wanted, page=CATCH_UP_PAGE):
-            try:
-                entries = [ledger.decode(kv.value) for kv in page]
-            except Unreadable as broken:
-                raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
-            own += [entry for entry in entries if _has_part_of(run, entry)]
+            for kv in page:
+                try:
+                    entry = ledger.decode(kv.value)
+                except Unreadable as broken:
+                    raise Damaged(f"an entry cannot be read: {broken}; {ADVICE}") from broken
+                if _has_part_of(run, entry):
+                    return entry, True
             missing -= len(page)
-        return own, missing <= 0
+        return None, missing <= 0
 
     @property
     def seen(self) -> Seen:
@@ -205,12 +213,8 @@ class Replica:
         """Load anew before the next plan."""
         self._state = None
 
-    def note(self) -> None:
-        """Remember that the state as it is loaded is known to be committed."""
-        if self._state is not None:
-            self._note(self._state.head)
-
-    def _note(self, head: Head) -> None:
+    def note(self, head: Head) -> None:
+        """Remember that this is known to be committed."""
         self._witness.note(self._name, Seen(head.index, head.tip))
 
     def _rewound(self, head: Head) -> Rewound:
@@ -250,11 +254,12 @@ class Replica:
             await loading
         finally:
             loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)  # it may have failed first
         if len(state.gaps) != head.gaps:
             gaps = len(state.gaps)
             raise Damaged(f"the head counts {head.gaps} gaps, the store has {gaps}; {ADVICE}")
         if accepted != seen.tip:  # else only once the ledger has noted that it was accepted
-            self._note(head)
+            self.note(head)
         self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
 

@@ -1,8 +1,8 @@
 """One queue for each counter: requests that wait while a commit is under way form the next batch.
 
-No timer: an idle counter commits a request at once, a busy one fills its batches by itself. One
-task serves one counter, so that a batch is planned on the outcome of the one before. While another
-node has the counter's turn, batches are handed to it instead (``coordinator.turn``).
+One task serves one counter, so a batch is planned on the outcome of the one before. An idle counter
+commits at once; a busy one waits only for those just answered (``coordinator.expected``). While
+another node has the turn, batches are handed to it (``coordinator.turn``).
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from coordinator.core.requests import (
 )
 from coordinator.core.state import CounterState
 from coordinator.evidence import Evidence
-from coordinator.expected import GUEST_WAITS_S, HOLDER_WAITS_S, Expected
+from coordinator.expected import Expected
 from coordinator.faults import Rewound
 from coordinator.handing import Company, Handing, Learned
 from coordinator.reception import Reception
@@ -214,8 +214,8 @@ class Sequencer:
                 # An empty batch only probes.
                 if batch or self._committer.guests or self.trouble or self._probes:
                     self._probes = False
-                    await self._serve(batch)
-                    self._trouble.over()
+                    if await self._serve(batch):
+                        self._trouble.over()
                 pause_s = PAUSE_FIRST_S
             except Rejected as refusal:
                 self._trouble.failed(refusal, "etcd will never take this transaction: ")
@@ -248,10 +248,10 @@ class Sequencer:
             return self._room.take(1)
         return self._room.take(self._rules.limits.requests)
 
-    async def _serve(self, batch: list[Pending]) -> None:
+    async def _serve(self, batch: list[Pending]) -> bool:
         """Plan and commit once, or hand over; some of the batch may have no answer afterwards.
 
-        When it raises, those who may have been committed are still in doubt.
+        Returns whether the store was asked. When it raises, who may be committed is in doubt still.
         """
         accepted = ""
         if batch and isinstance(batch[0].ask.request, AcceptLoss) and batch[0].ask.request.entry:
@@ -261,17 +261,18 @@ class Sequencer:
         is_noted = False
         try:
             holder = self._handing.turn.holder
-            if holder is not None and not accepted:
+            if holder is not None and batch and not accepted:
                 self._committer.guests.decline_all(f"{holder.node} has the turn")
                 batch = await self._serve_by(holder, batch)
                 if not batch:
-                    return
+                    return False
             async with self._lanes.lane(self._served_s):
                 state = await self._state(accepted)
                 # Who was given up meanwhile has been told: nothing is allocated.
                 self._room.drop_who_left(batch)
                 is_noted = await self._commit(state, batch, accepted)
                 self._served_s = asyncio.get_running_loop().time()
+            return True
         finally:
             if accepted and not is_noted:
                 self._replica.forget()
@@ -308,15 +309,17 @@ class Sequencer:
             if entry is not None:
                 self._times.committed(entry, 0)
                 self._handing.close()
+                if is_noted or not accepted:  # whatever is answered below must count as seen
+                    self._replica.note(sheet.planned.after)
             self._answer(served)
         _mark_sent(served, None)
         match fate:
             case Committed(revision):
                 self._committer.committed(sheet, revision)
                 nodes = self._committer.nodes_back_soon(sheet)
-                self._expected.expect(nodes + len(served), HOLDER_WAITS_S if nodes else 0.0)
-                if entry is None and is_noted:  # by another node, or by an earlier run of this one
-                    self._replica.note()
+                self._expected.after_own_round(len(served), nodes)
+                if entry is None and is_noted:  # by another node, or an earlier run of this one
+                    self._replica.note(state.head)
             case Overtaken(found, ours):
                 self._committer.overtaken(sheet, fate)
                 if is_noted or not accepted:
@@ -339,7 +342,7 @@ class Sequencer:
             if learned is not None:
                 self._watcher.handed_over()
                 self._learn(learned)
-                self._expected.expect(len(away), GUEST_WAITS_S)
+                self._expected.after_round_elsewhere(len(away))
         return here
 
     def _learn(self, learned: Learned) -> None:

@@ -295,6 +295,22 @@ def addresses() -> Iterator[Bad]:
     yield Bad("CONNECT", get("example.org:443", method="CONNECT"), 405, "NB017")
 
 
+def other_nodes() -> Iterator[Bad]:
+    for name, token in (
+        ("no token", ""),
+        ("a wrong token", "x"),
+        ("a token of raw bytes", b"\xff"),
+    ):
+        given = token if isinstance(token, bytes) else token.encode()
+        header = b"Authorization: Bearer " + given
+        yield Bad(
+            f"a batch with {name}",
+            raw("POST /internal/turn?invoice HTTP/1.1", header),
+            403,
+            "NB026",
+        )
+
+
 def http() -> Iterator[Bad]:
     for name, sent in (
         ("garbage", b"\x00\x01\x02\x03\xff\xfe\r\n\r\n"),
@@ -378,6 +394,7 @@ BAD_REQUESTS = [
     *media(),
     *headers(),
     *addresses(),
+    *other_nodes(),
     *http(),
     *lengths(),
 ]

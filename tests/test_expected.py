@@ -1,12 +1,14 @@
 """Who has just been answered comes back at once: a round takes all of them along, and no longer."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 from serving import node, take
 
 from coordinator.core.transaction import Transaction
+from coordinator.expected import HERE_WAITS_S, Expected
 from coordinator.store import Outcome
 from coordinator.store.memory import MemoryStore
 
@@ -61,3 +63,22 @@ async def test_nobody_waits_for_callers_who_do_not_come_back() -> None:
     assert asking.result() == [CALLERS + 1]
     assert passes < 30  # no clock has a say in it
     await serving.stop(1)
+
+
+async def test_the_clock_ends_the_wait_where_each_pass_of_the_loop_is_slow() -> None:
+    expected = Expected()
+    expected.after_own_round(1_000, nodes=0)
+
+    async def others() -> None:
+        while True:
+            time.sleep(0.002)  # noqa: ASYNC251 - something of the program's own takes its time
+            expected.came()
+            await asyncio.sleep(0)
+
+    busy = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    await expected.wait()
+    waited = time.monotonic() - began
+    busy.cancel()
+    assert waited < 20 * HERE_WAITS_S

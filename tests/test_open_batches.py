@@ -8,12 +8,13 @@ from sharing import Fault, Gate, Town, ask, call, numbers_in, release, take
 from support import until
 
 from coordinator import commit as commits
+from coordinator import replica as replicas
 from coordinator import sequencer as sequencers
 from coordinator.core.requests import Issue, Refused, Why
 from coordinator.core.transaction import Transaction
 from coordinator.sequencer import Sequencer
 from coordinator.service import OutcomeUnknown
-from coordinator.store import NotCommitted, Outcome, Rejected, Unavailable, Unknown
+from coordinator.store import NotCommitted, Outcome, Rejected, Snapshot, Unavailable, Unknown
 from coordinator.store.memory import MemoryStore
 
 
@@ -45,13 +46,13 @@ async def test_nothing_is_planned_anew_before_it_is_known_what_was_done(
     asking = [asyncio.create_task(ask(other, Issue(call()))) for _ in range(2)]
     await until(lambda: way.counts["served"] == 2, "both are committed in one batch")
     other._one_by_one = 2  # from here on one is planned while the other one waits
-    search = other._replica.parts_of
+    search = other._replica.part_of
 
     async def fail_once(*_: object) -> object:
-        other._replica.parts_of = search  # type: ignore[method-assign]
+        other._replica.part_of = search  # type: ignore[method-assign]
         raise Unavailable("no reply in time")
 
-    other._replica.parts_of = fail_once  # type: ignore[method-assign,assignment]
+    other._replica.part_of = fail_once  # type: ignore[method-assign,assignment]
     way.let_go.set()
     assert [numbers_in(answer) for answer in await asyncio.gather(*asking)] == [[8], [9]]
     await town.check(list(range(1, 10)))
@@ -149,3 +150,60 @@ def _have_batches_handed(sender: Sequencer, *, to: Sequencer) -> None:
     to._handing.turn._holder = None
     sender._handing.turn._rely_on(to._handing.turn._seat.me)
     assert sender._handing.turn.holder is not None
+
+
+async def test_what_is_told_counts_as_seen_also_when_what_follows_cannot_be_read(
+    town: Town,
+) -> None:
+    gate = Gate(town.store)
+    serving, busy = await town.node("only", store=gate), await town.node("busy")
+    for each in (serving, busy):
+        each._handing.turn.lost_compare = _take_no_turn  # type: ignore[method-assign]
+    await take(serving)
+    commit = gate.commit
+
+    async def lose_the_reply_and_all_reads(transaction: Transaction) -> Outcome:
+        gate.commit = commit  # type: ignore[method-assign]
+        await commit(transaction)
+        for _ in range(12):
+            await take(busy)
+        gate.read = _unread  # type: ignore[method-assign]
+        return Unknown("reply lost")
+
+    gate.commit = lose_the_reply_and_all_reads  # type: ignore[method-assign]
+    assert await take(serving) == [2]
+    assert serving._replica.seen.entry >= 2
+
+
+async def _unread(*_: object, **__: object) -> Snapshot:
+    raise Unavailable("no reply in time")
+
+
+async def test_too_many_missed_entries_are_not_searched(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "SEARCHED_MAX", 3)
+    monkeypatch.setattr(replicas, "CATCH_UP_MAX", 2)
+    holder, other = await town.pair()
+    await take(other)
+    way = town.ways["other"]
+    way.faults.append(Fault.HELD)
+    waiting = asyncio.create_task(ask(other, Issue(call())))
+    await until(lambda: way.counts["served"], "the batch is committed")
+    for _ in range(6):
+        await take(holder)
+    other._replica.forget()
+    way.let_go.set()
+    with pytest.raises(OutcomeUnknown, match="left the store"):
+        await waiting
+
+
+async def test_trouble_is_over_only_when_the_store_has_said_so(town: Town) -> None:
+    gate = Gate(town.store)
+    _, other = await town.pair(other_store=gate)
+    gate.outcomes = [NotCommitted("connection refused")] * 100_000
+    other._trouble.failed(NotCommitted("connection refused"))
+    assert await take(other) == [5], "the node with the turn serves it"
+    assert other.trouble
+    gate.outcomes.clear()
+    await until(lambda: not other.trouble, "the store was asked again")

@@ -40,7 +40,7 @@ class TurnApi:
     async def take_in(self, request: web.Request) -> web.StreamResponse:
         """Commit a batch of another node among one's own; tell what came of it."""
         given = request.headers.get(hdrs.AUTHORIZATION, "")
-        if not hmac.compare_digest(given.encode(), self._bearer):
+        if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._bearer):
             raise Problem(problems.NOT_A_NODE, "This address is for other nodes.")
         name = unquote(request.rel_url.raw_query_string)
         if name not in self._names:

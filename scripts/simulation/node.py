@@ -6,9 +6,8 @@ from contextlib import AbstractContextManager, ExitStack
 from itertools import count
 from unittest.mock import patch
 
-from coordinator import guests, handing, turn
+from coordinator import expected, guests, handing, turn
 from coordinator import replica as replicas
-from coordinator import sequencer as sequencers
 from coordinator.core import forwarding, ledger
 from coordinator.core import state as states
 from coordinator.core.keys import Keys
@@ -58,8 +57,8 @@ def small_limits(settings: Settings) -> AbstractContextManager[object]:
         (guests, "RECENT_MAX", bounds.recent_max),
         (guests, "GUESTS_MAX", bounds.guests_max),
         (guests, "HOLDER_WAITS_S", bounds.waits_s),
-        (sequencers, "HOLDER_WAITS_S", bounds.waits_s),
-        (sequencers, "GUEST_WAITS_S", bounds.waits_s / 2),
+        (expected, "HOLDER_WAITS_S", bounds.waits_s),
+        (expected, "GUEST_WAITS_S", bounds.waits_s / 2),
         (handing, "ASKS_MAX", bounds.asks_max),
         (turn, "AVOIDED_S", bounds.avoided_s),
         (turn, "TRUSTED_S", bounds.trusted_s),

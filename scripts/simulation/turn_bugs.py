@@ -119,7 +119,7 @@ PLANTS: dict[str, Bug] = {
     "no-reply-is-never": Bug(
         "a batch without a reply counts as one that will never be",
         rules(Rule.ONCE, Rule.NOT_FAILED, Rule.UNHEARD),
-        with_(handings, "NoReply", ()),
+        with_(handings, "_may_come_true", lambda _: False),
     ),
     "own-parts-overlooked": Bug(
         "other nodes' entries are not searched for what they did for this one",

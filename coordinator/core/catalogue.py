@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -68,18 +69,23 @@ class Series:
     @property
     def format(self) -> SeriesFormat:
         """Return how its numbers are written and read. Raises BadTemplate."""
-        declared = {
-            name: kind_of(values) if isinstance(values, str) else one_of(values)
-            for name, values in self.tokens
-        }
-        return SeriesFormat(
-            Template.parse(self.template, declared),
-            self.prefix,
-            frozenset(self.scopes),
-            self.start,
-            self.max_value,
-            self.fiscal_month,
-        )
+        return _format_of(self)
+
+
+@lru_cache(maxsize=2 * SERIES_MAX)
+def _format_of(series: Series) -> SeriesFormat:
+    declared = {
+        name: kind_of(values) if isinstance(values, str) else one_of(values)
+        for name, values in series.tokens
+    }
+    return SeriesFormat(
+        Template.parse(series.template, declared),
+        series.prefix,
+        frozenset(series.scopes),
+        series.start,
+        series.max_value,
+        series.fiscal_month,
+    )
 
 
 class Wrong(NamedTuple):

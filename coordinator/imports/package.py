@@ -33,6 +33,9 @@ _OVERLAP = 32
 """More than the longest thing that is looked for, in UTF-16."""
 _ELEMENT = re.compile(rb"[<:](si|sheet)[\s/>]")
 _DOCTYPE = b"<!DOCTYPE"
+_CUT_OUT = b"x005F_"
+"""XLSX escapes with it what looks escaped; openpyxl takes it out of every string that has it."""
+
 _BEFORE_XML = b"\xef\xbb\xbf\xfe\xff\0 \t\r\n"
 _AS = "Open it in a spreadsheet program and save it as a new XLSX file, or as CSV UTF-8."
 
@@ -91,6 +94,11 @@ def _check_content(part: IO[bytes], counted: Counter[bytes]) -> None:
             begun = bool(start)
         if _DOCTYPE in content:
             raise BadFile(f"The file defines entities, which XLSX files must not. {_AS}")
+        if _CUT_OUT in content:
+            raise BadFile(
+                "The file holds text with _x005F_ in it, which cannot be read exactly as it is. "
+                "Save it as CSV UTF-8."
+            )
         pieces = content.split(b"<")
         counted[b"<"] += len(pieces) - 1
         longest = max(since_tag + len(pieces[0]), *map(len, pieces))

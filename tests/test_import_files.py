@@ -54,7 +54,7 @@ GOOD = {
     "names as people write them": "Document Type , DOCUMENT_NUMBER\nA,1\nA,2\n",
     "names between quotes": '"document_type";"document_number"\nA;1\n"A";"2"\n',
     "blank rows": f"\n\n{COLUMNS}\nA,1\n\n , \nA,2\n\n",
-    "cells that were formatted once": f"{COLUMNS},,\nA,1,,\nA,2,,\n,,,\n",
+    "cells that were formatted once": f"{COLUMNS},,\nA,1,,\nA,2\n,,,\n",
     "nothing in the columns that may be empty": f"{COLUMNS},created_at,metadata\nA,1,,\nA,2, , \n",
 }
 
@@ -62,6 +62,13 @@ GOOD = {
 @pytest.mark.parametrize("content", GOOD.values(), ids=GOOD)
 def test_it_is_read_however_it_was_saved(content: str | bytes) -> None:
     assert numbers(content) == ["1", "2"]
+
+
+def test_newlines_inside_a_value_stay_as_they_are() -> None:
+    metadata = '{"a":\r\n1,\r"b":\n2}'
+    quoted = metadata.replace('"', '""')
+    (row,) = read(f'{HEADER}A,1,,"{quoted}"\r\n').rows
+    assert row.metadata == metadata
 
 
 def test_any_other_separator_is_part_of_a_value() -> None:
@@ -76,6 +83,7 @@ DATES = [
     ("1970-01-01T00:00:00Z", 0),
     ("1970-01-01 01:00:00.25+0100", 250),
     ("1969-12-31T23:59:59.999Z", -1),
+    ("1969-12-31T23:59:59.9995Z", -1),
     ("0001-01-01T00:00+14:00", -62_135_647_200_000),
     ("9999-12-31T23:59:59-12:00", 253_402_343_999_000),
 ]
@@ -278,6 +286,14 @@ def test_an_endless_stream_is_read_to_the_bound_in_little_memory() -> None:
     assert tracemalloc.get_traced_memory()[1] < 2 * spool.BYTES_IN_MEMORY + 4 * MIB
     tracemalloc.stop()
     assert 64 * MIB < stream.given <= 65 * MIB
+
+
+def test_what_stands_before_a_stream_does_not_count(tmp_path: Path) -> None:
+    with (tmp_path / "huge.csv").open("wb+") as file:
+        file.seek(1024 * MIB)
+        file.write(HEADER.encode() + b"A,1,,\n")
+        file.seek(1024 * MIB)
+        assert len(read_file(file).rows) == 1
 
 
 def test_a_stream_is_read_from_where_it_stands() -> None:

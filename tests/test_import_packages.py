@@ -26,6 +26,7 @@ from workbooks import (
     workbook,
 )
 
+from coordinator import imports
 from coordinator.imports import BadFile, package
 
 LAUGHS = b"""<?xml version="1.0"?><!DOCTYPE sst [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>
@@ -160,7 +161,9 @@ def many(name: str) -> bytes:
     return f'<sst xmlns="{NAMESPACE}">{f"<{name} />" * 5}</sst>'.encode()
 
 
-@pytest.mark.parametrize(("name", "most"), [("a", 100), ("x:si", 4), ("si", 4), ("sheet", 5)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("a", 100), ("x:si", 4), ("si", 4), ("row", 7), ("xf", 6), ("sheet", 5)]
+)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
 @pytest.mark.parametrize("chunk", [64, MIB])
 def test_elements_are_counted_before_they_are_built(
@@ -177,6 +180,23 @@ def test_elements_are_counted_before_they_are_built(
         read(content)
 
 
+@pytest.mark.parametrize("chunk", [1_000, MIB])
+def test_a_tag_is_measured_however_it_is_read(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(package, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(package, "TAG_BYTES_MAX", 5_000)
+    tag = b"<a %s/>"
+    several = tag % (b" " * 4_000) * 3
+    assert read(changed(plain(), strings=b"<x>%s</x>" % several)).rows
+    with pytest.raises(BadFile, match="far more in it"):
+        read(changed(plain(), strings=b"<x>%s</x>" % (tag % (b" " * 5_000))))
+
+
+def test_a_table_of_too_many_strings_is_not_read() -> None:
+    strings = [""] * (5 * imports.ROWS_MAX)
+    with pytest.raises(BadFile, match="far more in it"):
+        read(with_strings(cells(2, "A", "1"), *strings, ""))
+
+
 def test_parts_are_counted_before_they_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(io.BytesIO(plain())) as book:
         count = len(book.namelist())
@@ -190,7 +210,7 @@ def test_parts_are_counted_before_they_are_listed(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_picture_is_no_xml_and_costs_nothing() -> None:
-    picture = b"\x89PNG" + b"\0" * 3 * MIB + b"<" * 1000
+    picture = b"\x89PNG" + b"\1" * 3 * MIB + b"<" * 1000
     assert read(changed(plain(), **{"xl/media/image1.png": picture})).rows
 
 

@@ -95,7 +95,7 @@ class ReadFile(NamedTuple):
 class NoText(NamedTuple):
     """What stands in a cell of a sheet that is no text: how it shows, and why that will not do.
 
-    ``moment`` is the text of a date, which is right where a date belongs.
+    ``moment`` is the text of a date or a time, for where a date belongs.
     """
 
     shown: str

@@ -33,15 +33,12 @@ class _Grammar(NamedTuple):
 
 
 def records(file: IO[bytes]) -> Generator[Record, None, None]:
-    """Yield what the file holds, record by record. Raises BadFile."""
+    """Yield what the file holds, record by record, and close it. Raises BadFile."""
     marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     file.seek(0)
     encoding, errors = ("utf-16", "strict") if marked else ("utf-8-sig", "surrogateescape")
-    text = io.TextIOWrapper(file, encoding, errors, newline="")
-    try:
+    with io.TextIOWrapper(file, encoding, errors, newline="") as text:
         yield from _records(_lines(text))
-    finally:
-        text.detach()
 
 
 def _lines(text: io.TextIOWrapper) -> Iterator[tuple[int, str]]:

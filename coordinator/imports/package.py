@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import IO
 
-from coordinator.imports import BYTES_MAX, ROWS_MAX, BadFile
+from coordinator.imports import BYTES_MAX, ROWS_MAX, SHEET_ROWS_MAX, BadFile
 
 UNPACKED_BYTES_MAX = 2 * BYTES_MAX
 """XML around values is about as long as the values."""
@@ -23,15 +23,17 @@ TAGS_MAX = 50 * ROWS_MAX
 TAG_BYTES_MAX = 1024 * 1024
 """From one tag to the next: a cell has at most 32,767 characters."""
 
-ELEMENTS_MAX = {b"si": 5 * ROWS_MAX, b"sheet": 16}
-"""Strings, each of which takes openpyxl some microseconds; sheets, which could all be one part."""
+ELEMENTS_MAX = {b"si": 5 * ROWS_MAX, b"row": SHEET_ROWS_MAX, b"xf": 100_000, b"sheet": 16}
+"""Strings, rows and formats take openpyxl from 5 to 20 microseconds each. A spreadsheet has at
+most 65,490 formats. All sheets could be the same part, read again for each of them.
+"""
 
 CHUNK_BYTES = 1024 * 1024
 
 _PART = b"PK\x01\x02"
 _OVERLAP = 32
 """More than the longest thing that is looked for, in UTF-16."""
-_ELEMENT = re.compile(rb"[<:](si|sheet)[\s/>]")
+_ELEMENT = re.compile(rb"[<:](si|row|xf|sheet)[\s/>]")
 _DOCTYPE = b"<!DOCTYPE"
 _CUT_OUT = b"x005F_"
 """XLSX escapes with it what looks escaped; openpyxl takes it out of every string that has it."""

@@ -9,7 +9,7 @@ that are not there, as many as the file claims, and leaves out rows that are not
 
 import re
 from collections.abc import Callable, Generator, Iterator
-from datetime import date, datetime
+from datetime import datetime
 from functools import partial
 from typing import IO, Any, NamedTuple
 
@@ -187,4 +187,4 @@ def _date(value: Any) -> NoText:
         fine = "milliseconds" if value.microsecond else "seconds"
         text = value.isoformat(timespec=fine).removesuffix("T00:00:00")
     why = f"The cell is a date or a time; a number like 1-2 may have become it. {_AS_TEXT}"
-    return NoText(text, why, text if isinstance(value, date) else "")
+    return NoText(text, why, text)

@@ -11,8 +11,8 @@ PACKAGE = ROOT / "coordinator"
 # From the bottom up: a module imports only from its own layer's parts listed here, and below.
 LAYERS = [
     {"core"},
-    {"store", "clock", "open_files"},
-    {"faults"},
+    {"store", "clock", "csv_cells", "open_files"},
+    {"faults", "imports"},
     {"witness"},
     {"turn"},
     {"commit", "exports", "history", "issue_dates", "overview", "proof", "replica"},

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from coordinator import __version__
-from coordinator.cli import audit_export, serve, set_state, status, validate
+from coordinator.cli import audit_export, import_file, serve, set_state, status, validate
 from coordinator.cli.command import INTERRUPTED, Command, say
 
 COMMANDS: tuple[Command, ...] = (
@@ -17,6 +17,7 @@ COMMANDS: tuple[Command, ...] = (
     validate.COMMAND,
     audit_export.COMMAND,
     set_state.COMMAND,
+    import_file.COMMAND,
 )
 
 _EPILOG = """\

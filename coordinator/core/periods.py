@@ -1,6 +1,6 @@
 """Periods of an issue date as a document number shows them: year, month and fiscal year."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 PERIOD_TOKENS = ("YYYY", "YY", "MM", "FY")
 
@@ -46,6 +46,25 @@ def period_values(year: int, month: int, fiscal_month: int) -> dict[str, str]:
 
 def some_date_has(values: Mapping[str, str], fiscal_month: int) -> bool:
     """Tell whether there is an issue date that shows just these period tokens like this."""
+    return any(True for _ in _dates_with(values, fiscal_month))
+
+
+def told_by(values: Mapping[str, str], fiscal_month: int) -> dict[str, str]:
+    """Return every period token that these tell: of all dates that show them, the same value.
+
+    YY tells YYYY; FY and MM tell it together; FY alone does not, but with January first.
+    """
+    dates = list(_dates_with(values, fiscal_month))
+    first = dates[0] if dates else {}
+    return {
+        token: value
+        for token, value in first.items()
+        if all(date.get(token) == value for date in dates)
+    }
+
+
+def _dates_with(values: Mapping[str, str], fiscal_month: int) -> Iterator[dict[str, str]]:
+    """Yield the period tokens of each month that shows these."""
     shown = {token: values[token] for token in PERIOD_TOKENS if token in values}
     years = [CENTURY]
     if "YYYY" in shown:
@@ -54,9 +73,8 @@ def some_date_has(values: Mapping[str, str], fiscal_month: int) -> bool:
         years = [CENTURY + int(shown["YY"])]
     elif "FY" in shown:
         years = [int(shown["FY"]) - 1, int(shown["FY"])]
-    return any(
-        shown.items() <= period_values(year, month, fiscal_month).items()
-        for year in years
-        if FIRST_YEAR <= year <= LAST_YEAR
-        for month in MONTHS
-    )
+    for year in years:
+        for month in MONTHS if FIRST_YEAR <= year <= LAST_YEAR else ():
+            found = period_values(year, month, fiscal_month)
+            if shown.items() <= found.items():
+                yield found

@@ -19,8 +19,8 @@ from functools import partial
 from typing import NamedTuple
 
 from coordinator.core import ledger
-from coordinator.core.ledger import Entry
 from coordinator.core.plan import Plan
+from coordinator.core.records import Entry
 from coordinator.core.transaction import KeyValue, Transaction
 from coordinator.core.unreadable import Unreadable
 from coordinator.faults import EntryMissing

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from coordinator.commit import Overtaken, commit
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import LossAccepted, Part
 from coordinator.core.plan import Plan, Rules, plan
+from coordinator.core.records import LossAccepted, Part
 from coordinator.core.requests import Ask, Done, Instant, Reply
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import KeyValue

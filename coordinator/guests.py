@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.head import Head
 from coordinator.core.keys import number_in
-from coordinator.core.ledger import Part
+from coordinator.core.records import Part
 from coordinator.core.requests import NeedsEntries, NeedsHolder, Refused, Reply
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import KeyValue

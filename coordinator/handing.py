@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from coordinator.core.forwarding import ASKS_MAX, Forward, may_be_handed_over
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Entry, Part, Released
+from coordinator.core.records import Entry, Part, Released
 from coordinator.core.requests import Done, Instant, NeedsEntries, NeedsHolder, Release, Reply
 from coordinator.core.transaction import KeyValue
 from coordinator.guests import RunsMet

@@ -13,7 +13,8 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import (
+from coordinator.core.marks import decode_mark, decode_reused
+from coordinator.core.records import (
     Entry,
     Issued,
     LossAccepted,
@@ -22,7 +23,6 @@ from coordinator.core.ledger import (
     Restarted,
     Trimmed,
 )
-from coordinator.core.marks import decode_mark, decode_reused
 from coordinator.core.requests import Holder
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.core.verify import Verdict

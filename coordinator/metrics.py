@@ -17,7 +17,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from coordinator.core.head import Head
-from coordinator.core.ledger import Entry, Issued
+from coordinator.core.records import Entry, Issued
 from coordinator.service import Watcher
 from coordinator.store.members import Member
 

@@ -17,7 +17,7 @@ from coordinator.commit import Found, send
 from coordinator.core import catalogue as catalogues
 from coordinator.core.catalogue import Catalogue, Series, decode_series
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Origin
+from coordinator.core.records import Origin
 from coordinator.core.starter import STARTER
 from coordinator.core.transaction import Guard, KeyValue, Put, Range, Transaction
 from coordinator.core.unreadable import NUMBER_MAX, Unreadable, moment, text, text_or_none, whole

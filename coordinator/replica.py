@@ -11,8 +11,8 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import Entry
 from coordinator.core.marks import decode_digests, decode_mark
+from coordinator.core.records import Entry
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Guard, KeyValue, Range
 from coordinator.core.unreadable import Unreadable

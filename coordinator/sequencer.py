@@ -14,8 +14,8 @@ from coordinator.commit import Overtaken
 from coordinator.committer import Committer
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Entry, Part
 from coordinator.core.plan import Rules, answered_before
+from coordinator.core.records import Entry, Part
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,

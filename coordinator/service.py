@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from coordinator.core.ledger import Entry, Latency
+from coordinator.core.records import Entry, Latency
 from coordinator.core.requests import Done, Refused
 
 Answer = Done | Refused

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from itertools import islice
 
-from coordinator.core.ledger import Issued
+from coordinator.core.records import Issued
 from coordinator.core.requests import Ask, Call, Done, Holder, Instant, Issue, Release, Request
 from coordinator.service import Answer, NotServed, OutcomeUnknown
 

@@ -10,8 +10,8 @@ from support import until
 from coordinator.commit import Overtaken, commit
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, Keys
-from coordinator.core.ledger import Origin, Part
 from coordinator.core.plan import Plan, Rules, plan
+from coordinator.core.records import Origin, Part
 from coordinator.core.requests import Ask, Call, Instant, Issue
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Guard

@@ -11,8 +11,9 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head, advance
 from coordinator.core.keys import CounterKeys, Keys
-from coordinator.core.ledger import NO_HASH, Origin, Part
+from coordinator.core.ledger import NO_HASH
 from coordinator.core.plan import Rules, plan
+from coordinator.core.records import Origin, Part
 from coordinator.core.requests import Ask, Call, Done, Instant, Issue, NeedsHolder, Release, Reset
 from coordinator.core.transaction import KeyValue, Range, prefix_end
 from coordinator.core.verify import Verdict, Verifier

@@ -5,8 +5,8 @@ from itertools import count
 
 from coordinator.core.forwarding import Settled
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Issued, Origin
 from coordinator.core.plan import Rules
+from coordinator.core.records import Issued, Origin
 from coordinator.core.requests import Call, Done, Instant, Issue
 from coordinator.core.transaction import Transaction
 from coordinator.guests import RunsMet

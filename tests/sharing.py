@@ -10,8 +10,8 @@ from typing import Any
 from coordinator.core import forwarding
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys, Keys
-from coordinator.core.ledger import Entry, Issued, Origin
 from coordinator.core.plan import Rules
+from coordinator.core.records import Entry, Issued, Origin
 from coordinator.core.requests import Call, Done, Instant, Issue, Release
 from coordinator.core.room import Limits
 from coordinator.core.transaction import Transaction

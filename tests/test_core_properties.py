@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from coordinator.core import state as states
 from coordinator.core.head import Rate
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Issued, Origin, Part
 from coordinator.core.plan import Rules, plan
+from coordinator.core.records import Issued, Origin, Part
 from coordinator.core.requests import (
     Ask,
     Call,

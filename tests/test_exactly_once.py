@@ -16,7 +16,7 @@ from serving import alone
 from coordinator import history
 from coordinator.api import sequence
 from coordinator.api.problems import STORE_UNAVAILABLE, Problem
-from coordinator.core import ledger, plan, state
+from coordinator.core import ledger, plan, records, state
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.core.request_keys import KEYS_REMEMBERED, KeyTables, digest
@@ -27,7 +27,7 @@ from coordinator.store.memory import MemoryStore
 from coordinator.witness import Witness
 
 KEYS = Keys().counter("invoice")
-HERE = ledger.Origin("site-1", "partition-a", "on-cycle")
+HERE = records.Origin("site-1", "partition-a", "on-cycle")
 
 MEASURE = """
 import random
@@ -83,7 +83,7 @@ def call(key: str, payload: str = "p") -> Call:
 async def numbers(serving: Sequencer, key: str) -> tuple[list[int], bool]:
     answer = await serving.submit(Issue(call(key)))
     assert isinstance(answer, Done)
-    assert isinstance(answer.record, ledger.Issued)
+    assert isinstance(answer.record, records.Issued)
     return answer.record.numbers(), answer.replayed
 
 

@@ -13,8 +13,8 @@ from coordinator.core import forwarding
 from coordinator.core.forwarding import Forward, Settled, may_be_handed_over
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Entry, Latency, Origin, Part
 from coordinator.core.plan import Rules, plan
+from coordinator.core.records import Entry, Latency, Origin, Part
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,

@@ -11,7 +11,8 @@ from support import until
 from coordinator import commit as commits
 from coordinator import sequencer as sequencers
 from coordinator.core.forwarding import Forward
-from coordinator.core.ledger import NO_HASH, LossAccepted, Part
+from coordinator.core.ledger import NO_HASH
+from coordinator.core.records import LossAccepted, Part
 from coordinator.core.requests import AcceptLoss, Ask, Done, Issue
 from coordinator.core.transaction import Transaction
 from coordinator.sequencer import Sequencer

@@ -10,8 +10,9 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head, advance
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import (
-    NO_HASH,
+from coordinator.core.ledger import NO_HASH
+from coordinator.core.marks import Mark, decode_reused, encode_mark, encode_reused
+from coordinator.core.records import (
     Cause,
     Entry,
     Issued,
@@ -22,7 +23,6 @@ from coordinator.core.ledger import (
     Restarted,
     Reused,
 )
-from coordinator.core.marks import Mark, decode_reused, encode_mark, encode_reused
 from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import Unreadable
 from coordinator.core.verify import Break, Verdict, Verifier

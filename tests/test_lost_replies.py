@@ -11,8 +11,8 @@ from support import LossyStore
 from coordinator import commit as commits
 from coordinator import sequencer as sequencers
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Issued, Origin
 from coordinator.core.plan import Rules
+from coordinator.core.records import Issued, Origin
 from coordinator.core.requests import Call, Instant, Issue, Refused, Release
 from coordinator.core.transaction import Range
 from coordinator.history import History

@@ -23,8 +23,8 @@ from support import ask, running_node
 
 from coordinator.clock import now
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Issued, Origin
 from coordinator.core.plan import Rules
+from coordinator.core.records import Issued, Origin
 from coordinator.core.requests import Call, Done, Issue
 from coordinator.counters import KEPT_MIN, Counters, Terms
 from coordinator.service import Bounds, Node

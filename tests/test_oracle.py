@@ -13,7 +13,7 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Cause, Entry, Issued, Origin, Part, Record, Released
+from coordinator.core.records import Cause, Entry, Issued, Origin, Part, Record, Released
 from coordinator.core.requests import Why
 
 KEYS = Keys().counter("invoice")

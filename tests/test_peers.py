@@ -11,7 +11,8 @@ from coordinator.api import problems
 from coordinator.api.problems import Kind, Problem
 from coordinator.core.forwarding import Forward
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import NO_HASH, Part
+from coordinator.core.ledger import NO_HASH
+from coordinator.core.records import Part
 from coordinator.core.requests import Instant
 from coordinator.peers import Declined, HttpPeers, NoReply, Silent
 from coordinator.turn import Holder

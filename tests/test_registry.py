@@ -10,7 +10,7 @@ from test_catalogue import NCR
 from coordinator import registry as registries
 from coordinator.core.catalogue import Catalogue, Exists, Series
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import Origin
+from coordinator.core.records import Origin
 from coordinator.core.starter import STARTER
 from coordinator.core.transaction import Guard, Put, Range, Transaction
 from coordinator.faults import Damaged

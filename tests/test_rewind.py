@@ -14,7 +14,7 @@ from support import ask, etcdctl, running_etcd, running_node, wait_for
 
 from coordinator.app import NodeApp
 from coordinator.config import Settings
-from coordinator.core.ledger import LossAccepted, Origin
+from coordinator.core.records import LossAccepted, Origin
 from coordinator.core.requests import AcceptLoss, Ask, Call, Done, Issue, Refused, Why
 from coordinator.core.transaction import Range
 from coordinator.history import History

@@ -11,8 +11,8 @@ from support import until
 from coordinator import commit as commits
 from coordinator import sequencer as sequencers
 from coordinator import turn as turns
-from coordinator.core.ledger import Released, Restarted
 from coordinator.core.plan import Limits
+from coordinator.core.records import Released, Restarted
 from coordinator.core.requests import Done, Issue, Refused, Reset, Why
 from coordinator.peers import Declined, NoReply
 from coordinator.sequencer import Sequencer

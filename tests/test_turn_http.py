@@ -16,7 +16,8 @@ from coordinator.api import turn as api
 from coordinator.core import forwarding, ledger
 from coordinator.core.forwarding import Forward
 from coordinator.core.keys import Keys
-from coordinator.core.ledger import NO_HASH, Origin, Part
+from coordinator.core.ledger import NO_HASH
+from coordinator.core.records import Origin, Part
 from coordinator.core.requests import Ask, Call, Instant, Issue
 from coordinator.peers import PATH
 

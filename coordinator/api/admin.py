@@ -7,7 +7,7 @@ from aiohttp import web
 from coordinator.api.answers import iso, json_answer
 from coordinator.api.calls import REPLAYED, Caller, done_of, problem_of
 from coordinator.api.inputs import AcceptBody, body_of
-from coordinator.core.ledger import LossAccepted
+from coordinator.core.records import LossAccepted
 from coordinator.core.requests import AcceptLoss, Done, Refused, Why
 from coordinator.counters import Counters
 from coordinator.service import NotServed, OutcomeUnknown

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from coordinator.api.answers import iso
-from coordinator.core.ledger import Entry, Issued, LossAccepted, Record, Released, Trimmed
+from coordinator.core.records import Entry, Issued, LossAccepted, Record, Released, Trimmed
 from coordinator.history import Event, Freed, History
 
 ENTRIES_READ_FIRST, ENTRIES_READ_AT_ONCE = 4, 64

@@ -14,7 +14,7 @@ from coordinator.api import problems
 from coordinator.api.problems import REQUEST_ID, FieldError, Problem
 from coordinator.clock import monotonic_us
 from coordinator.config import Settings
-from coordinator.core.ledger import Origin
+from coordinator.core.records import Origin
 from coordinator.core.requests import Call, Done, Refused, Request, Why
 from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, NotServed, OutcomeUnknown, StoreDown

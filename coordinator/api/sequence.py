@@ -21,7 +21,7 @@ from coordinator.api.inputs import (
 )
 from coordinator.api.problems import Problem
 from coordinator.config import Profile, Settings
-from coordinator.core.ledger import Issued, Origin
+from coordinator.core.records import Issued, Origin
 from coordinator.core.requests import Done, Issue, Release, Request, Reset
 from coordinator.core.series import counter_name, counter_names
 from coordinator.counters import Counters

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Latency, Origin, Part
+from coordinator.core.records import Latency, Origin, Part
 from coordinator.core.requests import (
     Ask,
     Call,

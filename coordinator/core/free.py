@@ -3,8 +3,8 @@
 from bisect import insort
 
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Reused
 from coordinator.core.marks import Mark, encode_mark
+from coordinator.core.records import Reused
 from coordinator.core.state import Gaps
 from coordinator.core.transaction import Delete, Put
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import orjson
 
-from coordinator.core.ledger import (
-    NO_HASH,
+from coordinator.core.ledger import NO_HASH
+from coordinator.core.records import (
     Entry,
     Issued,
     Latency,

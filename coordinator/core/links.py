@@ -13,7 +13,8 @@ from typing import NamedTuple
 from coordinator.core import ledger
 from coordinator.core.breaks import Break, Findings
 from coordinator.core.keys import number_in
-from coordinator.core.ledger import NO_HASH, Entry
+from coordinator.core.ledger import NO_HASH
+from coordinator.core.records import Entry
 from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import UnknownFormat, UnknownOperation, Unreadable
 

@@ -14,7 +14,8 @@ from coordinator.core import ledger
 from coordinator.core.free import Free
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import (
+from coordinator.core.marks import Mark, encode_mark, encode_reused
+from coordinator.core.records import (
     Cause,
     Entry,
     Issued,
@@ -25,7 +26,6 @@ from coordinator.core.ledger import (
     Restarted,
     Trimmed,
 )
-from coordinator.core.marks import Mark, encode_mark, encode_reused
 from coordinator.core.request_keys import RequestKeys, digest
 from coordinator.core.requests import (
     AcceptLoss,

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from coordinator.core.head import Head
-from coordinator.core.ledger import Entry, Origin, Record
+from coordinator.core.records import Entry, Origin, Record
 
 
 class Instant(NamedTuple):

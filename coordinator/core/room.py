@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import NamedTuple
 
-from coordinator.core.ledger import Origin
+from coordinator.core.records import Origin
 from coordinator.core.requests import AcceptLoss, Ask, Issue, Release, Request, Reset, Trim
 from coordinator.core.state import CounterState
 

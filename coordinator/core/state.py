@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from coordinator.core.head import Head
-from coordinator.core.ledger import (
+from coordinator.core.records import (
     Entry,
     Issued,
     LossAccepted,

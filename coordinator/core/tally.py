@@ -12,8 +12,8 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from coordinator.core.breaks import Break, Findings
-from coordinator.core.ledger import Entry, Issued, Origin, Released, Restarted, Reused
 from coordinator.core.links import Link, Lost
+from coordinator.core.records import Entry, Issued, Origin, Released, Restarted, Reused
 
 _PAGE = 4_096
 _OWNERS_MAX = 65_535

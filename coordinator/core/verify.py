@@ -20,9 +20,9 @@ from coordinator.core.beside import Beside, Report, digest_list
 from coordinator.core.breaks import ADVICE, Break, Finding, Findings
 from coordinator.core.head import Head, advance
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Issued, Record, Released, Restarted, Trimmed
 from coordinator.core.links import Chain, Link
 from coordinator.core.marks import encode_reused
+from coordinator.core.records import Issued, Record, Released, Restarted, Trimmed
 from coordinator.core.request_keys import KEYS_REMEMBERED, KeyTables, digest
 from coordinator.core.tally import Tally
 from coordinator.core.transaction import KeyValue

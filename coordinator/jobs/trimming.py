@@ -13,7 +13,7 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, Keys
-from coordinator.core.ledger import Origin
+from coordinator.core.records import Origin
 from coordinator.core.requests import Call, Refused, Trim
 from coordinator.core.transaction import Range
 from coordinator.counters import Counters

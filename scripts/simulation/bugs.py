@@ -22,8 +22,8 @@ from coordinator.core import plan as plans
 from coordinator.core.free import Free
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Entry, Reused
 from coordinator.core.plan import Plan
+from coordinator.core.records import Entry, Reused
 from coordinator.core.requests import Done, Issue, Refused, Release, Why
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Range, Transaction

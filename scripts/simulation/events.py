@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys
-from coordinator.core.ledger import Issued, LossAccepted, Record, Released, Restarted, Trimmed
+from coordinator.core.records import Issued, LossAccepted, Record, Released, Restarted, Trimmed
 from coordinator.core.unreadable import Unreadable
 
 

@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from coordinator import expected, guests, handing, turn
 from coordinator import replica as replicas
-from coordinator.core import forwarding, ledger
+from coordinator.core import forwarding, records
 from coordinator.core import state as states
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
@@ -201,7 +201,7 @@ class SimulatedNode:
             if head is None or head.index - kept <= head.trimmed:
                 return
             checkpoint = await checkpoint_after(edge, KEYS, start, head.index - kept)
-            call = Call(ledger.Origin("", ""), f"trim-{self._run_name}", 0)
+            call = Call(records.Origin("", ""), f"trim-{self._run_name}", 0)
             await self._sequencer.submit(Trim(call, checkpoint))
         except (*CANNOT_READ, NotServed, OutcomeUnknown):
             pass  # the next turn will do it
@@ -241,7 +241,7 @@ class SimulatedNode:
 
     def _wanted(self, asked: Asked) -> Wanted:
         site = "" if asked.kind is Kind.RESET else asked.site
-        origin = ledger.Origin(site, "partition-a", "on-cycle")
+        origin = records.Origin(site, "partition-a", "on-cycle")
         call = Call(origin, asked.request, self._now().monotonic_us, asked.key, asked.payload)
         match asked.kind:
             case Kind.ISSUE:
@@ -264,11 +264,11 @@ class SimulatedNode:
         return (state.head, [number for run in state.gaps for number in run.numbers])
 
 
-def _numbers_of(record: ledger.Record) -> tuple[int, ...]:
+def _numbers_of(record: records.Record) -> tuple[int, ...]:
     match record:
-        case ledger.Issued():
+        case records.Issued():
             return tuple(record.numbers())
-        case ledger.Released():
+        case records.Released():
             return (record.number,)
-        case ledger.Restarted() | ledger.LossAccepted() | ledger.Trimmed():
+        case records.Restarted() | records.LossAccepted() | records.Trimmed():
             return ()

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.ledger import (
+from coordinator.core.records import (
     Entry,
     Issued,
     LossAccepted,

@@ -10,7 +10,7 @@ from coordinator import replica as replicas
 from coordinator.committer import Committer, Sheet
 from coordinator.core import plan as plans
 from coordinator.core.forwarding import may_be_handed_over
-from coordinator.core.ledger import Part
+from coordinator.core.records import Part
 from coordinator.core.requests import Ask, Done, Release
 from coordinator.core.state import CounterState
 from coordinator.guests import Guests

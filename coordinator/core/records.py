@@ -1,0 +1,161 @@
+"""What a ledger entry says: who asked for what, and what became of which number."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Origin(NamedTuple):
+    """Who asked, from where. ``None`` where the caller did not say.
+
+    Site and partition are empty for what concerns the whole counter, like a reset.
+    """
+
+    site: str
+    partition: str
+    invoice_type: str | None = None
+    user: str | None = None
+    address: str | None = None
+    user_agent: str | None = None
+
+
+class Cause(NamedTuple):
+    """The request behind a record; ``part`` is the entry's part in which its node handed it in."""
+
+    origin: Origin
+    correlation: str
+    waited_us: int = 0
+    key: str | None = None
+    payload: str | None = None
+    metadata: str | None = None
+    part: int = 0
+
+
+class Reused(NamedTuple):
+    """A run of gaps: numbers that one entry had released, and when (wall clock, ms)."""
+
+    first: int
+    released_in: int
+    released_ms: int
+    quantity: int = 1
+
+    @property
+    def numbers(self) -> range:
+        """Return the numbers, ascending."""
+        return range(self.first, self.first + self.quantity)
+
+    def joined(self, following: "Reused") -> "Reused | None":
+        """Return this run with the one right after it; None when they are not one run."""
+        number, released_in, released_ms, quantity = following
+        if number != self.first + self.quantity:
+            return None
+        if (released_in, released_ms) != (self.released_in, self.released_ms):
+            return None
+        return self._replace(quantity=self.quantity + quantity)
+
+
+class Issued(NamedTuple):
+    """Numbers went out: the reused ones first, then ``fresh`` new ones from ``first`` on.
+
+    ``first`` is the next fresh number before this record, also when ``fresh`` is 0.
+    """
+
+    cause: Cause
+    first: int
+    fresh: int
+    reused: tuple[Reused, ...] = ()
+
+    @property
+    def quantity(self) -> int:
+        """Return how many numbers went out."""
+        return self.quantity_reused + self.fresh
+
+    @property
+    def quantity_reused(self) -> int:
+        """Return how many of them had been issued before."""
+        return sum(run.quantity for run in self.reused) if self.reused else 0
+
+    def spans(self) -> list[range]:
+        """Return the numbers as ranges, in the order they were allocated, lowest first."""
+        spans = [run.numbers for run in self.reused]
+        return [*spans, range(self.first, self.first + self.fresh)] if self.fresh else spans
+
+    def numbers(self) -> list[int]:
+        """Return the numbers one by one, in the same order."""
+        return [number for span in self.spans() for number in span]
+
+
+class Released(NamedTuple):
+    """A number came back and is a gap now."""
+
+    cause: Cause
+    number: int
+    issued_in: int
+    reason: str
+
+
+class Restarted(NamedTuple):
+    """The count began anew with the next entry's number (demonstrations only)."""
+
+    cause: Cause
+
+
+class LossAccepted(NamedTuple):
+    """The store had gone back behind this entry, and an operator accepted the loss.
+
+    Numbers that only the lost entries had issued may go out again.
+    """
+
+    cause: Cause
+    entry: int
+    tip: str
+    reason: str
+
+
+class Trimmed(NamedTuple):
+    """The entries up to this one left the store; what they came to is the checkpoint.
+
+    ``tip`` is the hash of the entry, ``next`` the next fresh number after it, ``checkpoint`` the
+    SHA-256 of the checkpoint's bytes.
+    """
+
+    cause: Cause
+    entry: int
+    tip: str
+    next: int
+    checkpoint: str
+
+
+Record = Issued | Released | Restarted | LossAccepted | Trimmed
+
+
+class Latency(NamedTuple):
+    """How long answers took, request in to commit known, in microseconds."""
+
+    answers: int = 0
+    total_us: int = 0
+    peak_us: int = 0
+
+
+class Part(NamedTuple):
+    """What one node handed in: the node, this run of it, and its serial in this run."""
+
+    node: str
+    instance: str
+    serial: int
+    latency: Latency = Latency()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One committed batch, of one node or of several; the first part is the committing node's."""
+
+    index: int
+    previous: str
+    time_ms: int
+    next_before: int
+    parts: tuple[Part, ...]
+    records: tuple[Record, ...]
+
+    def part_of(self, record: Record) -> Part:
+        """Return the part that one of the records belongs to."""
+        return self.parts[record.cause.part]

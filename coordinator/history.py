@@ -21,6 +21,7 @@ from coordinator.core.records import (
     Record,
     Released,
     Restarted,
+    Settled,
     Trimmed,
 )
 from coordinator.core.requests import Holder
@@ -308,6 +309,8 @@ def _speaks_of(record: Record, number: int) -> bool:
             return first <= number < first + fresh or any(number in run.numbers for run in reused)
         case Released(_, released):
             return released == number
+        case Settled(_, settled):
+            return settled == number
         case Restarted() | LossAccepted() | Trimmed():
             return False
 
@@ -317,7 +320,7 @@ def _came_from(record: Record, number: int, entry: int) -> int:
     match record:
         case Issued(_, _, _, reused):
             return next((run.released_in for run in reused if number in run.numbers), 0)
-        case Released(_, _, issued_in):
+        case Released(_, _, issued_in) | Settled(_, _, issued_in):
             return issued_in
         case _:
             raise EntryMissing(f"entry {entry} does not say where {number} came from")

@@ -13,7 +13,7 @@ from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
 from coordinator.core.marks import decode_digests, decode_mark
 from coordinator.core.records import Entry
-from coordinator.core.state import CounterState
+from coordinator.core.state import CounterState, Gaps
 from coordinator.core.transaction import Guard, KeyValue, Range
 from coordinator.core.unreadable import Unreadable
 from coordinator.faults import Damaged, Rewound
@@ -178,9 +178,7 @@ class Replica:
                 raise self._rewound(head) from broken
             if after.tip != tip:
                 raise Damaged(f"the head does not name entry {entry.index}, the newest; {ADVICE}")
-        if len(state.gaps) != head.gaps:
-            gaps = len(state.gaps)
-            raise Damaged(f"the head counts {head.gaps} gaps, the ledger gives {gaps}; {ADVICE}")
+        _check_counts(state, "the ledger gives")
 
     async def part_of(self, run: str, after: int) -> tuple[Entry | None, bool]:
         """Return the first entry after one that has a part of this run, up to where the state is.
@@ -240,38 +238,50 @@ class Replica:
             keys.entries(seen.entry + 1, 1),
             keys.gaps(limit=1),
             keys.all_request_keys(limit=1),
+            keys.voids(limit=1),
+            keys.all_held(limit=1),
         )
-        head_found, next_entry, any_gap, any_key = snapshot.found
+        head_found, next_entry, any_gap, any_key, any_void, any_held = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else Head(start=start, next=start)
         if accepted != seen.tip:
             self._check_continues(seen, head, next_entry)
         await self._check_is_the_end(head, snapshot.revision)
         state = CounterState(head)
         # Both at once: etcd takes longer to read the gaps than this node takes for the keys.
-        loading = asyncio.create_task(self._load_gaps(state, snapshot.revision, any_gap))
+        revision = snapshot.revision
+        loading = asyncio.create_task(self._load_runs(state.gaps, keys.gaps(), revision, any_gap))
         try:
-            await self._load_keys(state, snapshot.revision, any_key)
+            await self._load_keys(state, revision, any_key)
+            await self._load_runs(state.void, keys.voids(), revision, any_void)
+            await self._load_holds(state, revision, any_held)
             await loading
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)  # it may have failed first
-        if len(state.gaps) != head.gaps:
-            gaps = len(state.gaps)
-            raise Damaged(f"the head counts {head.gaps} gaps, the store has {gaps}; {ADVICE}")
+        _check_counts(state, "the store has")
         if accepted != seen.tip:  # else only once the ledger has noted that it was accepted
             self.note(head)
         self.guard = _guard_of(head_found[0]) if head_found else Guard(keys.head)
         return state
 
-    async def _load_gaps(
+    async def _load_holds(
         self, state: CounterState, revision: int, first: tuple[KeyValue, ...]
+    ) -> None:
+        if not first:
+            return
+        async for page in all_of(self._store, self._keys.all_held(), revision):
+            for kv in page:
+                state.holds.load(kv.value)
+
+    async def _load_runs(
+        self, runs: Gaps, wanted: Range, revision: int, first: tuple[KeyValue, ...]
     ) -> None:
         if not first:  # most counters have none
             return
-        async for page in all_of(self._store, self._keys.gaps(), revision):
+        async for page in all_of(self._store, wanted, revision):
             for at in range(0, len(page), LOAD_SLICE):
                 for kv in page[at : at + LOAD_SLICE]:
-                    state.gaps.add(number_in(kv.key), *decode_mark(kv.value))
+                    runs.add(number_in(kv.key), *decode_mark(kv.value))
                 await asyncio.sleep(0)  # a node has other counters too
 
     async def _load_keys(
@@ -313,6 +323,19 @@ class Replica:
             following = ledger.decode(next_entry[0].value) if next_entry else None
             if following is None or following.previous != tip:
                 raise self._rewound(head)
+
+
+def _check_counts(state: CounterState, who: str) -> None:
+    """Raise Damaged when there are more or fewer numbers of a kind than the head counts."""
+    head = state.head
+    counts = {
+        "gaps": (head.gaps, len(state.gaps)),
+        "void numbers": (head.void, len(state.void)),
+        "open reservations": (head.held, len(state.holds)),
+    }
+    for kind, (said, there) in counts.items():
+        if said != there:
+            raise Damaged(f"the head counts {said} {kind}, {who} {there}; {ADVICE}")
 
 
 def _has_part_of(run: str, entry: Entry) -> bool:

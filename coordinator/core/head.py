@@ -19,6 +19,7 @@ from coordinator.core.records import (
     Part,
     Released,
     Restarted,
+    Settled,
     Trimmed,
 )
 from coordinator.core.unreadable import Unreadable, digest_of_entry, moment, text, whole
@@ -54,6 +55,7 @@ class Head:
     ``since`` is the entry before which nothing counts any more (a reset), 0 without one.
     ``trimmed`` is the newest entry that has left the store, 0 without one; numbers from ``kept``
     on were first issued by entries that are there.
+    ``held`` of the issued numbers are only reserved, ``void`` ones will never be issued again.
     ``counts`` are issued numbers by ``site:partition:type``. Totals count numbers, but for
     ``requests`` and ``keyed``, which count calls.
     """
@@ -66,6 +68,8 @@ class Head:
     trimmed: int = 0
     kept: int = 0
     gaps: int = 0
+    held: int = 0
+    void: int = 0
     issued: int = 0
     released: int = 0
     reused: int = 0
@@ -107,6 +111,7 @@ def decode(content: bytes) -> Head:
 def advance(head: Head, entry: Entry, tip: str) -> Head:
     """Return the head after one more entry. Reads only its arguments, changes none."""
     next_number, gaps, trimmed, kept = head.next, head.gaps, head.trimmed, head.kept
+    held, void = head.held, head.void
     released, reused = head.released, head.reused
     requests, keyed, longest_gap_ms = head.requests, head.keyed, head.longest_gap_ms
     issued_to: dict[Origin, int] = {}
@@ -118,6 +123,7 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                 origin = record.cause.origin
                 issued_to[origin] = issued_to.get(origin, 0) + record.quantity
                 next_number = record.first + record.fresh
+                held += record.held is not None
                 if record.reused:
                     gaps -= record.quantity_reused
                     reused += record.quantity_reused
@@ -126,6 +132,11 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
             case Released():
                 released += 1
                 gaps += 1
+            case Settled():
+                held -= 1
+                void += record.is_void
+                released += record.frees
+                gaps += record.frees
             case LossAccepted():
                 pass  # no number moves
             case Trimmed(_, through, _, following, _):
@@ -150,6 +161,8 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
         trimmed=trimmed,
         kept=kept,
         gaps=gaps,
+        held=held,
+        void=void,
         issued=head.issued + sum(issued_to.values()),
         released=released,
         reused=reused,

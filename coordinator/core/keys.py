@@ -65,6 +65,22 @@ class CounterKeys(NamedTuple):
         """
         return Delete(self.gap(first), self.gap(last + 1))
 
+    def void(self, number: int) -> bytes:
+        """Return the key of a number that will never be issued again."""
+        return self.prefix + b"void/" + _digits(number)
+
+    def voids(self, first: int = 0, limit: int = 0) -> Range:
+        """Return the range of the void numbers from ``first`` on."""
+        return Range(self.void(first), prefix_end(self.prefix + b"void/"), limit)
+
+    def held(self, block: int) -> bytes:
+        """Return the key of the open reservations of a block of numbers."""
+        return self.prefix + b"held/" + _digits(block)
+
+    def all_held(self, first: int = 0, limit: int = 0) -> Range:
+        """Return the range of open reservations from a block on."""
+        return Range(self.held(first), prefix_end(self.prefix + b"held/"), limit)
+
     def freed(self, number: int) -> bytes:
         """Return the key that names the last entry which released this number."""
         return self.prefix + b"freed/" + _digits(number)
@@ -113,7 +129,7 @@ class CounterKeys(NamedTuple):
 
     def all_before_restart(self, index: int) -> tuple[Delete, ...]:
         """Return the deletions of a reset by entry ``index``: what is derived; the ledger stays."""
-        folders = (b"freed/", b"gap/", b"reuse/")
+        folders = (b"freed/", b"gap/", b"held/", b"reuse/", b"void/")
         derived = tuple(Delete(self.prefix + f, prefix_end(self.prefix + f)) for f in folders)
         return (*derived, Delete(self.request_keys(0), self.request_keys(index)))
 

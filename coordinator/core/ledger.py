@@ -18,7 +18,10 @@ Fields are short because they are written with every number:
             issue: f first fresh number  n how many (left out: 1)
             g reused [[number, released in entry, released at ms, how many], ...], runs of
               numbers one after the other; how many is left out: 1
+            x reserved [token, until ms, text]
             release: u number  e issued in entry  y reason
+            settle: u number  e issued in entry  s how  x as reserved  y reason
+            z 1 when it is void (left out: not)
             loss: e the entry that was lost  h its hash  y reason
             trim: e the newest entry trimmed  h its hash  f next fresh number after it
             x SHA-256 of the checkpoint
@@ -37,6 +40,8 @@ import orjson
 from coordinator.core.records import (
     Cause,
     Entry,
+    Held,
+    How,
     Issued,
     Latency,
     LossAccepted,
@@ -46,6 +51,7 @@ from coordinator.core.records import (
     Released,
     Restarted,
     Reused,
+    Settled,
     Trimmed,
 )
 from coordinator.core.unreadable import (
@@ -110,7 +116,7 @@ def encode(entry: Entry) -> bytes:
 
 def _is_single(record: Record) -> TypeGuard[Issued]:
     """Tell whether a record says no more than: this caller got the next fresh number."""
-    if not isinstance(record, Issued) or record.fresh != 1 or record.reused:
+    if not isinstance(record, Issued) or record.fresh != 1 or record.reused or record.held:
         return False
     return record.cause.key is None and record.cause.metadata is None
 
@@ -132,13 +138,18 @@ def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, A
     if cause.metadata is not None:
         fields["m"] = cause.metadata
     match record:
-        case Issued(_, first, fresh, reused):
+        case Issued(_, first, fresh, reused, held):
             fields["o"] = "issue"
             fields["f"] = first
             if fresh != 1:
                 fields["n"] = fresh
             if reused:
                 fields["g"] = [run[: 4 if run.quantity > 1 else 3] for run in reused]
+            if held:
+                fields["x"] = list(held)
+        case Settled(_, number, issued_in, how, held, reason, is_void):
+            fields |= {"o": "settle", "u": number, "e": issued_in, "s": how, "x": list(held)}
+            fields |= {"y": reason} | ({"z": 1} if is_void else {})
         case Released(_, number, issued_in, reason):
             fields["o"] = "release"
             fields["u"] = number
@@ -227,13 +238,21 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, par
             gaps = fields.get("g", ())
             reused = tuple(_decode_run(*gap) for gap in gaps)
             fresh = whole(fields.get("n", 1))
-            issued = Issued(cause, whole(fields["f"]), fresh, reused)
-            if issued.quantity > QUANTITY_MAX:
+            held = _decode_held(*fields["x"]) if "x" in fields else None
+            issued = Issued(cause, whole(fields["f"]), fresh, reused, held)
+            if issued.quantity > (QUANTITY_MAX if held is None else 1):
                 raise Unreadable(f"{issued.quantity} numbers in one record")
             return issued
         case "release":
             number, issued_in = whole(fields["u"]), whole(fields["e"])
             return Released(cause, number, issued_in, text(fields["y"]))
+        case "settle":
+            number, issued_in = whole(fields["u"]), whole(fields["e"])
+            how, held = How(text(fields["s"])), _decode_held(*fields["x"])
+            is_void = bool(whole(fields.get("z", 0)))
+            if is_void and how is How.CONFIRMED:
+                raise Unreadable(f"number {number} is confirmed and void")
+            return Settled(cause, number, issued_in, how, held, text(fields["y"]), is_void)
         case "restart":
             return Restarted(cause)
         case "loss":
@@ -245,6 +264,10 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, par
             return Trimmed(cause, through, tip, whole(fields["f"]), checkpoint)
         case other:
             raise UnknownOperation(f"unknown operation {other!r}")
+
+
+def _decode_held(token: object, until_ms: object, written: object) -> Held:
+    return Held(text(token), moment(until_ms), text(written))
 
 
 def _decode_run(first: int, released_in: int, released_ms: int, quantity: int = 1) -> Reused:

@@ -1,6 +1,7 @@
 """What a ledger entry says: who asked for what, and what became of which number."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -53,16 +54,29 @@ class Reused(NamedTuple):
         return self._replace(quantity=self.quantity + quantity)
 
 
+class Held(NamedTuple):
+    """A reservation: one number, written as ``text``, is kept until ``until_ms`` (wall clock).
+
+    Who has the ``token`` may settle it.
+    """
+
+    token: str
+    until_ms: int
+    text: str
+
+
 class Issued(NamedTuple):
     """Numbers went out: the reused ones first, then ``fresh`` new ones from ``first`` on.
 
-    ``first`` is the next fresh number before this record, also when ``fresh`` is 0.
+    ``first`` is the next fresh number before this record, also when ``fresh`` is 0. With ``held``
+    it is one number, and only reserved.
     """
 
     cause: Cause
     first: int
     fresh: int
     reused: tuple[Reused, ...] = ()
+    held: Held | None = None
 
     @property
     def quantity(self) -> int:
@@ -91,6 +105,39 @@ class Released(NamedTuple):
     number: int
     issued_in: int
     reason: str
+
+
+class How(StrEnum):
+    """How a reservation came to its end."""
+
+    CONFIRMED = "confirmed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Settled(NamedTuple):
+    """A reservation ended: its number is its caller's for good, or a gap, or void for ever."""
+
+    cause: Cause
+    number: int
+    issued_in: int
+    how: How
+    held: Held
+    reason: str = ""
+    is_void: bool = False
+
+    @property
+    def frees(self) -> bool:
+        """Tell whether the number is a gap now."""
+        return self.how is not How.CONFIRMED and not self.is_void
+
+    @property
+    def key(self) -> str:
+        """Return the idempotency key of settling this reservation: it is done once, by whom ever.
+
+        No caller's key begins like this.
+        """
+        return settling_key(self.number, self.held.token)
 
 
 class Restarted(NamedTuple):
@@ -125,7 +172,18 @@ class Trimmed(NamedTuple):
     checkpoint: str
 
 
-Record = Issued | Released | Restarted | LossAccepted | Trimmed
+Record = Issued | Released | Settled | Restarted | LossAccepted | Trimmed
+
+
+def settling_key(number: int, token: str) -> str:
+    """Return the key under which a reservation is settled; a caller's holds no blank."""
+    return f"settle {number} {token}"
+
+
+def keys_of(record: Record) -> list[str]:
+    """Return the idempotency keys that a record uses up."""
+    keys = [] if record.cause.key is None else [record.cause.key]
+    return [*keys, record.key] if isinstance(record, Settled) else keys
 
 
 class Latency(NamedTuple):

@@ -3,8 +3,9 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from coordinator.core.catalogue import Series
 from coordinator.core.head import Head
-from coordinator.core.records import Entry, Origin, Record
+from coordinator.core.records import Entry, How, Origin, Record
 
 
 class Instant(NamedTuple):
@@ -36,6 +37,32 @@ class Issue(NamedTuple):
     call: Call
     quantity: int = 1
     release_at_once: bool = False
+
+
+class Reserve(NamedTuple):
+    """Keep the next number of this series for me, for a while; I know it by this token.
+
+    ``values`` are those of its template's tokens. Token and values are good when this is made.
+    """
+
+    call: Call
+    series: Series
+    values: tuple[tuple[str, str], ...]
+    token: str
+
+
+class Settle(NamedTuple):
+    """End a reservation. When its time is over, to confirm it is to hear that it has expired.
+
+    ``voids`` is the policy of the series: a number that is not confirmed is void, else a gap.
+    """
+
+    call: Call
+    number: int
+    token: str
+    how: How
+    voids: bool
+    reason: str = ""
 
 
 class Release(NamedTuple):
@@ -80,7 +107,7 @@ class Trim(NamedTuple):
     checkpoint: Head
 
 
-Request = Issue | Release | Reset | AcceptLoss | Trim
+Request = Issue | Reserve | Settle | Release | Reset | AcceptLoss | Trim
 
 
 class Holder(NamedTuple):
@@ -126,6 +153,10 @@ class Why(StrEnum):
     TRIMMED = "issued by an entry that has been trimmed"
     NOTHING_TO_TRIM = "nothing to trim"
     EXHAUSTED = "sequence exhausted"
+    HELD = "held by a reservation"
+    VOID = "void"
+    NO_RESERVATION = "no such reservation"
+    NOT_DUE = "not expired yet"
     TOO_LARGE = "larger than one transaction of the store"
 
 

@@ -4,14 +4,29 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from coordinator.core.records import Origin
-from coordinator.core.requests import AcceptLoss, Ask, Issue, Release, Request, Reset, Trim
+from coordinator.core.requests import (
+    AcceptLoss,
+    Ask,
+    Issue,
+    Release,
+    Request,
+    Reserve,
+    Reset,
+    Settle,
+    Trim,
+)
 from coordinator.core.state import CounterState
+from coordinator.core.templates import TEXT_LENGTH_MAX
 
 FIXED_OPERATIONS = 6
 """Head, entry, reuse list, request keys, deletion of the gaps taken and of keys forgotten."""
 
 OPERATIONS_PER_RELEASE = 2
 """The gap and the start of its history."""
+
+
+OPERATIONS_PER_RESERVATION = 1
+"""The block of open reservations that it is in; at most, for neighbours share one."""
 
 
 class Limits(NamedTuple):
@@ -52,6 +67,12 @@ def _cost(request: Request, runs: int) -> tuple[int, int]:
         case Issue(_, quantity, True):
             operations += OPERATIONS_PER_RELEASE * quantity
             size += (400 + 6 * text) * quantity
+        case Reserve():
+            operations += OPERATIONS_PER_RESERVATION
+            size += 80 + 6 * TEXT_LENGTH_MAX
+        case Settle(reason=reason):
+            operations += OPERATIONS_PER_RESERVATION + OPERATIONS_PER_RELEASE
+            size += 6 * (TEXT_LENGTH_MAX + len(reason))
         case Release(reason=reason):
             operations += OPERATIONS_PER_RELEASE
             size += 6 * len(reason)

@@ -6,15 +6,19 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from coordinator.core.head import Head
+from coordinator.core.holds import Hold, Holds
 from coordinator.core.records import (
     Entry,
+    How,
     Issued,
     LossAccepted,
     Record,
     Released,
     Restarted,
     Reused,
+    Settled,
     Trimmed,
+    keys_of,
 )
 from coordinator.core.request_keys import RequestKeys, digest
 
@@ -151,6 +155,9 @@ class CounterState:
     def __init__(self, head: Head) -> None:
         self.head = head
         self.gaps = Gaps()
+        self.void = Gaps()
+        """Numbers that will never be issued again, with the entry that made them void."""
+        self.holds = Holds()
         self.keys = RequestKeys()
         self.freed: OrderedDict[int, int] = OrderedDict()
         self.freed_known_from = head.index
@@ -171,7 +178,7 @@ class CounterState:
             self._remember_run(part.instance, entry.index)
         for record in entry.records:
             self._apply_record(record, entry)
-        used = [digest(r.cause.key) for r in entry.records if r.cause.key is not None]
+        used = [digest(key) for record in entry.records for key in keys_of(record)]
         if used:
             self.keys.add(used, entry.index)
 
@@ -180,6 +187,14 @@ class CounterState:
             case Issued():
                 if record.reused:
                     self.gaps.remove_lowest(record.quantity_reused)
+                if record.held:
+                    self.holds.open(Hold(record.spans()[0].start, entry.index, record.held))
+            case Settled():
+                self.holds.settle(record.number)
+                if record.how is not How.CONFIRMED:
+                    somewhere = self.gaps if record.frees else self.void
+                    somewhere.add(record.number, entry.index, entry.time_ms)
+                    self._remember_freed(record.number, entry.index)
             case Released():
                 self.gaps.add(record.number, entry.index, entry.time_ms)
                 self._remember_freed(record.number, entry.index)
@@ -188,7 +203,7 @@ class CounterState:
             case Trimmed(_, through):
                 self.keys.trim(through)
             case Restarted():
-                self.gaps = Gaps()
+                self.gaps, self.void, self.holds = Gaps(), Gaps(), Holds()
                 self.keys = RequestKeys()
                 self.freed.clear()
                 self.freed_known_from = entry.index

@@ -159,7 +159,7 @@ class Tally:
         """Who has got the fresh numbers up to the next one: written as many, not one by one."""
         for record in entry.records:
             if type(record) is Issued:
-                cause, first, fresh, reused = record
+                cause, first, fresh, reused, _ = record
                 origin = cause.origin  # shared by the records of an entry
                 place = places.get(id(origin))
                 if place is None:

@@ -17,8 +17,8 @@ from coordinator import replica as replicas
 from coordinator import sequencer as sequencers
 from coordinator import unheard
 from coordinator.commit import Overtaken
+from coordinator.core import batch as batches
 from coordinator.core import head as heads
-from coordinator.core import plan as plans
 from coordinator.core.free import Free
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys
@@ -184,7 +184,7 @@ def _key_by_plain_read() -> Planting:
             looked[pending] = asyncio.get_running_loop().create_task(look(self, pending, key))
 
     stack = ExitStack()
-    stack.enter_context(patch.object(plans._Batch, "_committed_before", known_by_reading))  # noqa: SLF001
+    stack.enter_context(patch.object(batches.Batch, "_committed_before", known_by_reading))
     stack.enter_context(patch.object(Sequencer, "_enqueue", enqueue))
     return stack
 

@@ -8,6 +8,7 @@ from coordinator import committer as committers
 from coordinator import handing as handings
 from coordinator import replica as replicas
 from coordinator.committer import Committer, Sheet
+from coordinator.core import batch as batches
 from coordinator.core import plan as plans
 from coordinator.core.forwarding import may_be_handed_over
 from coordinator.core.records import Part
@@ -20,7 +21,7 @@ from simulation.events import Rule
 from simulation.planting import Bug, rules, together, with_
 
 _plan = Committer.plan
-_release = plans._Batch._release  # noqa: SLF001 - bugs are planted inside
+_release = batches.Batch._release  # noqa: SLF001 - bugs are planted inside
 _learn = Handing._learn  # noqa: SLF001
 _admit = Guests.admit
 
@@ -114,7 +115,7 @@ PLANTS: dict[str, Bug] = {
     "guest-evidence-believed": Bug(
         "who held a number is not looked up again for a batch of another node",
         rules(Rule.OWNER, Rule.COMPLETE),
-        with_(plans._Batch, "_release", _evidence_of_guests_believed),  # noqa: SLF001
+        with_(batches.Batch, "_release", _evidence_of_guests_believed),
     ),
     "no-reply-is-never": Bug(
         "a batch without a reply counts as one that will never be",

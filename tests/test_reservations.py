@@ -1,0 +1,207 @@
+"""Reservations in the core: made, settled once, and never lost, on any history."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.core.catalogue import GapPolicy, Series
+from coordinator.core.keys import Keys
+from coordinator.core.ledger import NO_HASH, decode, encode
+from coordinator.core.plan import Rules, plan
+from coordinator.core.records import How, Issued, Latency, Origin, Part, Settled
+from coordinator.core.requests import (
+    Ask,
+    Call,
+    Done,
+    Instant,
+    NeedsEntries,
+    Refused,
+    Reserve,
+    Settle,
+    Why,
+)
+from coordinator.core.starter import STARTER
+from coordinator.replica import Replica
+from coordinator.store import Committed
+from coordinator.store.memory import MemoryStore
+from coordinator.witness import Witness
+
+KEYS = Keys().counter("COR/2026")
+COR = STARTER.of("COR")
+HERE = Origin("", "", None, "ann")
+VALUES = (("YYYY", "2026"),)
+PART = Part("node-1", "run-1", 1, Latency())
+
+
+class Counter:
+    """A counter on a store in memory, and a clock that a test turns."""
+
+    def __init__(self, series: Series = COR) -> None:
+        self.series = series
+        self.store = MemoryStore()
+        self.replica = Replica(self.store, KEYS, 1, Witness())
+        self.now_ms = 1_000_000
+        self.serial = 0
+
+    async def ask(self, *requests: Any) -> list[Any]:
+        """Commit these as one batch; evidence is read as the sequencer reads it."""
+        asks = [Ask(request) for request in requests]
+        for _ in range(3):
+            state = await self.replica.state()
+            self.serial += 1
+            instant, part = Instant(self.now_ms, 0), PART._replace(serial=self.serial)
+            planned = plan(state, KEYS, self.replica.guard, asks, instant, (part,), Rules())
+            needs = [isinstance(reply, NeedsEntries) for reply in planned.replies]
+            if not any(needs):
+                break
+            for at, reply in enumerate(planned.replies):
+                if isinstance(reply, NeedsEntries):
+                    read = [await self.entry(index) for index in reply.indexes]
+                    asks[at] = asks[at]._replace(earlier=tuple(read))
+        outcome = await self.store.commit(planned.transaction)
+        assert isinstance(outcome, Committed)
+        if planned.entry is not None:
+            assert decode(encode(planned.entry)) == planned.entry
+            self.replica.advance(planned.entry, planned.after, outcome.revision)
+        return list(planned.replies)
+
+    async def entry(self, index: int) -> Any:
+        (found,) = (await self.store.read(KEYS.entries(index, 1))).found
+        return decode(found[0].value)
+
+    def reserve(self, token: str = "t") -> Reserve:
+        return Reserve(Call(HERE, "r", 0), self.series, VALUES, token)
+
+    def settle(self, number: int, token: str = "t", how: How = How.CONFIRMED) -> Settle:
+        voids = self.series.gap_policy is GapPolicy.VOID
+        return Settle(Call(HERE, "s", 0), number, token, how, voids, "why")
+
+    async def reloaded(self) -> Any:
+        return await Replica(self.store, KEYS, 1, Witness()).state()
+
+
+async def test_a_reservation_reads_as_its_series_writes_and_lasts_as_long_as_it_says() -> None:
+    counter = Counter()
+    (done,) = await counter.ask(counter.reserve())
+    assert isinstance(done.record, Issued)
+    assert done.record.held == ("t", 1_300_000, "COR-2026-00001")
+    assert (await counter.reloaded()).head.held == 1
+
+
+@pytest.mark.parametrize("how", How)
+async def test_it_is_settled_once_and_who_comes_later_hears_how(how: How) -> None:
+    counter = Counter()
+    await counter.ask(counter.reserve())
+    counter.now_ms += 300_000 if how is How.EXPIRED else 1
+    (done,) = await counter.ask(counter.settle(1, how=how))
+    assert (done.record.how, done.replayed) == (how, False)
+    for other in How:
+        (again,) = await counter.ask(counter.settle(1, how=other))
+        assert again == Done(done.entry, done.record, replayed=True)
+    assert (await counter.reloaded()).head.void == (how is not How.CONFIRMED)
+
+
+async def test_a_late_confirm_finds_that_it_has_expired_and_expiry_is_never_early() -> None:
+    counter = Counter()
+    await counter.ask(counter.reserve())
+    assert await counter.ask(counter.settle(1, how=How.EXPIRED)) == [
+        Refused(Why.NOT_DUE, "COR-2026-00001")
+    ]
+    counter.now_ms += 300_000
+    (done,) = await counter.ask(counter.settle(1))
+    assert done.record.how is How.EXPIRED
+
+
+async def test_two_that_settle_in_one_batch_are_told_the_same() -> None:
+    counter = Counter()
+    await counter.ask(counter.reserve())
+    first, second = await counter.ask(counter.settle(1), counter.settle(1, how=How.CANCELLED))
+    assert (first.record, second.record) == (second.record, first.record)
+    assert (first.replayed, second.replayed) == (False, True)
+
+
+async def test_a_wrong_token_settles_nothing() -> None:
+    counter = Counter()
+    await counter.ask(counter.reserve())
+    for number, token in ((1, "x"), (2, "t"), (7, "t")):
+        (told,) = await counter.ask(counter.settle(number, token))
+        assert told == Refused(Why.NO_RESERVATION, str(number))
+    assert (await counter.reloaded()).head.held == 1
+
+
+async def test_under_reuse_a_cancelled_number_goes_to_the_next_one_and_under_void_never() -> None:
+    for policy, then in ((GapPolicy.REUSE, 1), (GapPolicy.VOID, 2)):
+        counter = Counter(COR.__class__("COR", COR.template, "COR", COR.scopes, gap_policy=policy))
+        await counter.ask(counter.reserve())
+        cancelled, reserved = await counter.ask(
+            counter.settle(1, how=How.CANCELLED), counter.reserve("u")
+        )
+        assert isinstance(cancelled.record, Settled)
+        assert reserved.record.spans()[0].start == then
+
+
+async def test_at_the_largest_number_no_more_are_reserved() -> None:
+    counter = Counter(Series("COR", COR.template, "COR", COR.scopes, max_value=2))
+    replies = await counter.ask(*(counter.reserve(f"t{n}") for n in range(4)))
+    assert replies[2:] == [Refused(Why.EXHAUSTED, "2")] * 2
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "confirm", "cancel", "expire", "wait", "restart"]),
+        st.integers(1, 40),
+    ),
+    max_size=60,
+)
+
+
+@given(actions, st.sampled_from(GapPolicy), st.integers(1, 5))
+async def test_any_history_accounts_for_every_number(
+    some: list[tuple[str, int]], policy: GapPolicy, batch: int
+) -> None:
+    counter = Counter(Series("COR", COR.template, "COR", COR.scopes, gap_policy=policy))
+    held: dict[int, tuple[str, int]] = {}
+    final: dict[int, str] = {}
+    tokens: dict[int, str] = {}
+    serial = 0
+    for what, pick in some:
+        if what == "wait":
+            counter.now_ms += 100_000
+        elif what == "restart":
+            counter.replica = Replica(counter.store, KEYS, 1, Witness())
+        elif what == "reserve":
+            names = [f"t{serial + n}" for n in range(batch)]
+            serial += batch
+            for name, done in zip(
+                names, await counter.ask(*map(counter.reserve, names)), strict=True
+            ):
+                number = done.record.spans()[0].start
+                lowest = min((n for n, state in final.items() if state == "gap"), default=None)
+                assert number == (lowest or max([*held, *final], default=0) + 1)
+                final.pop(number, None)
+                held[number], tokens[number] = (name, counter.now_ms + 300_000), name
+        elif pick in tokens:
+            how = {"confirm": How.CONFIRMED, "cancel": How.CANCELLED, "expire": How.EXPIRED}[what]
+            (told,) = await counter.ask(counter.settle(pick, tokens[pick], how))
+            if pick in held:
+                is_over = counter.now_ms >= held[pick][1]
+                if how is How.EXPIRED and not is_over:
+                    assert isinstance(told, Refused)
+                    continue
+                ended = How.EXPIRED if is_over and how is How.CONFIRMED else how
+                assert told.record.how is ended
+                del held[pick]
+                left = "gap" if policy is GapPolicy.REUSE else "void"
+                final[pick] = "issued" if ended is How.CONFIRMED else left
+            else:
+                assert told.replayed
+    state = await counter.reloaded()
+    assert {hold.number for hold in state.holds} == set(held)
+    runs = {"gap": state.gaps, "void": state.void}
+    for kind, there in runs.items():
+        numbers = {number for run in there for number in run.numbers}
+        assert numbers == {number for number, is_ in final.items() if is_ == kind}
+    assert sorted([*held, *final]) == list(range(1, state.head.next))
+    assert state.head.tip != NO_HASH or not final

@@ -165,7 +165,7 @@ async def test_the_count_of_invoices_is_no_document_counter(start_node: Start) -
 @pytest.mark.parametrize(
     ("body", "status", "code", "field"),
     [
-        ({"document_type": "COR", "prefix": "Z", "max_value": 5}, 400, "NB009", ""),
+        ({"document_type": "COR", "prefix": "Z", "max_value": 5}, 400, "NB009", "body"),
         ({}, 400, "NB009", "document_type"),
         ({"document_type": "XYZ"}, 404, "NB001", None),
         ({"document_type": "RFA"}, 422, "NB006", "PROJECT"),

@@ -274,7 +274,7 @@ def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
         errors = []
         found = invalid.errors(include_url=False, include_context=False, include_input=False)
         for error in found[:ERRORS_SHOWN_MAX]:
-            field = one_line(".".join(_places(error["loc"])))
+            field = one_line(".".join(_places(error["loc"]))) or "body"
             message = error["msg"].removeprefix("Value error, ")
             if error["type"] == "extra_forbidden":
                 known = ", ".join(model.model_fields) or "none"

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from coordinator.core.documents import COUNTERS
 from coordinator.core.series import Strategy
 from coordinator.store.wire import Wire
 
@@ -135,6 +136,13 @@ class Settings(BaseSettings):
     def _enough_entries(cls, value: int) -> int:
         if 0 < value < ENTRIES_KEPT_MIN:  # nodes and repeated requests look back this far
             raise ValueError(f"keep at least {ENTRIES_KEPT_MIN:,} entries, or 0 for all")
+        return value
+
+    @field_validator("series")
+    @classmethod
+    def _not_that_of_documents(cls, value: str) -> str:
+        if value == COUNTERS:
+            raise ValueError(f"{COUNTERS} is what counters of documents are called")
         return value
 
     @field_validator("sites", "partitions", "invoice_types")

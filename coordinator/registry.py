@@ -97,7 +97,7 @@ class Registry:
     ) -> Change:
         catalogue, guard = await self._read()
         for _ in range(TRIES_MAX):
-            after, change = decide(catalogue)
+            after, change = await asyncio.to_thread(decide, catalogue)  # comparing takes a while
             written = _encode(change)
             log_key = self._keys.series_change(change.version)
             transaction = Transaction(
@@ -119,7 +119,7 @@ class Registry:
             if isinstance(fate, Committed) or fate.ours:
                 self._seen = max(self._seen, change.version)
                 return change
-            catalogue, guard = self._taken(fate.found[0])
+            catalogue, guard = self._taken(fate.found[0], catalogue.version)
         raise NotCommitted("others changed the series again and again meanwhile")
 
     async def changes_of(self, document_type: str, limit: int) -> list[Change]:
@@ -139,11 +139,15 @@ class Registry:
         return _decode(found[0])
 
     async def _read(self) -> tuple[Catalogue, Guard]:
+        seen = self._seen
         (found,) = (await self._store.read(Range(self._keys.series))).found
-        return self._taken(found)
+        return self._taken(found, seen)
 
-    def _taken(self, found: tuple[KeyValue, ...]) -> tuple[Catalogue, Guard]:
-        """Return the catalogue that was found, and the guard of its next change."""
+    def _taken(self, found: tuple[KeyValue, ...], seen: int) -> tuple[Catalogue, Guard]:
+        """Return the catalogue that was found, and the guard of its next change.
+
+        ``seen`` is the version that was known when it was asked for.
+        """
         if not found:
             catalogue, guard = STARTER, Guard(self._keys.series)
         else:
@@ -153,12 +157,12 @@ class Registry:
                 catalogue = catalogues.decode(kv.value)
             except Unreadable as broken:
                 raise Damaged(f"{broken}; restore the key {kv.key.decode()}") from broken
-        if catalogue.version < self._seen:
+        if catalogue.version < seen:
             raise OlderStore(
                 f"the store has version {catalogue.version} of the series, this node has seen "
-                f"version {self._seen}: the store went back"
+                f"version {seen}: the store went back"
             )
-        self._seen = catalogue.version
+        self._seen = max(self._seen, catalogue.version)
         return catalogue, guard
 
 

@@ -46,7 +46,7 @@ def test_the_starter_set_is_legal_and_no_two_of_it_read_alike() -> None:
 def test_a_correspondence_reads_as_the_older_system_wrote_it() -> None:
     series = STARTER.of("COR")
     values = values_of(series, {}, 2026, 3)
-    assert counter_of(series, values) == "COR/2026"
+    assert counter_of(series, values) == "documents/COR/yearly=2026"
     assert render(series.format, values, 42) == "COR-2026-00042"
 
 
@@ -163,15 +163,19 @@ def test_counters_are_told_apart_by_the_values_of_the_scopes() -> None:
     def counter(project: str, year: int, month: int) -> str:
         return counter_of(RFA, values_of(RFA, {"PROJECT": project}, year, month))
 
-    assert counter("LCBP3", 2026, 1) == counter("LCBP3", 2026, 12) == "RFA/LCBP3/2026"
-    assert counter("LCBP3", 2025, 12) == "RFA/LCBP3/2025"
+    assert (
+        counter("LCBP3", 2026, 1)
+        == counter("LCBP3", 2026, 12)
+        == "documents/RFA/project=LCBP3/yearly=2026"
+    )
+    assert counter("LCBP3", 2025, 12) == "documents/RFA/project=LCBP3/yearly=2025"
     monthly = replace(RFA, scopes=(Scope.MONTHLY,), template="{PREFIX}-{YYYY}{MM}-{SEQ:5}")
-    assert counter_of(monthly, values_of(monthly, {}, 2026, 3)) == "RFA/2026-03"
+    assert counter_of(monthly, values_of(monthly, {}, 2026, 3)) == "documents/RFA/monthly=2026-03"
     fiscal = replace(
         *(RFA,), scopes=(Scope.FISCAL,), template="{PREFIX}-{FY}-{SEQ:5}", fiscal_month=10
     )
-    assert counter_of(fiscal, values_of(fiscal, {}, 2025, 10)) == "RFA/2026"
-    assert counter_of(fiscal, values_of(fiscal, {}, 2025, 9)) == "RFA/2025"
+    assert counter_of(fiscal, values_of(fiscal, {}, 2025, 10)) == "documents/RFA/fiscal=2026"
+    assert counter_of(fiscal, values_of(fiscal, {}, 2025, 9)) == "documents/RFA/fiscal=2025"
 
 
 @pytest.mark.parametrize(
@@ -200,3 +204,47 @@ def test_the_value_of_the_only_scope_needs_no_name() -> None:
 def test_no_two_starter_series_read_alike_in_any_order(some: list[Series]) -> None:
     one, other, *_ = some
     assert could_read_alike(one.format, other.format) is None
+
+
+def test_counters_of_other_values_or_other_scopes_have_other_names() -> None:
+    series = Series(
+        *("SL", "{SITE}:{PROJECT}:{SEQ:6}", "SL", (Scope.SITE, Scope.PROJECT)),
+        tokens=(("SITE", ("a", "a/b")), ("PROJECT", ("c", "b/c"))),
+    )
+    EMPTY.with_new(series)
+    places = [{"SITE": site, "PROJECT": p} for site in ("a", "a/b") for p in ("c", "b/c")]
+    names = {counter_of(series, values_of(series, place, 2026, 1)) for place in places}
+    assert len(names) == 4
+    for scope, template in ((Scope.YEARLY, "A{YYYY}-{SEQ:5}"), (Scope.FISCAL, "B{FY}-{SEQ:5}")):
+        one = replace(NCR, scopes=(scope,), template=template)
+        names.add(counter_of(one, values_of(one, {}, 2026, 1)))
+    assert len(names) == 6
+    assert all(name.startswith("documents/") for name in names)
+
+
+def test_a_token_that_comes_twice_and_one_that_is_longer_read_alike() -> None:
+    twice = replace(
+        NCR,
+        template="{PROJECT}{PROJECT}-{SEQ:6}",
+        scopes=(Scope.PROJECT,),
+        tokens=(("PROJECT", "DIGITS:2"),),
+    )
+    before = EMPTY.with_new(twice)
+    once = replace(twice, template="{PROJECT}-{SEQ:6}", tokens=(("PROJECT", "DIGITS:4"),))
+    with pytest.raises(BadSeries, match="could be a number of NCR, version 1"):
+        before.with_changed(once)
+
+
+def test_a_template_that_comes_back_takes_no_further_place() -> None:
+    catalogue = EMPTY.with_new(NCR)
+    for n in range(6):
+        series = replace(catalogue.of("NCR"), prefix=("NCX", "NCR")[n % 2])
+        catalogue = catalogue.with_changed(series)
+    assert [each.prefix for each in catalogue.former] == ["NCR", "NCX"]
+
+
+def test_capitals_make_no_other_type_and_large_definitions_are_refused() -> None:
+    other = replace(NCR, document_type="Ncr", prefix="X")
+    assert "NCR already" in refused(other, EMPTY.with_new(NCR))["document_type"]
+    many = (("PROJECT", tuple(f"P{n}" for n in range(900))),)
+    assert "more than 4096 bytes" in refused(replace(NCR, tokens=many))["tokens"]

@@ -125,9 +125,47 @@ async def test_a_definition_is_refused_before_anything_is_stored(
     assert listed["data"]["version"] == 0
 
 
+def deep(levels: int) -> dict[str, Any]:
+    inner: Any = 1
+    for _ in range(levels):
+        inner = [inner]
+    return {"a": inner}
+
+
+@pytest.mark.parametrize(
+    ("other", "field"),
+    [
+        ({"metadata": deep(250)}, "metadata"),
+        ({"scopes": ["GLOBAL", "PROJECT"]}, "scopes"),
+        ({"scopes": ["YEARLYY"]}, "scopes"),
+        ({"tokens": {"PROJECT": 5}}, "tokens.PROJECT"),
+    ],
+)
+async def test_what_no_definition_can_be_is_malformed(
+    start_node: Start, other: dict[str, Any], field: str
+) -> None:
+    node = await start_node()
+    problem = await refused(node, "POST", TEMPLATES, NCR | other, 400)
+    assert {error["field"].removesuffix(".0") for error in problem["errors"]} == {field}
+    fine, _ = await call(node, "POST", TEMPLATES, NCR | {"metadata": deep(30)}, 201)
+    assert fine["data"]["metadata"] == deep(30)
+    await call(node, "GET", TEMPLATES)
+
+
+async def test_the_count_of_invoices_is_no_document_counter(start_node: Start) -> None:
+    node = await start_node()
+    place = {"siteId": "site-1", "partitionId": "partition-a", "invoiceType": "on-cycle"}
+    async with node.get("/api/v1/sequence/next", params=place) as answer:
+        assert answer.status == 200
+    body = NCR | {"document_type": "invoice", "template": "INV-{SEQ:7}", "scopes": "GLOBAL"}
+    await call(node, "POST", TEMPLATES, body, 201)
+    assert (await preview(node, document_type="invoice"))[0] == "INV-0000001"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code", "field"),
     [
+        ({"document_type": "COR", "prefix": "Z", "max_value": 5}, 400, "NB009", "body"),
         ({}, 400, "NB009", "document_type"),
         ({"document_type": "XYZ"}, 404, "NB001", None),
         ({"document_type": "RFA"}, 422, "NB006", "PROJECT"),
@@ -142,7 +180,7 @@ async def test_a_preview_says_what_is_missing(
 ) -> None:
     problem = await refused(await start_node(), "POST", PREVIEW, body, status)
     assert problem["code"] == code
-    assert [error["field"] for error in problem["errors"]] == ([field] if field else [])
+    assert [error["field"] for error in problem["errors"]] == ([] if field is None else [field])
 
 
 async def test_a_template_can_be_tried_out(start_node: Start) -> None:

@@ -31,7 +31,7 @@ def test_a_file_that_fits_says_what_it_would_do(etcd: str, tmp_path: Path) -> No
     done = run(etcd, path, "--check")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "COR/2025: 2 numbers, up to 4, 2 missing: 2 to 3",
+        "documents/COR/yearly=2025: 2 numbers, up to 4, 2 missing: 2 to 3",
         "2 rows: all of them fit; nothing was changed",
     ]
 
@@ -66,6 +66,14 @@ def test_what_cannot_be_done_is_said(
     done = run(etcd, path, *words)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_the_file_itself_is_no_report(etcd: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "old.csv", "COR,COR-2025-00001")
+    before = path.read_bytes()
+    done = run(etcd, path, "--check", "--report", str(path))
+    assert (done.returncode, path.read_bytes()) == (2, before)
+    assert "is the file itself" in done.stderr
 
 
 def test_a_file_that_is_none_is_refused(etcd: str, tmp_path: Path) -> None:

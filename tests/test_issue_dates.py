@@ -50,7 +50,9 @@ def test_what_is_no_date_is_refused_with_an_example(text: str) -> None:
         month_of(text, BERLIN, 0)
 
 
-@pytest.mark.parametrize("name", ["", "Berlin", "../etc/passwd", "Europe/", "UTC+1", "x" * 500])
+@pytest.mark.parametrize(
+    "name", ["", "localtime", "Factory", "Berlin", "../etc/passwd", "Europe/", "UTC+1", "x" * 500]
+)
 def test_what_is_no_zone_is_refused_with_an_example(name: str) -> None:
     with pytest.raises(ValueError, match="is no time zone"):
         zone_of(name)

@@ -29,9 +29,9 @@ def test_numbers_are_sorted_by_counter_and_what_is_missing_is_listed() -> None:
     )
     assert not wrong
     assert found == [
-        Found("COR/2024", 1, 1, 1, (), 0),
-        Found("COR/2025", 3, 1, 7, (range(2, 3), range(4, 7)), 4),
-        Found("RFA/P1/2025", 1, 2, 2, (range(1, 2),), 1),
+        Found("documents/COR/yearly=2024", 1, 1, 1, (), 0),
+        Found("documents/COR/yearly=2025", 3, 1, 7, (range(2, 3), range(4, 7)), 4),
+        Found("documents/RFA/project=P1/yearly=2025", 1, 2, 2, (range(1, 2),), 1),
     ]
 
 
@@ -55,7 +55,7 @@ def test_what_fits_no_series_is_told_by_its_row(text: str, said: str) -> None:
 
 def test_a_row_that_is_right_alone_may_be_wrong_beside_another() -> None:
     found, (wrong,) = sorted_out("LET-202501-00010", "LET-202503-00010")
-    assert "number 10 of LET/2025, as row 2 is ('LET-202501-00010')" in wrong
+    assert "number 10 of documents/LET/yearly=2025, as row 2 is ('LET-202501-00010')" in wrong
     assert found[0].numbers == 1
 
 
@@ -98,4 +98,4 @@ def test_a_series_is_read_by_the_definition_that_is_in_force() -> None:
     changed = CATALOGUE.with_changed(replace(MONTHLY_SHOWN, prefix="LTR"))
     found, misfits = sort_out(changed, [Named(2, "LET", "LTR-202501-00010")])
     assert not misfits
-    assert found[0].counter == "LET/2025"
+    assert found[0].counter == "documents/LET/yearly=2025"

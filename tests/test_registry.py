@@ -125,6 +125,34 @@ async def test_a_store_that_went_back_is_refused() -> None:
         await define(registry, numbered(1))
 
 
+class Slow(MemoryStore):
+    """Answers the first read late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self.reads = 0
+
+    async def read(self, *ranges: Range, revision: int = 0) -> Snapshot:
+        self.reads += 1
+        is_first = self.reads == 1
+        found = await super().read(*ranges, revision=revision)
+        if is_first:
+            await self.let_go.wait()
+        return found
+
+
+async def test_a_read_that_comes_late_is_no_store_that_went_back() -> None:
+    store = Slow()
+    registry = Registry(store, KEYS)
+    late = asyncio.create_task(registry.catalogue())
+    await asyncio.sleep(0)
+    await define(registry, NCR)
+    store.let_go.set()
+    assert await late == STARTER
+    assert (await registry.catalogue()).version == 1
+
+
 async def test_a_damaged_catalogue_is_named() -> None:
     store = MemoryStore()
     put = (Put(KEYS.series, b"{}"), Put(KEYS.series_change(1), b"[]"))

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from coordinator.api.inputs import Input, Query, Text, Token, Whole
+from coordinator.api.inputs import Input, Query, Text, Token, Whole, shallow
 from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.templates import Scope
 
@@ -39,13 +39,20 @@ class _Format(Input):
     fiscal_month: int = 1
     tokens: Tokens = Field(default_factory=dict)
 
+    @field_validator("scopes")
+    @classmethod
+    def _global_stands_alone(cls, scopes: list[str] | str) -> list[str] | str:
+        if "GLOBAL" in scopes and not isinstance(scopes, str) and len(scopes) > 1:
+            raise ValueError("GLOBAL is no scope beside others: leave it out")
+        return scopes
+
     def formatted(self, document_type: str, template: str, listed: Listed) -> Series:
         """Return a series that counts and writes like this; nothing of it is judged yet."""
         tokens: dict[str, str | tuple[str, ...]] = {
             name: values for name, values in listed.items() if f"{{{name}}}" in template
         }
         for name, given in self.tokens.items():
-            tokens[name] = given if isinstance(given, str) else tuple(given)
+            tokens[name] = given if isinstance(given, str) else tuple(sorted(set(given)))
         names = [self.scopes] if isinstance(self.scopes, str) else self.scopes
         return Series(
             document_type=document_type,
@@ -67,7 +74,7 @@ class _Definition(_Format):
     gap_policy: Literal["reuse", "void"] = "void"
     allow_manual_override: bool = False
     reservation_s: int = 300
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(shallow)] | None = None
     reason: Text
     requestId: Token | None = None
 
@@ -115,3 +122,11 @@ class PreviewBody(_Format):
     scope: Words = Field(default_factory=dict)
     scope_value: Word | None = None
     issue_date: Word | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        beside = self.model_fields_set & set(_Format.model_fields)
+        if self.template is None and beside:
+            only = ", ".join(sorted(beside))
+            raise ValueError(f"{only}: only with a template that is tried out")
+        return self

@@ -1,5 +1,6 @@
 """Document numbers over HTTP, in the names of the older system."""
 
+import asyncio
 from itertools import chain, islice
 from typing import Any
 
@@ -44,7 +45,7 @@ class Documents:
         """Return the next numbers as they would read; nothing is allocated."""
         asked = await body_of(request, PreviewBody)
         catalogue = await read(self._registry.catalogue())
-        series = self._series_of(asked, catalogue)
+        series = await self._series_of(asked, catalogue)
         values = _values_of(series, asked)
         counter = counter_of(series, values)
         numbers = range(series.start, series.max_value + 1)[:PREVIEWED]
@@ -69,9 +70,11 @@ class Documents:
         head = heads.decode(head_found[0].value) if head_found else None
         first = head.next if head else series.start
         fresh = range(first, series.max_value + 1)
-        return list(islice(chain((number_in(kv.key) for kv in gaps), fresh), PREVIEWED))
+        waiting = [number_in(kv.key) for kv in gaps]
+        legal = [number for number in waiting if number <= series.max_value]
+        return list(islice(chain(legal, fresh), PREVIEWED))
 
-    def _series_of(self, asked: PreviewBody, catalogue: Catalogue) -> Series:
+    async def _series_of(self, asked: PreviewBody, catalogue: Catalogue) -> Series:
         """Return the series that is meant, or the one that is tried out. Raises Problem."""
         document_type = asked.document_type
         if asked.template is None:
@@ -84,7 +87,7 @@ class Documents:
                 raise no_such_series(document_type) from None
         tried = asked.formatted(document_type or TRIED_OUT, asked.template, self._listed)
         try:
-            catalogue.check(tried)
+            await asyncio.to_thread(catalogue.check, tried)  # comparing takes a while
         except BadSeries as bad:
             errors = tuple(FieldError(*wrong) for wrong in bad.wrong)
             raise Problem(problems.BAD_SERIES, f"{bad}. Nothing was changed.", errors) from None

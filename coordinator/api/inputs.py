@@ -33,6 +33,7 @@ METADATA_BYTES_MAX = 4_096
 BODY_WITHIN_S = 10.0
 NUMBER_MAX = 2**63 - 1
 ERRORS_SHOWN_MAX = 20
+LEVELS_MAX = 32
 NAME_SHOWN_MAX = 100
 
 Name = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
@@ -54,6 +55,8 @@ Text = Annotated[
 ]
 Operation = Literal["GENERATE", "RELEASE", "RECOVER", "RESET", "ADJUST"]
 _STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_KINDS = {"str", "constrained-str", "list"}
+"""Parts of the place of an error that name one of several kinds a value may be of."""
 _MEDIA_TYPES = {"application/json", "application/octet-stream"}
 _CODINGS = {"", "identity", "gzip", "deflate"}
 Model = TypeVar("Model", bound="Input")
@@ -86,6 +89,16 @@ class Query(Input):
                 raise _malformed([FieldError(field, "given more than once")])
             fields[name] = value
         return _validated(cls, fields)
+
+
+def shallow(value: Any, levels: int = LEVELS_MAX) -> Any:
+    """Return JSON that is nested no deeper than every reader takes. Raises ValueError."""
+    if not levels:
+        raise ValueError(f"must be nested {LEVELS_MAX} levels deep at most")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        shallow(each, levels - 1)
+    return value
 
 
 class NextQuery(Query):
@@ -261,13 +274,19 @@ def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
         errors = []
         found = invalid.errors(include_url=False, include_context=False, include_input=False)
         for error in found[:ERRORS_SHOWN_MAX]:
-            field = one_line(".".join(str(part)[:NAME_SHOWN_MAX] for part in error["loc"]))
+            field = one_line(".".join(_places(error["loc"]))) or "body"
             message = error["msg"].removeprefix("Value error, ")
             if error["type"] == "extra_forbidden":
                 known = ", ".join(model.model_fields) or "none"
                 message = f"unknown field; this address takes {known}"
             errors.append(FieldError(field, message))
         raise _malformed(errors) from None
+
+
+def _places(where: tuple[str | int, ...]) -> list[str]:
+    """Return what a caller knows of the place of an error: names and indexes, no types."""
+    names = [str(part)[:NAME_SHOWN_MAX] for part in where]
+    return [name for name in names if name not in _KINDS and "[" not in name]
 
 
 def _malformed(errors: list[FieldError]) -> Problem:

@@ -161,7 +161,7 @@ def shown(series: Series) -> dict[str, Any]:
         "time_zone": series.time_zone,
         "fiscal_month": series.fiscal_month,
         "tokens": dict(series.tokens),
-        "metadata": None if series.metadata is None else orjson.loads(series.metadata),
+        "metadata": None if series.metadata is None else orjson.Fragment(series.metadata),
     }
 
 

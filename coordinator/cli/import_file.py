@@ -41,33 +41,38 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="check only; nothing is changed (importing itself does not exist yet)",
     )
-    parser.add_argument("--report", type=Path, metavar="CSV", help="write every error to this file")
+    parser.add_argument("--report", type=Path, metavar="CSV", help="write the errors to this file")
     etcd_arguments(parser)
 
 
 def _run(given: dict[str, Any]) -> int:
+    path, report = given["file"], given["report"]
+    try:
+        return _check(path, report, given)
+    except ValidationError as invalid:
+        say_invalid(invalid)
+    except BadFile as bad:
+        say(f"{path}: {bad}")
+    except OSError as failed:
+        say(f"{failed.filename or path}: {failed.strerror}")
+    except StoreError as down:
+        say(f"etcd: {down}")
+    return UNUSABLE
+
+
+def _check(path: Path, report: Path | None, given: dict[str, Any]) -> int:
+    """Check the file, tell what was found; return the exit code. Raises what reading raises."""
     if not given["etcd_endpoints"]:
         say("name the members by --etcd-endpoints: the definitions of series are there")
         return UNUSABLE
-    path: Path = given["file"]
-    try:
-        catalogue = asyncio.run(_catalogue(given))
-        content = read_file(path, _Progress(path))
-        found, errors = _judged(catalogue, content)
-        if given["report"]:
-            _write_report(given["report"], errors)
-    except ValidationError as invalid:
-        say_invalid(invalid)
+    if report and report.exists() and report.samefile(path):
+        say(f"{report} is the file itself: name another one for the report")
         return UNUSABLE
-    except BadFile as bad:
-        say(f"{path}: {bad}")
-        return UNUSABLE
-    except OSError as failed:
-        say(f"{failed.filename or path}: {failed.strerror}")
-        return UNUSABLE
-    except StoreError as down:
-        say(f"etcd: {down}")
-        return UNUSABLE
+    catalogue = asyncio.run(_catalogue(given))
+    content = read_file(path, _Progress(path))
+    found, errors = _judged(catalogue, content)
+    if report:
+        _write_report(report, errors)
     total = content.errors_total + len(errors) - len(content.errors)
     _show(content, found, errors, total)
     return BROKEN if total else OK
@@ -113,7 +118,8 @@ def _show(content: ReadFile, found: list[Found], errors: list[RowError], total: 
     for error in errors[:SHOWN_MAX]:
         print(error)
     if total > SHOWN_MAX:
-        print(f"... and {total - SHOWN_MAX:,} errors more; --report FILE lists them")
+        listed = "them" if total == len(errors) else f"{len(errors):,} of all"
+        print(f"... and {total - SHOWN_MAX:,} errors more; --report FILE lists {listed}")
     verdict = f"{total:,} errors" if total else "all of them fit"
     print(f"{content.rows_total:,} rows: {verdict}; nothing was changed")
     sys.stdout.flush()

@@ -20,7 +20,11 @@ from coordinator.core.tokens import BadTemplate, kind_of, one_of
 from coordinator.core.unreadable import Unreadable, text, text_or_none, whole
 
 SERIES_MAX = 300
-"""Series and former definitions together: with each at most 2 kB, one value of etcd holds them."""
+"""Series and former definitions together."""
+
+SERIES_BYTES_MAX = 4_096
+BYTES_MAX = 600_000
+"""A change sends the catalogue twice, as it was and as it is to be: etcd takes 1.5 MB at a time."""
 
 KEYS_REMEMBERED = 300
 """Idempotency keys of the latest changes."""
@@ -153,7 +157,11 @@ class Catalogue(NamedTuple):
             raise Outdated(str(before.version))
         self.check(series)
         former = self.former
-        if before.format != series.format:
+        is_kept = any(
+            other.format == before.format and other.document_type == before.document_type
+            for other in former
+        )
+        if before.format != series.format and not is_kept:
             former = (*former, before)
         after = replace(series, version=before.version + 1)
         others = tuple(after if other is before else other for other in self.series)
@@ -168,11 +176,19 @@ class Catalogue(NamedTuple):
         version = self.version + 1
         keys = self.keys if key is None else (*self.keys, (key, version))[-KEYS_REMEMBERED:]
         in_order = tuple(sorted(series, key=lambda each: each.document_type))
-        return Catalogue(version, in_order, former, keys)
+        after = Catalogue(version, in_order, former, keys)
+        if len(encode(after)) > BYTES_MAX:
+            raise BadSeries(Wrong("document_type", "the catalogue is full: no definition fits in"))
+        return after
 
     def check(self, series: Series) -> None:
         """Raise BadSeries for a definition that is wrong by itself, or beside the others."""
         wrong = list(_wrong_with(series))
+        for other in self.series:
+            alike = other.document_type.lower() == series.document_type.lower()
+            if alike and other.document_type != series.document_type:
+                said = f"there is {other.document_type} already; capitals make no other type"
+                wrong.append(Wrong("document_type", said))
         if not wrong:
             wrong = list(self._alike(series))
         if wrong:
@@ -194,6 +210,9 @@ def _wrong_with(series: Series) -> Iterator[Wrong]:
     if not re.fullmatch(f"[A-Za-z0-9_.]{{1,{TYPE_LENGTH_MAX}}}", series.document_type):
         said = f"must be 1 to {TYPE_LENGTH_MAX} letters, digits, '_' or '.'"
         yield Wrong("document_type", said)
+    if len(orjson.dumps(series)) > SERIES_BYTES_MAX:
+        yield Wrong("tokens", f"the definition takes more than {SERIES_BYTES_MAX} bytes of JSON")
+        return
     if not 1 <= series.start <= series.max_value <= MAX_VALUE_MAX:
         said = f"from start to max_value numbers go up, from 1 at least to {MAX_VALUE_MAX} at most"
         yield Wrong("max_value", said)

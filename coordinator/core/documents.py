@@ -1,10 +1,14 @@
 """From what a caller says of a document to the counter that counts it, and to its number's text."""
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from coordinator.core.catalogue import Series
 from coordinator.core.periods import PERIOD_TOKENS, period_values
 from coordinator.core.templates import PERIOD_OF, BadValue, Scope
+
+COUNTERS = "documents"
+"""What the names of documents' counters begin with, and that of no other series may."""
 
 
 def values_of(series: Series, given: Mapping[str, str], year: int, month: int) -> dict[str, str]:
@@ -31,10 +35,15 @@ def values_of(series: Series, given: Mapping[str, str], year: int, month: int) -
 
 
 def counter_of(series: Series, values: Mapping[str, str]) -> str:
-    """Return the name of the counter for these values: ``RFA/LCBP3/2026``."""
-    tokens = (PERIOD_OF.get(scope, (scope.value,)) for scope in series.scopes)
-    places = ("-".join(values[token] for token in some) for some in tokens)
-    return "/".join((series.document_type, *places))
+    """Return the name of the counter: ``documents/RFA/project=LCBP3/yearly=2026``.
+
+    It names each scope: other scopes are other counters. No other counter's name begins like this.
+    """
+    places = [COUNTERS, series.document_type]
+    for scope in series.scopes:
+        of_scope = (values[token] for token in PERIOD_OF.get(scope, (scope.value,)))
+        places.append(f"{scope.value.lower()}={quote('-'.join(of_scope), safe='')}")
+    return "/".join(places)
 
 
 def given_by(series: Series, scope_value: str | None, scope: Mapping[str, str]) -> dict[str, str]:

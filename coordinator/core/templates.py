@@ -6,6 +6,7 @@ first month of fiscal years) makes it a ``SeriesFormat``, which can write, read 
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -318,7 +319,12 @@ def _telling(one: SeriesFormat, other: SeriesFormat) -> set[str] | None:
 
 
 def _machine(series: SeriesFormat, telling: set[str]) -> Machine:
-    labels: list[tuple[Kind, Label]] = [
-        (part.kind, part.name if part.name in telling else "") for part in series.parts
-    ]
+    """Return the places of a format, each with what it tells; a token that comes again tells it
+    again: read as one longer value it would be another.
+    """
+    labels: list[tuple[Kind, Label]] = []
+    seen: Counter[str] = Counter()
+    for part in series.parts:
+        seen[part.name] += 1
+        labels.append((part.kind, f"{part.name} {seen[part.name]}" if part.name in telling else ""))
     return Machine(labels)

@@ -148,61 +148,84 @@ async def test_at_the_largest_number_no_more_are_reserved() -> None:
     assert replies[2:] == [Refused(Why.EXHAUSTED, "2")] * 2
 
 
-actions = st.lists(
-    st.tuples(
-        st.sampled_from(["reserve", "confirm", "cancel", "expire", "wait", "restart"]),
-        st.integers(1, 40),
-    ),
-    max_size=60,
+class Model:
+    """What should be, told by callers' own eyes."""
+
+    def __init__(self, counter: Counter) -> None:
+        self.counter = counter
+        self.left = "gap" if counter.series.gap_policy is GapPolicy.REUSE else "void"
+        self.held: dict[int, int] = {}
+        """Until when, by number."""
+        self.final: dict[int, str] = {}
+        self.tokens: list[tuple[int, str]] = []
+
+    async def reserve(self, many: int) -> None:
+        names = [f"t{len(self.tokens) + n}" for n in range(many)]
+        replies = await self.counter.ask(*map(self.counter.reserve, names))
+        for name, done in zip(names, replies, strict=True):
+            number = done.record.spans()[0].start
+            gaps = [n for n, state in self.final.items() if state == "gap"]
+            assert number == min(gaps, default=max([*self.held, *self.final], default=0) + 1)
+            self.final.pop(number, None)
+            self.held[number] = self.counter.now_ms + 300_000
+            self.tokens.append((number, name))
+
+    async def settle(self, pick: int, how: How) -> None:
+        number, token = self.tokens[pick % len(self.tokens)]
+        is_open = (number, token) in self.open
+        (told,) = await self.counter.ask(self.counter.settle(number, token, how))
+        if not is_open:
+            assert told.replayed
+            return
+        is_over = self.counter.now_ms >= self.held[number]
+        if how is How.EXPIRED and not is_over:
+            assert told == Refused(Why.NOT_DUE, f"COR-2026-{number:05}")
+            return
+        ended = How.EXPIRED if is_over and how is How.CONFIRMED else how
+        assert (told.record.how, told.replayed) == (ended, False)
+        del self.held[number]
+        self.final[number] = "issued" if ended is How.CONFIRMED else self.left
+
+    @property
+    def open(self) -> set[tuple[int, str]]:
+        """The newest token of each number that is held."""
+        return {(number, token) for number, token in dict(self.tokens).items()} & {
+            pair for pair in self.tokens if pair[0] in self.held
+        }
+
+    def check(self, state: Any) -> None:
+        assert {hold.number: hold.held.until_ms for hold in state.holds} == self.held
+        for kind, runs in (("gap", state.gaps), ("void", state.void)):
+            numbers = {number for run in runs for number in run.numbers}
+            assert numbers == {number for number, is_ in self.final.items() if is_ == kind}
+        assert sorted([*self.held, *self.final]) == list(range(1, state.head.next))
+        counts = (len(self.held), len(state.gaps), len(state.void))
+        assert (state.head.held, state.head.gaps, state.head.void) == counts
+
+
+WAIT, RESTART = "wait", "restart"
+steps = st.lists(
+    st.tuples(st.sampled_from([WAIT, RESTART, "reserve", "reserve", *How]), st.integers(0, 40)),
+    min_size=5,
+    max_size=40,
 )
 
 
-@given(actions, st.sampled_from(GapPolicy), st.integers(1, 5))
+@given(steps, st.sampled_from(GapPolicy))
 async def test_any_history_accounts_for_every_number(
-    some: list[tuple[str, int]], policy: GapPolicy, batch: int
+    some: list[tuple[str, int]], policy: GapPolicy
 ) -> None:
     counter = Counter(Series("COR", COR.template, "COR", COR.scopes, gap_policy=policy))
-    held: dict[int, tuple[str, int]] = {}
-    final: dict[int, str] = {}
-    tokens: dict[int, str] = {}
-    serial = 0
+    model = Model(counter)
+    await model.reserve(3)
     for what, pick in some:
-        if what == "wait":
+        if what == WAIT:
             counter.now_ms += 100_000
-        elif what == "restart":
+        elif what == RESTART:
             counter.replica = Replica(counter.store, KEYS, 1, Witness())
         elif what == "reserve":
-            names = [f"t{serial + n}" for n in range(batch)]
-            serial += batch
-            for name, done in zip(
-                names, await counter.ask(*map(counter.reserve, names)), strict=True
-            ):
-                number = done.record.spans()[0].start
-                lowest = min((n for n, state in final.items() if state == "gap"), default=None)
-                assert number == (lowest or max([*held, *final], default=0) + 1)
-                final.pop(number, None)
-                held[number], tokens[number] = (name, counter.now_ms + 300_000), name
-        elif pick in tokens:
-            how = {"confirm": How.CONFIRMED, "cancel": How.CANCELLED, "expire": How.EXPIRED}[what]
-            (told,) = await counter.ask(counter.settle(pick, tokens[pick], how))
-            if pick in held:
-                is_over = counter.now_ms >= held[pick][1]
-                if how is How.EXPIRED and not is_over:
-                    assert isinstance(told, Refused)
-                    continue
-                ended = How.EXPIRED if is_over and how is How.CONFIRMED else how
-                assert told.record.how is ended
-                del held[pick]
-                left = "gap" if policy is GapPolicy.REUSE else "void"
-                final[pick] = "issued" if ended is How.CONFIRMED else left
-            else:
-                assert told.replayed
-    for state in (await counter.replica.state(), await counter.reloaded()):
-        assert {hold.number for hold in state.holds} == set(held)
-        runs = {"gap": state.gaps, "void": state.void}
-        for kind, there in runs.items():
-            numbers = {number for run in there for number in run.numbers}
-            assert numbers == {number for number, is_ in final.items() if is_ == kind}
-        assert sorted([*held, *final]) == list(range(1, state.head.next))
-        counts = (len(held), len(runs["gap"]), len(runs["void"]))
-        assert (state.head.held, state.head.gaps, state.head.void) == counts
+            await model.reserve(1 + pick % 5)
+        else:
+            await model.settle(pick, How(what))
+    model.check(await counter.replica.state())
+    model.check(await counter.reloaded())

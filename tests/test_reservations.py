@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordinator.core.breaks import Break
 from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.keys import Keys
 from coordinator.core.ledger import decode, encode
@@ -23,6 +24,8 @@ from coordinator.core.requests import (
     Why,
 )
 from coordinator.core.starter import STARTER
+from coordinator.core.transaction import Delete, Put, Transaction
+from coordinator.proof import prove
 from coordinator.replica import Replica
 from coordinator.store import Committed
 from coordinator.store.memory import MemoryStore
@@ -229,3 +232,27 @@ async def test_any_history_accounts_for_every_number(
             await model.settle(pick, How(what))
     model.check(await counter.replica.state())
     model.check(await counter.reloaded())
+    verdict = await prove(counter.store, KEYS, 1)
+    assert verdict.valid, verdict.findings
+    assert set(verdict.gaps) == {n for n, state in model.final.items() if state == "gap"}
+
+
+async def broken(*writes: Any) -> set[Break]:
+    """Return what the proof finds when somebody writes to the store behind our back."""
+    counter = Counter()
+    await counter.ask(*(counter.reserve(f"t{n}") for n in range(4)))
+    await counter.ask(counter.settle(1, "t0"), counter.settle(2, "t1", How.CANCELLED))
+    assert (await prove(counter.store, KEYS, 1)).valid
+    guard = counter.replica.guard
+    outcome = await counter.store.commit(Transaction(guard, writes, ()))
+    assert isinstance(outcome, Committed)
+    return {finding.kind for finding in (await prove(counter.store, KEYS, 1)).findings}
+
+
+async def test_keys_of_reservations_that_are_not_what_the_ledger_gives_are_found() -> None:
+    void, held = KEYS.void(2), KEYS.held(0)
+    assert await broken(Delete(void, void + b"\0")) == {Break.MISSING_KEY}
+    assert await broken(Put(KEYS.void(3), b"{}")) == {Break.STRAY_KEY}
+    assert await broken(Delete(held, held + b"\0")) == {Break.MISSING_KEY}
+    assert await broken(Put(held, b"[]")) == {Break.ALTERED_KEY}
+    assert await broken(Put(KEYS.held(7), b"[]")) == {Break.STRAY_KEY}

@@ -163,7 +163,9 @@ class Beside:
         self._findings = findings
         self._marks = {"gap": _Marks(), "freed": _Marks()}
         self._reuse, self._keys = _Lists(), _Lists(trimmed)
-        self._expected = {"reuse": _Lists(), "keys": _Lists()}
+        self._others = {"void": _Lists(), "held": _Lists()}
+        """Of numbers, and of blocks of numbers."""
+        self._expected = _nothing_expected()
 
     def take(self, kv: KeyValue) -> None:
         """Take one key as it was found; the checkpoint is taken by itself."""
@@ -184,6 +186,8 @@ class Beside:
             self._keys.add_block(number, kv.value)
         elif folder == "reuse":
             self._reuse.add(number, kv.value)
+        elif folder in self._others:
+            self._others[folder].add(number, kv.value)
         else:
             self._findings.add(Break.STRAY_KEY, 0, None, f"{kv.key!r} is no key of this program")
 
@@ -201,11 +205,17 @@ class Beside:
 
     def restart(self) -> None:
         """Forget what entries have left: a reset deletes it."""
-        self._expected = {"reuse": _Lists(), "keys": _Lists()}
+        self._expected = _nothing_expected()
 
     def compare(self, tally: Tally, report: Report, remembered_from: int) -> None:
         """Tell what differs. Keys of entries before ``remembered_from`` may be gone."""
         for folder, marks in self._marks.items():
             marks.compare(folder, tally, report)
         self._reuse.compare("reuse", self._expected["reuse"], report)
+        for folder, found in self._others.items():
+            found.compare(folder, self._expected[folder], report)
         self._keys.compare_blocks(self._expected["keys"], report, remembered_from)
+
+
+def _nothing_expected() -> dict[str, _Lists]:
+    return {folder: _Lists() for folder in ("reuse", "keys", "void", "held")}

@@ -28,6 +28,7 @@ class Break(StrEnum):
     NOT_LOWEST = "gap issued out of order"
     FALSE_REUSE = "reuse of a number never issued"
     FALSE_RELEASE = "release of a number that nobody held"
+    FALSE_SETTLEMENT = "end of a reservation that was not open"
     OTHER_HOLDER = "release by another than the holder"
     FALSE_REFERENCE = "record that names the wrong entry"
     FALSE_COUNT = "entry that names another next number"
@@ -65,6 +66,7 @@ ADVICE: dict[Break, str] = {
     Break.NOT_LOWEST: _STOP,
     Break.FALSE_REUSE: _BOOKS,
     Break.FALSE_RELEASE: _STOP,
+    Break.FALSE_SETTLEMENT: _STOP,
     Break.OTHER_HOLDER: "ask both sites which of them has used the number",
     Break.FALSE_REFERENCE: _STOP,
     Break.FALSE_COUNT: _STOP,

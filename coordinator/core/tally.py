@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from coordinator.core.breaks import Break, Findings
 from coordinator.core.links import Link, Lost
-from coordinator.core.records import Entry, Issued, Origin, Released, Restarted, Reused
+from coordinator.core.records import Entry, Issued, Origin, Released, Restarted, Reused, Settled
 
 _PAGE = 4_096
 _OWNERS_MAX = 65_535
@@ -174,6 +174,9 @@ class Tally:
             elif type(record) is Released:
                 given = self._give(given)
                 self._release(record, entry)
+            elif type(record) is Settled and record.frees:
+                given = self._give(given)
+                self._come_back(record.number, entry)
             elif type(record) is Restarted:
                 given = []
                 self._restart(self.start)
@@ -306,13 +309,20 @@ class Tally:
         return passed
 
     def _release(self, record: Released, entry: Entry) -> None:
-        number, lost = record.number, self._lost
+        if self._was_held(record.number):
+            self._check_holder(record)
+        self._come_back(record.number, entry)
+
+    def _was_held(self, number: int) -> bool:
+        return self.start <= number < self.next and number not in self.free
+
+    def _come_back(self, number: int, entry: Entry) -> None:
+        lost = self._lost
         if not self.start <= number < self.next:
             self._found(Break.FALSE_RELEASE, number, "it was never issued")
             self._suspect.add(number)
             return
         if number not in self.free:
-            self._check_holder(record)
             heappush(self._not_passed, number)
             self.free.add(number)
         elif self._freed[number] > lost.last:

@@ -19,10 +19,11 @@ from coordinator.core import ledger
 from coordinator.core.beside import Beside, Report, digest_list
 from coordinator.core.breaks import ADVICE, Break, Finding, Findings
 from coordinator.core.head import Head, advance
+from coordinator.core.hold_tally import HoldTally
 from coordinator.core.keys import CounterKeys
 from coordinator.core.links import Chain, Link
 from coordinator.core.marks import encode_reused
-from coordinator.core.records import Issued, Record, Released, Restarted, Trimmed
+from coordinator.core.records import Issued, Record, Released, Restarted, Trimmed, keys_of
 from coordinator.core.request_keys import KEYS_REMEMBERED, KeyTables, digest
 from coordinator.core.tally import Tally
 from coordinator.core.transaction import KeyValue
@@ -90,6 +91,7 @@ class Verifier:
         if old:
             self._tally.start = self._tally.start or old.start
             self._tally.begin_at(old.index, old.next, old.gaps)
+        self._holds = HoldTally(self._chain.lost, self._findings)
         self._beside = Beside(keys, self._findings, self.trimmed)
         self._last: Link | None = None
         self._window = window
@@ -139,6 +141,7 @@ class Verifier:
         entry = link.entry
         start_is_known = self._tally.start > 0
         self._tally.replay(link)
+        self._holds.replay(link)
         if not start_is_known or self._head is None:
             self._head = Head(start=self._tally.start, next=self._tally.start)
         self._head = advance(self._head, entry, link.tip)
@@ -156,8 +159,8 @@ class Verifier:
         entry, tally = link.entry, self._tally
         issued = [record for record in entry.records if type(record) is Issued and record.reused]
         taken = {n for record in issued for run in record.reused for n in run.numbers}
-        keys = [record.cause.key for record in entry.records]
-        digests = [digest(key) for key in keys if key is not None]
+        keyed = [(key, record) for record in entry.records for key in keys_of(record)]
+        digests = [digest(key) for key, _ in keyed]
         taken -= tally.free
         if taken:
             spans = [range(number, number + 1) for number in taken]
@@ -165,16 +168,16 @@ class Verifier:
         if digests:
             self._beside.expect("keys", entry.index, digest_list(digests))
             if link.trusted:
-                self._look_for_keys(link, digests)
+                self._look_for_keys(link, keyed, digests)
 
-    def _look_for_keys(self, link: Link, digests: list[int]) -> None:
+    def _look_for_keys(
+        self, link: Link, keyed: list[tuple[str, Record]], digests: list[int]
+    ) -> None:
         """Find keys that were used before: by digest now, by the key itself when it is read."""
         here: dict[str, int] = {}
-        keyed = (record for record in link.entry.records if record.cause.key is not None)
-        for ordinal, (record, short) in enumerate(
+        for ordinal, ((key, record), short) in enumerate(
             zip(keyed, digests, strict=True), self._keyed + 1
         ):
-            key = record.cause.key or ""
             number = _first_number(record)
             if here.setdefault(key, ordinal) != ordinal:
                 said = f"{key!r} stands twice in this entry"
@@ -208,7 +211,8 @@ class Verifier:
     def confirm(self, kv: KeyValue, place: int) -> None:
         """Read an entry again for its idempotency keys."""
         try:
-            keys = {record.cause.key for record in ledger.decode(kv.value).records}
+            records = ledger.decode(kv.value).records
+            keys = {key for record in records for key in keys_of(record)}
         except Unreadable:
             return  # found when it was fed
         for asked in self._questions.pop(place, ()):
@@ -229,6 +233,8 @@ class Verifier:
         self._compare_head(head)
         remembered_from = self._first_remembered()
         report = Report(self._findings, chain.lost, chain.place)
+        for folder, number, value in self._holds.values():
+            self._beside.expect(folder, number, value)
         self._beside.compare(tally, report, remembered_from)
         return self._verdict()
 

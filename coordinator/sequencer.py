@@ -162,9 +162,7 @@ class Sequencer:
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether all is done and well: nobody waits, nothing is in flight, in doubt or in an
-        open batch, no number is to be given back, no trouble has to be remembered.
-        """
+        """Tell whether all is well, and nobody waits, nor for a number to be given back."""
         busy = (
             self._work.is_set() or self._unheard.is_busy or self._reception.is_busy or self._handing
         )
@@ -252,7 +250,7 @@ class Sequencer:
     async def _serve(self, batch: list[Pending]) -> bool:
         """Plan and commit once, or hand over; some of the batch may have no answer afterwards.
 
-        Returns whether the store was asked. When it raises, who may be committed is in doubt still.
+        Returns whether the store was asked. When it raises, who may be committed is in doubt.
         """
         accepted = ""
         if batch and isinstance(batch[0].ask.request, AcceptLoss) and batch[0].ask.request.entry:

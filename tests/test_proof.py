@@ -331,7 +331,7 @@ def test_a_key_with_the_same_digest_is_not_taken_for_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("coordinator.core.verify.digest", lambda _key: 7)
-    monkeypatch.setattr("coordinator.core.plan.digest", lambda _key: 7)
+    monkeypatch.setattr("coordinator.core.batch.digest", lambda _key: 7)
     monkeypatch.setattr("coordinator.core.batch.Batch._committed_before", lambda *_: None)
     tampered = book([[Issue(call(A, "one"))], [Issue(call(A, "two"))]])
     tampered.beside[KEYS.request_keys(1)] = encode_digests(1, [(7, 1), (7, 2)])

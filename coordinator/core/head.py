@@ -143,15 +143,7 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                 trimmed = through
                 kept = following if through >= head.since else head.start
             case Restarted():
-                return Head(
-                    start=head.start,
-                    next=head.start,
-                    index=entry.index,
-                    tip=tip,
-                    since=entry.index,
-                    trimmed=head.trimmed,
-                    changed_ms=entry.time_ms,
-                )
+                return _restarted(head, entry, tip)
     return Head(
         start=head.start,
         next=next_number,
@@ -173,6 +165,18 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
         rate=head.rate.add(len(entry.records), entry.time_ms // 1000),
         longest_gap_ms=longest_gap_ms,
         changed_ms=max(head.changed_ms, entry.time_ms),
+    )
+
+
+def _restarted(head: Head, entry: Entry, tip: str) -> Head:
+    return Head(
+        start=head.start,
+        next=head.start,
+        index=entry.index,
+        tip=tip,
+        since=entry.index,
+        trimmed=head.trimmed,
+        changed_ms=entry.time_ms,
     )
 
 

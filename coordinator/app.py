@@ -21,6 +21,7 @@ from coordinator.api.demo import DemoApi
 from coordinator.api.documents import Documents
 from coordinator.api.operations import Operations
 from coordinator.api.refusals import Refusals, nothing_here
+from coordinator.api.reservations import Reservations
 from coordinator.api.sequence import SequenceApi
 from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
@@ -116,6 +117,7 @@ class NodeApp:
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),
+            *Reservations(self._caller, registry, counters, membership).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:

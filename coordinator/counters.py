@@ -70,15 +70,19 @@ class Counters:
     def __len__(self) -> int:
         return len(self._recent) + len(self._older)
 
-    def sequencer(self, counter: str) -> Sequencer:
-        """Return the counter's sequencer, started. Use it at once: it is not kept for long."""
+    def sequencer(self, counter: str, start: int | None = None) -> Sequencer:
+        """Return the counter's sequencer, started. Use it at once: it is not kept for long.
+
+        ``start`` is the first number of a counter that has one of its own, if it is new.
+        """
         found = self._recent.get(counter)
         if found is None:
-            found = self._older.pop(counter, None) or self._new(counter)
+            found = self._older.pop(counter, None) or self._new(counter, start)
             self._recent[counter] = found
         return found
 
-    def _new(self, counter: str) -> Sequencer:
+    def _new(self, counter: str, start: int | None) -> Sequencer:
+        rules = self._terms.rules
         for _ in range(LOOKED_AT_MAX):
             if len(self) >= self._terms.loaded_max:
                 self._forget_one_of(self._older or self._recent)
@@ -86,7 +90,7 @@ class Counters:
             self._store,
             self._keys.counter(counter),
             self._node,
-            self._terms.rules,
+            rules if start is None else rules._replace(start=start),
             self._terms.bounds,
             now,
             self._watcher(counter),

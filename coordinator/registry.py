@@ -39,6 +39,8 @@ TRIES_MAX = 20
 
 CHANGE_WITHIN_S = 8.0
 
+RECENT_S = 1.0
+
 
 class OlderStore(StoreError):
     """The store's catalogue is older than one this node has seen: the store went back."""
@@ -71,11 +73,20 @@ class Registry:
         self._store = store
         self._keys = keys
         self._seen = 0
+        self._recent: Catalogue | None = None
+        self._recent_s = 0.0
 
     async def catalogue(self) -> Catalogue:
         """Return the newest catalogue. Raises StoreError, or Damaged."""
         catalogue, _ = await self._read()
         return catalogue
+
+    async def recent(self) -> Catalogue:
+        """Return a catalogue that was the newest a second ago, or later. Raises as that does."""
+        now_s = asyncio.get_running_loop().time()
+        if self._recent is None or now_s - self._recent_s > RECENT_S:
+            self._recent, self._recent_s = await self.catalogue(), now_s
+        return self._recent
 
     async def change(self, decide: Callable[[Catalogue], tuple[Catalogue, Change]]) -> Change:
         """Make what ``decide`` makes of the newest catalogue the next one; return the change.

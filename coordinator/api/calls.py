@@ -62,6 +62,13 @@ _REFUSALS = {
         problems.EXHAUSTED,
         "The series ends at {} and has too few numbers left. Ask for fewer, or extend the series.",
     ),
+    Why.HELD: (problems.HELD, "Number {} is reserved: confirm or cancel the reservation first."),
+    Why.VOID: (problems.HELD, "Number {} is void and will never be issued again."),
+    Why.NO_RESERVATION: (
+        problems.NO_RESERVATION,
+        "No reservation of number {} has this token. Check the token, or reserve a new number.",
+    ),
+    Why.NOT_DUE: (problems.NO_RESERVATION, "The reservation of {} has not expired yet."),
     Why.TOO_LARGE: (
         problems.TOO_LARGE,
         "{} numbers do not fit into one transaction of the store. Ask for fewer at a time.",

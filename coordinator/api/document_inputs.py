@@ -111,6 +111,30 @@ class HistoryQuery(Query):
     limit: Annotated[Whole, Field(ge=1, le=1_000)] = 100
 
 
+class ReserveBody(Input):
+    """``POST …/reserve``."""
+
+    document_type: Word
+    scope_value: Word | None = None
+    scope: Words = Field(default_factory=dict)
+    issue_date: Word | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(shallow)] | None = None
+    requestId: Token | None = None
+
+
+class ConfirmBody(Input):
+    """``POST …/confirm``."""
+
+    token: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,400}$")]
+    requestId: Token | None = None
+
+
+class CancelBody(ConfirmBody):
+    """``POST …/cancel``."""
+
+    reason: Text = "cancelled"
+
+
 class PreviewBody(_Format):
     """``POST …/preview``: of a series as it is defined, or of a template that is only tried out.
 

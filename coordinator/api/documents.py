@@ -46,7 +46,8 @@ class Documents:
         asked = await body_of(request, PreviewBody)
         catalogue = await read(self._registry.catalogue())
         series = await self._series_of(asked, catalogue)
-        values = _values_of(series, asked)
+        given = (asked.scope_value, asked.scope, asked.issue_date)
+        values = values_of_document(series, *given)
         counter = counter_of(series, values)
         numbers = range(series.start, series.max_value + 1)[:PREVIEWED]
         following = list(numbers)
@@ -94,12 +95,13 @@ class Documents:
         return tried
 
 
-def _values_of(series: Series, asked: PreviewBody) -> dict[str, str]:
+def values_of_document(
+    series: Series, scope_value: str | None, scope: dict[str, str], issue_date: str | None
+) -> dict[str, str]:
     """Return the values of the template's tokens. Raises Problem."""
     try:
-        month = month_of(asked.issue_date, zone_of(series.time_zone), now_ms())
-        given = given_by(series, asked.scope_value, asked.scope)
-        return values_of(series, given, *month)
+        month = month_of(issue_date, zone_of(series.time_zone), now_ms())
+        return values_of(series, given_by(series, scope_value, scope), *month)
     except BadDate as bad:
         error = FieldError("issue_date", str(bad))
     except BadValue as bad:

@@ -23,6 +23,7 @@ class Kind(NamedTuple):
 
 UNKNOWN_NAME = Kind("NB001", 404, "Not configured")
 EXHAUSTED = Kind("NB002", 409, "Sequence exhausted")
+NO_RESERVATION = Kind("NB004", 409, "Reservation expired or unknown")
 BAD_FORMAT = Kind("NB006", 422, "Invalid format")
 BUSY = Kind("NB003", 503, "Busy: nothing was allocated", 1)
 STORE_UNAVAILABLE = Kind("NB008", 503, "Store unavailable: nothing was allocated", 2)
@@ -48,6 +49,8 @@ DECLINED = Kind("NB027", 409, "This node does not commit for others now")
 BAD_SERIES = Kind("NB028", 422, "Definition of a series refused")
 SERIES_EXISTS = Kind("NB029", 409, "Series exists already")
 SERIES_CHANGED = Kind("NB030", 409, "Series was changed meanwhile")
+CONFIRMED = Kind("NB031", 409, "Reservation is confirmed")
+HELD = Kind("NB032", 409, "Number is reserved, or void")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

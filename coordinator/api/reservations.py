@@ -1,0 +1,157 @@
+"""Reserve, confirm, cancel: document numbers over HTTP, in the names of the older system."""
+
+import base64
+import secrets
+from http import HTTPStatus
+from typing import NamedTuple
+
+import orjson
+from aiohttp import web
+
+from coordinator.api import problems
+from coordinator.api.answers import iso, json_answer, read
+from coordinator.api.calls import REPLAYED, Caller, not_done, serve
+from coordinator.api.document_inputs import CancelBody, ConfirmBody, ReserveBody
+from coordinator.api.documents import PATH, values_of_document
+from coordinator.api.inputs import body_of, metadata_text
+from coordinator.api.problems import Problem
+from coordinator.api.templates import no_such_series
+from coordinator.core.catalogue import GapPolicy, Series, UnknownSeries
+from coordinator.core.documents import COUNTERS, counter_of
+from coordinator.core.records import How, Issued, Settled
+from coordinator.core.requests import Done, Request, Reserve, Settle
+from coordinator.counters import Counters
+from coordinator.jobs.membership import Membership
+from coordinator.registry import Registry
+
+SECRET_BYTES = 12
+
+
+class Ticket(NamedTuple):
+    """What a caller's token says: the counter, the number in it, and the secret of its holder."""
+
+    counter: str
+    number: int
+    secret: str
+
+    @property
+    def token(self) -> str:
+        """Return it as callers have it."""
+        return base64.urlsafe_b64encode(orjson.dumps(tuple(self))).decode().rstrip("=")
+
+    @classmethod
+    def of(cls, token: str) -> "Ticket":
+        """Return what a token says. Raises Problem for what is none."""
+        try:
+            padded = token + "=" * (-len(token) % 4)
+            counter, number, secret = orjson.loads(base64.urlsafe_b64decode(padded))
+            kinds = (type(counter), type(number), type(secret))
+            if kinds == (str, int, str) and number > 0 and counter.startswith(f"{COUNTERS}/"):
+                return cls(counter, number, secret)
+        except (ValueError, TypeError):
+            pass
+        said = "This token is none of ours. Reserve a new number."
+        raise Problem(problems.NO_RESERVATION, said)
+
+
+class Reservations:
+    """Handlers of reservations."""
+
+    def __init__(
+        self, caller: Caller, registry: Registry, counters: Counters, membership: Membership
+    ) -> None:
+        self._caller = caller
+        self._registry = registry
+        self._counters = counters
+        self._membership = membership
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of these handlers."""
+        return [
+            web.post(f"{PATH}/reserve", self.reserve),
+            web.post(f"{PATH}/confirm", self.confirm),
+            web.post(f"{PATH}/cancel", self.cancel),
+        ]
+
+    async def reserve(self, request: web.Request) -> web.StreamResponse:
+        """Keep the next number for the caller, for as long as its series says."""
+        asked = await body_of(request, ReserveBody)
+        metadata = metadata_text(asked.metadata)
+        series = await self._series(asked.document_type)
+        given = (asked.scope_value, asked.scope, asked.issue_date)
+        values = values_of_document(series, *given)
+        payload = (asked.document_type, *given)
+        call = self._caller.call(
+            request, "", "", series.document_type, asked.requestId, payload, metadata
+        )
+        secret = secrets.token_urlsafe(SECRET_BYTES)
+        counter = counter_of(series, values)
+        wanted = Reserve(call, series, tuple(values.items()), secret)
+        done = await self._serve(request, counter, wanted, series.start)
+        record = done.record
+        assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
+        assert record.held is not None, "a reservation was made"  # noqa: S101
+        ticket = Ticket(counter, record.spans()[0].start, record.held.token)
+        data = {
+            "token": ticket.token,
+            "document_number": record.held.text,
+            "document_type": asked.document_type,
+            "scope_value": asked.scope_value,
+            "expires_at": iso(record.held.until_ms),
+            "metadata": asked.metadata,
+        }
+        return _answer(done, {"success": True, "data": data}, HTTPStatus.CREATED)
+
+    async def confirm(self, request: web.Request) -> web.StreamResponse:
+        """Make a reserved number the caller's for good. Confirming again answers the same."""
+        asked = await body_of(request, ConfirmBody)
+        done, record = await self._settle(request, asked, How.CONFIRMED, "")
+        if record.how is not How.CONFIRMED:
+            raise Problem(problems.NO_RESERVATION, f"{_ended(record, done)} Reserve a new number.")
+        data = {"document_number": record.held.text, "confirmed_at": iso(done.entry.time_ms)}
+        return _answer(done, {"success": True, "data": data})
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        """Give a reserved number up. Cancelling again answers the same."""
+        asked = await body_of(request, CancelBody)
+        done, record = await self._settle(request, asked, How.CANCELLED, asked.reason)
+        if record.how is How.CONFIRMED:
+            raise Problem(problems.CONFIRMED, f"{_ended(record, done)} It can be voided only.")
+        return _answer(done, {"success": True, "message": _ended(record, done)})
+
+    async def _settle(
+        self, request: web.Request, asked: ConfirmBody, how: How, reason: str
+    ) -> tuple[Done, Settled]:
+        ticket = Ticket.of(asked.token)
+        series = await self._series(ticket.counter.split("/")[1])
+        payload = (asked.token, how.value)
+        call = self._caller.call(request, "", "", series.document_type, asked.requestId, payload)
+        voids = series.gap_policy is GapPolicy.VOID
+        wanted = Settle(call, ticket.number, ticket.secret, how, voids, reason)
+        done = await self._serve(request, ticket.counter, wanted, series.start)
+        assert isinstance(done.record, Settled), "the payload holds the kind of call"  # noqa: S101
+        return done, done.record
+
+    async def _serve(self, http: web.Request, counter: str, wanted: Request, start: int) -> Done:
+        if self._membership.trouble:
+            detail = not_done(wanted.call, self._membership.trouble, "Ask another node.")
+            raise Problem(problems.STORE_UNAVAILABLE, detail)
+        return await serve(self._counters.sequencer(counter, start), wanted, http.transport)
+
+    async def _series(self, document_type: str) -> Series:
+        try:
+            return (await read(self._registry.recent())).of(document_type)
+        except UnknownSeries:
+            raise no_such_series(document_type) from None
+
+
+def _ended(record: Settled, done: Done) -> str:
+    when = iso(done.entry.time_ms)
+    return f"The reservation of {record.held.text} was {record.how.value} at {when}."
+
+
+def _answer(done: Done, body: dict[str, object], status: int = 200) -> web.StreamResponse:
+    answer = json_answer(body, status)
+    if done.replayed:
+        answer.headers[REPLAYED] = "true"
+    return answer

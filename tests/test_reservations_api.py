@@ -1,0 +1,107 @@
+"""Reserve, confirm, cancel over HTTP, on a real etcd: the reference's own cases, and four nodes."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from http_calls import Client, Start
+from test_documents_api import TEMPLATES, call, refused
+
+DOCUMENTS = "/api/v1/document-numbering"
+
+
+async def post(node: Client, path: str, body: Any, status: int = 200, **headers: str) -> Any:
+    return await call(node, "POST", f"{DOCUMENTS}/{path}", body, status, **headers)
+
+
+async def reserve(node: Client, **more: Any) -> Any:
+    answer, _ = await post(node, "reserve", {"document_type": "COR"} | more, 201)
+    return answer["data"]
+
+
+def sequence_in(document_number: str) -> int:
+    return int(document_number.rpartition("-")[2])
+
+
+async def test_two_phases_complete(start_node: Start) -> None:
+    node = await start_node()
+    reserved = await reserve(node, metadata={"project": 7})
+    assert re.fullmatch(r"COR-\d{4}-\d{5}", reserved["document_number"])
+    left = datetime.fromisoformat(reserved["expires_at"]) - datetime.now(UTC)
+    assert 290 < left.total_seconds() <= 300
+    assert reserved["metadata"] == {"project": 7}
+    body = {"token": reserved["token"]}
+    first, headers = await post(node, "confirm", body)
+    assert first["data"]["document_number"] == reserved["document_number"]
+    assert "Idempotent-Replayed" not in headers
+    again, headers = await post(node, "confirm", body)
+    assert (again, headers["Idempotent-Replayed"]) == (first, "true")
+    problem = await refused(node, "POST", f"{DOCUMENTS}/cancel", body, 409)
+    assert problem["code"] == "NB031"
+
+
+async def test_numbers_follow_each_other_and_cancelled_ones_never_come_again(
+    start_node: Start,
+) -> None:
+    node = await start_node()
+    first, second = await reserve(node), await reserve(node)
+    body = {"token": second["token"], "reason": "a slip"}
+    told, _ = await post(node, "cancel", body)
+    assert (await post(node, "cancel", body))[0] == told
+    third = await reserve(node)
+    each = [sequence_in(one["document_number"]) for one in (first, second, third)]
+    assert each == [1, 2, 3]
+    problem = await refused(node, "POST", f"{DOCUMENTS}/confirm", {"token": second["token"]}, 409)
+    assert problem["code"] == "NB004"
+    assert "was cancelled at" in problem["detail"]
+
+
+async def test_an_exhausted_series_says_so(start_node: Start) -> None:
+    node = await start_node()
+    small = {"document_type": "TIN", "template": "{PREFIX}-TINY-{SEQ:3}", "max_value": 2}
+    await call(node, "POST", TEMPLATES, small | {"reason": "a test"}, 201)
+    await asyncio.gather(*(reserve(node, document_type="TIN") for _ in range(2)))
+    problem = await refused(node, "POST", f"{DOCUMENTS}/reserve", {"document_type": "TIN"}, 409)
+    assert problem["code"] == "NB002"
+
+
+@pytest.mark.parametrize(
+    "token", ["x", "e30", "WyJhIiwxLCJiIl0", "WyJkb2N1bWVudHMvQ09SIiwxLCJiIl0"]
+)
+async def test_a_token_of_nobody_is_refused(start_node: Start, token: str) -> None:
+    node = await start_node()
+    problem = await refused(node, "POST", f"{DOCUMENTS}/confirm", {"token": token}, 409)
+    assert problem["code"] == "NB004"
+
+
+async def test_a_key_reserves_once_at_any_node(start_node: Start) -> None:
+    nodes = [await start_node(node_id=f"node-{n}") for n in (1, 2)]
+    asked = {"document_type": "COR", "requestId": "order-7"}
+    answers = [await post(node, "reserve", asked, 201) for node in nodes]
+    assert answers[0][0] == answers[1][0]
+
+
+async def test_a_thousand_at_once_from_four_nodes_get_one_to_a_thousand(start_node: Start) -> None:
+    nodes = [await start_node(node_id=f"node-{n}") for n in range(1, 5)]
+    gate = asyncio.Semaphore(64)
+
+    async def one(n: int) -> dict[str, Any]:
+        async with gate:
+            reserved: dict[str, Any] = await reserve(nodes[n % 4])
+            return reserved
+
+    reserved = await asyncio.gather(*map(one, range(1_000)))
+    assert sorted(sequence_in(each["document_number"]) for each in reserved) == list(
+        range(1, 1_001)
+    )
+
+    async def confirm(at: int) -> str:
+        async with gate:
+            answer, _ = await post(nodes[(at + 1) % 4], "confirm", {"token": reserved[at]["token"]})
+            number: str = answer["data"]["document_number"]
+            return number
+
+    confirmed = await asyncio.gather(*map(confirm, range(1_000)))
+    assert confirmed == [each["document_number"] for each in reserved]

@@ -90,7 +90,7 @@ class Verifier:
         self._tally = Tally(start, self._chain.lost, self._findings)
         if old:
             self._tally.start = self._tally.start or old.start
-            self._tally.begin_at(old.index, old.next, old.gaps)
+            self._tally.begin_at(old.index, old.next, old.gaps, old.void)
         self._holds = HoldTally(self._chain.lost, self._findings)
         self._beside = Beside(keys, self._findings, self.trimmed)
         self._last: Link | None = None
@@ -257,7 +257,7 @@ class Verifier:
             counts=dict(self._findings.counts),
             entries=chain.place,
             highest=tally.next - 1,
-            issued_now=tally.next - tally.start - len(tally.free),
+            issued_now=tally.next - tally.start - len(tally.free) - tally.void,
             gaps=tuple(sorted(tally.free)),
             tip=self._head.tip if self._head else ledger.NO_HASH,
             trimmed=self.trimmed,

@@ -14,6 +14,7 @@ from aiohttp import web
 import dashboard.view
 from coordinator import __version__
 from coordinator.api.admin import Admin
+from coordinator.api.bulk_import import BulkImport
 from coordinator.api.calls import Caller
 from coordinator.api.connections import Runner
 from coordinator.api.connections import Terms as ConnectionTerms
@@ -34,6 +35,7 @@ from coordinator.core.series import counter_names
 from coordinator.counters import Counters, Terms
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
+from coordinator.importing import Importer
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.jobs.trimming import Trimming
@@ -118,6 +120,7 @@ class NodeApp:
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),
             *Reservations(self._caller, registry, counters, membership).routes(),
+            *self._bulk_import(node, registry).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:
@@ -134,6 +137,11 @@ class NodeApp:
         dashboard.view.add_routes(app, page)
         app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))
         return app
+
+    def _bulk_import(self, node: Node, registry: Registry) -> BulkImport:
+        operations_max = self._settings.etcd_operations_max
+        importer = Importer(self._store, self._keys, node.node, self.witness, operations_max)
+        return BulkImport(self._caller, registry, self._counters, self.membership, importer)
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until cancelled. The first may raise CannotJoin."""

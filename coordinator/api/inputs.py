@@ -22,6 +22,7 @@ from yarl import URL
 
 from coordinator.api.problems import (
     MALFORMED,
+    TOO_LARGE,
     TOO_SLOW,
     UNSUPPORTED,
     FieldError,
@@ -88,6 +89,11 @@ class Query(Input):
                 field = one_line(name[:NAME_SHOWN_MAX])
                 raise _malformed([FieldError(field, "given more than once")])
             fields[name] = value
+        return cls.of(fields)
+
+    @classmethod
+    def of(cls, fields: dict[str, str]) -> Self:
+        """Return what fields of text say, as of a form. Raises Problem."""
         return _validated(cls, fields)
 
 
@@ -225,11 +231,16 @@ def _check_headers(request: web.Request) -> None:
         raise Problem(UNSUPPORTED, f"Send the body as application/json, not {one_line(given)}.")
     if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
         raise Problem(UNSUPPORTED, "Send the body in UTF-8, as JSON is.")
+    check_body(request, request.client_max_size)
+
+
+def check_body(request: web.Request, bytes_max: int) -> None:
+    """Raise Problem for a body that nobody decodes here, or that says that it is too large."""
     codings = request.headers.getall(hdrs.CONTENT_ENCODING, [""])
     if len(codings) > 1 or codings[0].strip().lower() not in _CODINGS:
         raise Problem(UNSUPPORTED, "Send the body as it is, or compressed by gzip or deflate.")
-    if (request.content_length or 0) > request.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+    if (request.content_length or 0) > bytes_max:
+        raise Problem(TOO_LARGE, f"The body is larger than {bytes_max} bytes.")
 
 
 async def _content(request: web.Request) -> bytes:

@@ -3,11 +3,14 @@
 The table below is the one place where an error gets its code, its status and its title.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import orjson
 from aiohttp import hdrs, web
 from multidict import istr
+
+from coordinator.imports import RowError
 
 REQUEST_ID = istr("X-Request-Id")
 
@@ -23,6 +26,7 @@ class Kind(NamedTuple):
 
 UNKNOWN_NAME = Kind("NB001", 404, "Not configured")
 EXHAUSTED = Kind("NB002", 409, "Sequence exhausted")
+DUPLICATE = Kind("NB005", 409, "Duplicate number")
 NO_RESERVATION = Kind("NB004", 409, "Reservation expired or unknown")
 BAD_FORMAT = Kind("NB006", 422, "Invalid format")
 BUSY = Kind("NB003", 503, "Busy: nothing was allocated", 1)
@@ -51,6 +55,10 @@ SERIES_EXISTS = Kind("NB029", 409, "Series exists already")
 SERIES_CHANGED = Kind("NB030", 409, "Series was changed meanwhile")
 CONFIRMED = Kind("NB031", 409, "Reservation is confirmed")
 HELD = Kind("NB032", 409, "Number is reserved, or void")
+ROWS_REFUSED = Kind("NB043", 422, "Rows of the file do not fit: nothing was changed")
+BAD_FILE = Kind("NB044", 422, "File cannot be imported")
+IMPORT_TOO_LARGE = Kind("NB045", 422, "Too much for one commit")
+COUNTER_CLOSED = Kind("NB046", 409, "Counter is closed")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 
@@ -69,21 +77,24 @@ class FieldError(NamedTuple):
 class Problem(Exception):
     """A request that cannot be served; ``Refusals`` turns it into the answer.
 
-    ``allow`` are the methods that the address takes, where the method was wrong.
+    ``allow`` are the methods that the address takes, where the method was wrong; ``more`` are
+    fields that the answer has besides those of every problem.
     """
 
     def __init__(
         self,
         kind: Kind,
         detail: str,
-        errors: tuple[FieldError, ...] = (),
+        errors: tuple[FieldError | RowError, ...] = (),
         allow: str | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.errors = errors
         self.allow = allow
+        self.more = more or {}
 
 
 def answer(problem: Problem, request_id: str) -> web.Response:
@@ -100,6 +111,7 @@ def answer(problem: Problem, request_id: str) -> web.Response:
         "errors": [error._asdict() for error in problem.errors],
         "success": False,
         "error": problem.detail,
+        **problem.more,
     }
     headers = {"Content-Type": "application/problem+json"}
     if kind.retry_after_s:

@@ -224,7 +224,8 @@ class Importer:
     def _request(self, attempt: _Attempt, at: int) -> Import:
         share = attempt.prepared.shares[at]
         note = orjson.dumps({"import": attempt.name, "reason": attempt.reason}).decode()
-        call = attempt.call._replace(key=None, payload=None, metadata=note)
+        origin = attempt.call.origin._replace(invoice_type=share.document_type)
+        call = attempt.call._replace(origin=origin, key=None, payload=None, metadata=note)
         rows = tuple(rows for rows, _ in share.pieces)
         return Import(call, share.runs, _source(attempt, at), rows, share.max_value)
 

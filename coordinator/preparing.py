@@ -34,6 +34,7 @@ class Share(NamedTuple):
     """
 
     counter: str
+    document_type: str
     start: int
     max_value: int
     runs: tuple[tuple[int, int], ...]
@@ -112,6 +113,7 @@ def _share(found: Found, rows: dict[int, Row], out: IO[bytes]) -> Share:
         stored.append((name, len(content)))
     return Share(
         found.counter,
+        found.series.document_type,
         found.series.start,
         found.series.max_value,
         runs_of(numbers),

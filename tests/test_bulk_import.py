@@ -72,6 +72,7 @@ async def test_numbers_go_on_after_the_highest_and_each_row_can_be_read_back(
     (record,) = entry.records
     assert isinstance(record, Imported)
     assert (record.cause.origin.user, record.cause.correlation) == ("ann", "req-1")
+    assert record.cause.origin.invoice_type == "COR"
     assert '"reason":"the move"' in (record.cause.metadata or "")
     row = await row_of(store, place.keys, record, 4)
     assert row == (4, cor(4), "2025-03-01", f'{{"was": "{cor(4)}"}}')
@@ -245,6 +246,47 @@ async def test_more_gaps_than_one_commit_takes_are_refused(start_node: Start) ->
     problem, _ = await send_form(node, csv_of(cor(2 * n) for n in range(1, 80_000)), 422)
     assert problem["code"] == "NB045"
     assert "import the lower numbers first" in problem["detail"]
+
+
+async def test_what_a_file_with_many_gaps_leaves_out_is_void(
+    start_node: Start, place: Place, store: Store
+) -> None:
+    node = await start_node(root=place.root)
+    told, _ = await send_form(node, csv_of(cor(2 * n) for n in range(1, 20_001)))
+    (counted,) = told["counters"]
+    assert (counted["missing_total"], len(counted["missing"])) == (20_000, 50)
+    assert sequence_in((await reserve(node, issue_date="2025-06-01"))["document_number"]) == 40_001
+    assert await place.proven(store) == 20_001
+    record = (await place.entries(store))[0].records[0]
+    assert isinstance(record, Imported)
+    assert len(record.rows) > 3
+    for number in (2, 20_002, 40_000):
+        row = await row_of(store, place.keys, record, number)
+        assert row is not None
+        assert (row.number, row.text) == (number, cor(number))
+
+
+async def test_a_caller_who_leaves_while_the_file_is_read_makes_room_for_the_next(
+    start_node: Start, place: Place, store: Store
+) -> None:
+    node = await start_node(root=place.root)
+    content = csv_of(map(cor, range(1, 50_001)))
+    leaving = asyncio.create_task(send_form(node, content))
+
+    async def come_to(status: int) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            async with node.post(PATH, data=b"", headers={"Content-Type": "text/csv"}) as answer:
+                if answer.status == status:
+                    return
+            assert time.monotonic() < deadline, f"no answer {status} to an empty file"
+            await asyncio.sleep(0.02)
+
+    await come_to(503)
+    leaving.cancel()
+    await come_to(422)
+    assert await place.head(store) is None
+    assert await place.left(store, "open") == ()
 
 
 async def test_a_row_valid_alone_is_refused_beside_another(start_node: Start) -> None:

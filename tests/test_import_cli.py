@@ -28,6 +28,9 @@ def coordinator(etcd: str, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+GAPPY = [f"COR,COR-1994-{n:05}" for n in range(90, 290, 2)]
+
+
 def write(path: Path, *rows: str) -> Path:
     path.write_text("document_type,document_number\n" + "\n".join(rows) + "\n", encoding="utf-8")
     return path
@@ -108,6 +111,8 @@ def test_a_file_is_imported_once_after_a_word_of_consent(etcd: str, tmp_path: Pa
     assert again.returncode == 0
     assert again.stdout.splitlines() == [goes_on, f"{imported} before; nothing was changed now"]
     counter = ("--counter", "documents/COR/yearly=1995")
+    checked_only = run(etcd, write(tmp_path / "more.csv", *GAPPY), "--check")
+    assert checked_only.stdout.splitlines()[0].endswith("119, 121, 123, 125, 127 and 80 more")
     proven = coordinator(etcd, "validate", *counter)
     assert (proven.returncode, "99999 numbers in use" in proven.stdout) == (0, True), proven.stdout
     export = tmp_path / "ledger.jsonl"

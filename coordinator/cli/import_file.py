@@ -30,7 +30,7 @@ from coordinator.core.importing import TooLarge
 from coordinator.core.records import Origin
 from coordinator.core.requests import Call
 from coordinator.csv_cells import safe_cell
-from coordinator.importing import Done, Importer, Report, RowsRefused
+from coordinator.importing import Counted, Done, Importer, Report, RowsRefused
 from coordinator.imports import BadFile, RowError
 from coordinator.imports.choice import BadChoice, Choice
 from coordinator.preparing import Prepared, prepare
@@ -192,8 +192,7 @@ class _Stored(_Every):
 
 def _show(found: Report) -> None:
     for each in found.counters:
-        runs = [range(first, last + 1) for first, last in each.missing]
-        missing = f", {each.missing_total:,} missing: {_runs(runs)}" if runs else ""
+        missing = f", {each.missing_total:,} missing: {_missing(each)}" if each.missing else ""
         print(f"{each.counter}: {each.numbers:,} numbers, up to {each.highest:,}{missing}")
     for error in found.errors[:SHOWN_MAX]:
         print(error)
@@ -219,10 +218,11 @@ def _show_done(done: Done) -> None:
     sys.stdout.flush()
 
 
-def _runs(runs: Iterable[range]) -> str:
-    names = [f"{r[0]:,}" if len(r) == 1 else f"{r[0]:,} to {r[-1]:,}" for r in runs]
-    more = f" and {len(names) - SHOWN_MAX} runs more" if len(names) > SHOWN_MAX else ""
-    return ", ".join(names[:SHOWN_MAX]) + more
+def _missing(counted: Counted) -> str:
+    runs = counted.missing[:SHOWN_MAX]
+    names = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in runs]
+    left = counted.missing_total - sum(last - first + 1 for first, last in runs)
+    return ", ".join(names) + (f" and {left:,} more" if left else "")
 
 
 def _write_report(path: Path, errors: Iterable[RowError]) -> None:

@@ -18,8 +18,10 @@ from coordinator.api.calls import Caller
 from coordinator.api.connections import Runner
 from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
+from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
 from coordinator.api.operations import Operations
+from coordinator.api.operators import Operators
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.reservations import Reservations
 from coordinator.api.sequence import SequenceApi
@@ -105,6 +107,7 @@ class NodeApp:
         measured = Installation(self._store, self._keys, self._metrics.shown)
         counters, membership = self._counters, self.membership
         registry = Registry(self._store, self._keys)
+        calls = DocumentCalls(registry, counters, membership)
         demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
@@ -117,7 +120,8 @@ class NodeApp:
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),
-            *Reservations(self._caller, registry, counters, membership).routes(),
+            *Reservations(self._caller, calls).routes(),
+            *Operators(self._caller, calls, self._store, self._keys).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:

@@ -106,7 +106,10 @@ class Metrics:
             "numbering_batches_handed_over", "Batches served by another node", registry=registry
         )
         self._overrides = Counter(
-            "numbering_manual_overrides", "Numbers set by hand", registry=registry
+            "numbering_manual_overrides",
+            "Numbers that operators gave out by hand through this node",
+            ("document_type",),
+            registry=registry,
         )
         self._bytes = Gauge(
             "numbering_store_bytes",
@@ -133,6 +136,8 @@ class Metrics:
                     issued[name] = issued.get(name, 0) + record.quantity
                     highest = record.first + record.fresh - 1
                     reused += record.quantity_reused
+                    if record.given is not None and not record.given.replaces:
+                        self._overrides.labels(record.cause.origin.invoice_type).inc()
             for name, quantity in issued.items():
                 self._issued.labels(*self._place(name)).inc(quantity)
             if reused:

@@ -23,7 +23,9 @@ from coordinator.core.records import (
     Settled,
     Trimmed,
     Voided,
+    passed_over_by,
     settling_key,
+    voids_of,
 )
 from coordinator.core.request_keys import digest
 from coordinator.core.requests import (
@@ -217,7 +219,8 @@ class Batch:
 
     def _take_one(self, ask: Ask, series: Series) -> Issued | Refused:
         """Take the next number of a series; it is not noted yet."""
-        if not len(self.free) and self._next > series.max_value and not self._closed:
+        lowest = self.free.lowest or self._next
+        if lowest > series.max_value and not self._closed:
             return Refused(Why.EXHAUSTED, str(series.max_value))
         return self._take(ask, 1)
 
@@ -299,9 +302,15 @@ class Batch:
             return Refused(Why.NOT_AHEAD, str(self._next))
         return Refused(Why.EXHAUSTED, str(max_value)) if number > max_value else None
 
+    def _refused_to_go(self, number: int, max_value: int, pass_over_max: int) -> Refused | None:
+        """Return why the count cannot go on there at the word of an operator."""
+        refused, many = self._refused_to_reach(number, max_value), number - self._next
+        is_far = refused is None and many > pass_over_max
+        return Refused(Why.FAR_AHEAD, str(many)) if is_far else refused
+
     def _adjust(self, ask: Ask, request: Adjust) -> Outcome:
-        _, to, reason, max_value = request
-        refused = self._refused_to_reach(to, max_value)
+        _, to, reason, *bounds = request
+        refused = self._refused_to_go(to, *bounds)
         if refused is not None or to == self._next:
             return refused or Refused(Why.NOT_AHEAD, str(self._next))
         passed = Passed(self._cause(ask), self._next, to - self._next, reason)
@@ -309,14 +318,14 @@ class Batch:
         return self._note(passed)
 
     def _assign(self, ask: Ask, request: Assign) -> Outcome:
-        _, number, text, reason, max_value = request
-        refused = self._refused_to_reach(number, max_value)
+        _, number, text, reason, *bounds = request
+        refused = self._refused_to_go(number, *bounds)
         if refused is not None:
             is_taken = refused.why is Why.NOT_AHEAD
             return Refused(Why.TAKEN, self._what_became_of(number)) if is_taken else refused
         if number > self._next:
             cause = self._cause(ask)._replace(key=None, payload=None, metadata=None)
-            said = f"passed over by {text}"
+            said = passed_over_by(text)
             self.records.append(Passed(cause, self._next, number - self._next, said))
         self._next = number + 1
         return self._note(Issued(self._cause(ask), number, 1, given=Given(text, reason)))
@@ -327,7 +336,8 @@ class Batch:
             return "below the start"
         if number in self.free:
             return "free"
-        if number in self._state.void or number in self._voided:
+        now_void = (run for record in self.records for run in voids_of(record))
+        if number in self._state.void or any(n <= number < n + many for n, many in now_void):
             return "void"
         return "reserved" if number in self._state.holds else "issued"
 

@@ -106,9 +106,7 @@ class Metrics:
             "numbering_batches_handed_over", "Batches served by another node", registry=registry
         )
         self._overrides = Counter(
-            "numbering_manual_overrides",
-            "Numbers that operators gave out by hand through this node",
-            ("document_type",),
+            *("numbering_manual_overrides", "Numbers that operators named", ("document_type",)),
             registry=registry,
         )
         self._bytes = Gauge(

@@ -89,7 +89,7 @@ _REFUSALS = {
     ),
     Why.OPEN_RESERVATIONS: (
         problems.OPEN_RESERVATIONS,
-        "{} of its numbers are reserved. Confirm or cancel them, or let them expire; then close it.",
+        "{} of its numbers are reserved. Confirm or cancel them, or wait until they expire.",
     ),
 }
 

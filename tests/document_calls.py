@@ -1,8 +1,11 @@
 """Calls about document numbers, as tests write them; and the proof of all that they have left."""
 
-from typing import Any
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
-from http_calls import Client
+from http_calls import Client, Start
 from test_documents_api import TEMPLATES, call
 
 from coordinator.cli.validate import _prove_all
@@ -13,6 +16,8 @@ ADMIN = "/api/v1/admin/document-numbering"
 WHY = "asked by the auditor"
 LAST_YEAR = "2025-07-01"
 """Of a period that no clock of a test is in."""
+
+COUNTER = "documents/MEM/yearly=2025"
 
 MEM = {
     "document_type": "MEM",
@@ -85,6 +90,25 @@ async def adjust(node: Client, status: int = 200, **more: Any) -> Any:
 async def close(node: Client, status: int = 200, **more: Any) -> Any:
     body = {"document_type": "MEM", "issue_date": LAST_YEAR, "reason": WHY} | more
     return await (told if status == 200 else refused)(node, "sequences/close", body, status)
+
+
+class Two(NamedTuple):
+    """Two nodes of one installation."""
+
+    one: Client
+    other: Client
+    etcd: str
+    root: str
+
+
+@asynccontextmanager
+async def two_nodes(start_node: Start, etcd: str) -> AsyncIterator[Two]:
+    """Start two nodes that know the series MEM; in the end, prove every counter."""
+    root = f"/test-{uuid.uuid4().hex[:8]}/"
+    one, other = [await start_node(node_id=f"node-{n}", root=root) for n in (1, 2)]
+    await define(one)
+    yield Two(one, other, etcd, root)
+    await proven(etcd, root)
 
 
 async def proven(etcd: str, root: str) -> int:

@@ -1,19 +1,19 @@
 """What operators do to document numbers over HTTP, on a real etcd and two nodes."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from document_calls import (
+    COUNTER,
     LAST_YEAR,
     WHY,
+    Two,
     adjust,
     ask,
     change,
-    close,
     define,
     issue,
     name,
@@ -22,6 +22,7 @@ from document_calls import (
     reserve,
     text,
     told,
+    two_nodes,
     void,
 )
 from etcd_members import running_members
@@ -32,25 +33,12 @@ from coordinator.core.records import Issued, Voided
 from coordinator.history import History
 from coordinator.store.etcd import EtcdStore
 
-COUNTER = "documents/MEM/yearly=2025"
-
-
-class Two(NamedTuple):
-    """Two nodes of one installation."""
-
-    one: Client
-    other: Client
-    root: str
-
 
 @pytest.fixture
 async def nodes(start_node: Start, etcd: str) -> AsyncIterator[Two]:
     """Two nodes that know the series MEM; in the end every ledger must be proven."""
-    root = f"/test-{uuid.uuid4().hex[:8]}/"
-    one, other = [await start_node(node_id=f"node-{n}", root=root) for n in (1, 2)]
-    await define(one)
-    yield Two(one, other, root)
-    await proven(etcd, root)
+    async with two_nodes(start_node, etcd) as two:
+        yield two
 
 
 async def metric(node: Client, line: str) -> str:
@@ -170,34 +158,6 @@ async def test_what_is_missing_is_named(nodes: Two, path: str, body: Any, field:
     assert [error["field"] for error in problem["errors"]] == [field]
 
 
-@pytest.mark.parametrize("path", ["sequences/adjust", "sequences/close"])
-async def test_a_counter_that_cannot_be_is_refused_as_a_reservation_of_it(
-    nodes: Two, path: str
-) -> None:
-    value = {"next_value": 5} if path.endswith("adjust") else {}
-    wrong: list[dict[str, Any]] = [
-        {"document_type": "RFA", "issue_date": LAST_YEAR},
-        {"document_type": "RFA", "scope_value": "A-B", "issue_date": LAST_YEAR},
-        {"document_type": "MEM", "scope_value": "A", "issue_date": LAST_YEAR},
-        {"document_type": "MEM", "issue_date": "31/12/2025"},
-        {"document_type": "XYZ"},
-    ]
-    for scope in wrong:
-        there, _ = await ask(nodes.one, "reserve", scope, 404 if "XYZ" in scope.values() else 422)
-        here = await refused(nodes.one, path, scope | value | {"reason": WHY}, there["status"])
-        fields = [[e["field"] for e in p["errors"]] for p in (here, there)]
-        assert (here["code"], fields[0]) == (there["code"], fields[1])
-
-
-async def test_a_count_is_named_by_its_scopes_alone(nodes: Two) -> None:
-    template = "{PREFIX}-{DISC}-{YYYY}-{SEQ:5}"
-    await define(nodes.one, document_type="DIS", template=template, tokens={"DISC": "TEXT:5"})
-    data = await adjust(nodes.one, document_type="DIS", next_value=3)
-    assert data["counter"] == "documents/DIS/yearly=2025"
-    of = {"document_type": "DIS", "scope": {"disc": "ARCH"}}
-    assert (await reserve(nodes.other, **of))["document_number"] == "DIS-ARCH-2025-00003"
-
-
 async def test_a_wrong_number_is_void_and_another_one_takes_its_place(nodes: Two) -> None:
     first = await issue(nodes.one)
     body = {"document_number": first, "reason": WHY}
@@ -282,74 +242,6 @@ async def test_a_replacement_beyond_the_end_of_the_series_voids_nothing(nodes: T
     problem = await void(nodes.one, number, 409)
     assert (problem["code"], "replace: false" in problem["detail"]) == ("NB002", True)
     await void(nodes.one, number, replace=False)
-
-
-async def test_a_count_is_adjusted_upwards_only(nodes: Two) -> None:
-    await issue(nodes.one)
-    data = await adjust(nodes.other, next_value=10)
-    assert data["passed_over"] == {"first": 2, "last": 9, "count": 8}
-    assert (data["next_value"], data["current_value"]) == (10, 9)
-    for value in ({"next_value": 10}, {"next_value": 3}, {"current_value": 9}):
-        problem = await adjust(nodes.one, 409, **value)
-        assert problem["code"] == "NB035"
-        assert "would go out twice" in problem["detail"]
-    assert (await adjust(nodes.one, 409, next_value=10**6))["code"] == "NB002"
-    assert (await adjust(nodes.one, current_value=10))["next_value"] == 11
-    assert (await adjust(nodes.one, new_value=11))["next_value"] == 12
-    assert await issue(nodes.other) == text(12)
-
-
-async def test_a_count_is_closed_when_nothing_is_open_and_tells_what_it_came_to(
-    nodes: Two,
-) -> None:
-    await issue(nodes.one)
-    await name(nodes.one, 4)
-    await void(nodes.one, text(4))
-    open_one = await reserve(nodes.one)
-    problem = await close(nodes.other, 409)
-    assert (problem["code"], "1 of its numbers" in problem["detail"]) == ("NB034", True)
-    await told(nodes.one, "confirm", {"token": open_one["token"]})
-    body = {"document_type": "MEM", "reason": WHY, "issue_date": LAST_YEAR, "requestId": "close"}
-    first, _ = await ask(nodes.other, "sequences/close", body, X_User="eve")
-    assert first["data"]["user"] == "eve"
-    assert first["data"]["report"] == {
-        "first": 1,
-        "last": 6,
-        "issued": 3,
-        "gaps": {"total": 0, "runs": [], "all_listed": True},
-        "void": {"total": 3, "runs": [[2, 4]], "all_listed": True},
-    }
-    problem = await close(nodes.one, 409)
-    assert (problem["code"], first["data"]["closed_at"] in problem["detail"]) == ("NB033", True)
-    await void(nodes.one, text(1), replace=False)  # a mistake can still be taken out of the books
-    again, headers = await ask(nodes.one, "sequences/close", body)
-    assert (again, headers["Idempotent-Replayed"]) == (first, "true")
-
-
-async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:
-    number = await issue(nodes.one)
-    await close(nodes.one)
-    of = {"document_type": "MEM", "issue_date": LAST_YEAR}
-    problems = [
-        await refused(nodes.other, "reserve", of, 409),
-        await name(nodes.other, 5, 409),
-        await adjust(nodes.other, 409, next_value=5),
-        await void(nodes.other, number, 409),
-    ]
-    assert {problem["code"] for problem in problems} == {"NB033"}
-    assert "replace: false" in problems[-1]["detail"]
-    assert await issue(nodes.other, issue_date="2024-01-01") == "MEM-2024-00001"
-    await void(nodes.other, number, replace=False)
-
-
-async def test_a_count_that_has_issued_nothing_is_closed_too(nodes: Two) -> None:
-    problem = await refused(
-        nodes.one, "sequences/close", {"document_type": "MEM", "reason": WHY}, 422
-    )
-    assert problem["errors"][0]["field"] == "issue_date"  # never by the clock
-    report = (await close(nodes.one))["report"]
-    assert (report["first"], report["last"], report["issued"]) == (1, 0, 0)
-    await refused(nodes.other, "reserve", {"document_type": "MEM", "issue_date": LAST_YEAR}, 409)
 
 
 @pytest.mark.parametrize("how", ["header", "requestId"])

@@ -1,5 +1,6 @@
 """Reservations in the core: made, settled once, and never lost, on any history."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,6 +77,19 @@ async def test_under_reuse_a_cancelled_number_goes_to_the_next_one_and_under_voi
         )
         assert isinstance(cancelled.record, Settled)
         assert reserved.record.spans()[0].start == then
+
+
+async def test_a_free_number_above_a_largest_one_that_was_lowered_is_not_reserved() -> None:
+    series = Series("COR", COR.template, "COR", COR.scopes, gap_policy=GapPolicy.REUSE)
+    counter = Counter(series)
+    await counter.ask(*(counter.reserve(f"t{number}") for number in (1, 2, 3)))
+    await counter.ask(*(counter.settle(n, f"t{n}", How.CANCELLED) for n in (1, 3)))
+    counter.series = replace(series, max_value=2)
+    told = await counter.ask(counter.reserve("x"), counter.reserve("y"))
+    assert [getattr(told[0], "record", None) is not None, told[1]] == [
+        True,
+        Refused(Why.EXHAUSTED, "2"),
+    ]
 
 
 async def test_at_the_largest_number_no_more_are_reserved() -> None:

@@ -106,8 +106,12 @@ async def test_a_count_is_closed_when_nothing_is_open_and_tells_what_it_came_to(
 
 
 async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:
-    number = await issue(nodes.one)
+    reserved = await reserve(nodes.one)
+    number, token = reserved["document_number"], {"token": reserved["token"]}
+    confirmed = await told(nodes.one, "confirm", token)
     await close(nodes.one)
+    assert await told(nodes.other, "confirm", token) == confirmed
+    assert (await refused(nodes.other, "cancel", token, 409))["code"] == "NB031"
     of = {"document_type": "MEM", "issue_date": LAST_YEAR}
     problems = [
         await refused(nodes.other, "reserve", of, 409),

@@ -28,8 +28,10 @@ from document_calls import (
 from etcd_members import running_members
 from http_calls import Client, Start
 
+from coordinator.api.calls import refusal
 from coordinator.core.keys import Keys
 from coordinator.core.records import Issued, Voided
+from coordinator.core.requests import Refused, Why
 from coordinator.history import History
 from coordinator.store.etcd import EtcdStore
 
@@ -127,14 +129,23 @@ async def test_a_slip_of_the_pen_voids_nothing_and_who_means_it_says_so(nodes: T
     assert (await adjust(nodes.other, 409, next_value=99_999))["code"] == "NB036"
 
 
+def test_every_refusal_of_the_core_has_a_code_and_a_sentence() -> None:
+    for why in Why:
+        problem = refusal(Refused(why, "4711"))
+        assert problem.kind.code.startswith("NB")
+        assert len(problem.detail) > 20
+        assert "{" not in problem.detail
+
+
 async def test_a_series_that_does_not_allow_it_gets_no_number_by_hand(nodes: Two) -> None:
     body = {"document_type": "COR", "document_number": text(1, "COR"), "reason": WHY}
+    await refused(nodes.one, "manual-override", body | {"skip_validation": True}, 403)
     problem = await refused(nodes.one, "manual-override", body, 403)
     assert problem["code"] == "NB007"
     assert "allow_manual_override" in problem["detail"]
     problem = await refused(nodes.one, "manual-override", body | {"document_type": "XYZ"}, 404)
     assert problem["code"] == "NB001"
-    assert await metric(nodes.one, 'numbering_errors_total{code="NB007"}') == "1.0"
+    assert await metric(nodes.one, 'numbering_errors_total{code="NB007"}') == "2.0"
 
 
 @pytest.mark.parametrize(

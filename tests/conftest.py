@@ -19,8 +19,11 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
+from sharing import Town
 from support import free_port, running_etcd, wait_for
 
+from coordinator import commit as commits
+from coordinator import sequencer as sequencers
 from coordinator.api.connections import Runner
 from coordinator.app import NodeApp
 from coordinator.config import Settings
@@ -50,6 +53,28 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     real = EtcdStore((request.getfixturevalue("etcd"),))
     yield real
     await real.close()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits before it tries again."""
+    for module in (commits, sequencers):
+        monkeypatch.setattr(module, "PAUSE_FIRST_S", 0.0)
+        monkeypatch.setattr(module, "PAUSE_LONGEST_S", 0.01)
+
+
+@pytest.fixture
+async def quick_town() -> AsyncIterator[Town]:
+    """Nodes on the store in memory."""
+    town = Town(MemoryStore())
+    yield town
+    await town.stop()
+
+
+@pytest.fixture
+def town(quick_town: Town) -> Town:
+    """The same, for modules that know no other."""
+    return quick_town
 
 
 class NodeServer(TestServer):

@@ -73,7 +73,7 @@ class Expiry:
                 log.exception("expiry failed on an error in this program; it goes on")
 
     async def expire(self) -> str:
-        """Settle what is due in memory; return why some of it was put off, empty when none was."""
+        """Settle what is due in memory; return why some of it did not go now, or nothing."""
         loop_s = asyncio.get_running_loop().time()
         self._resting = {name: s for name, s in self._resting.items() if s > loop_s}
         due_ms = now_ms() - GRACE_MS
@@ -83,7 +83,7 @@ class Expiry:
             if name not in self._resting and sequencer.holds.due(due_ms, 1)
         ]
         if not names:
-            return "some counters rest" if self._resting else ""
+            return ""
         troubles: list[str] = []
         try:
             catalogue = await self._registry.recent()
@@ -136,7 +136,7 @@ class Expiry:
         """Log when trouble begins, and not again until it is over."""
         if why and not self._is_troubled:
             log.info("some reservations expire later: %s", why)
-        self._is_troubled = bool(why)
+        self._is_troubled = bool(why or self._resting)
 
 
 def series_of(counter: str, catalogue: Catalogue) -> Series:

@@ -120,6 +120,10 @@ class Counters:
         else:
             self._recent[name] = sequencer
 
+    def loaded_in(self, folder: str) -> list[tuple[str, Sequencer]]:
+        """Return the counters in memory whose names begin with ``folder/``. Use them at once."""
+        return [each for each in self._all() if each[0].startswith(f"{folder}/")]
+
     def _all(self) -> Iterator[tuple[str, Sequencer]]:
         yield from self._older.items()
         yield from self._recent.items()

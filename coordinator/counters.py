@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from coordinator.clock import now
+from coordinator.core.documents import type_of
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.faults import Rewound
@@ -120,9 +121,9 @@ class Counters:
         else:
             self._recent[name] = sequencer
 
-    def loaded_in(self, folder: str) -> list[tuple[str, Sequencer]]:
-        """Return the counters in memory whose names begin with ``folder/``. Use them at once."""
-        return [each for each in self._all() if each[0].startswith(f"{folder}/")]
+    def of_documents(self) -> list[tuple[str, Sequencer]]:
+        """Return the counters in memory that count documents. Use them at once."""
+        return [each for each in self._all() if type_of(each[0]) is not None]
 
     def _all(self) -> Iterator[tuple[str, Sequencer]]:
         yield from self._older.items()

@@ -210,7 +210,7 @@ async def test_what_no_node_has_in_memory_is_found_and_expires(
     assert await two.settled() == []
     assert await two.search.search() == {"COR": Reserved(45, 0)}
     await until(lambda: two.counters.sequencer(COR).holds, "it is loaded")
-    assert [name for name, _ in two.counters.loaded_in("documents")] == [COR]
+    assert [name for name, _ in two.counters.of_documents()] == [COR]
     await two.expiry.expire()
     assert len(await two.settled()) == 40
     assert await two.settled(NEXT_YEAR) == []
@@ -280,7 +280,7 @@ async def test_while_the_store_refuses_it_is_said_once_and_done_afterwards(
         assert ["expire later" in line for line in said_by_the_job(caplog)] == [True]
         assert await place.settled() == []
         switch.refuses = False
-        some = place.counters.loaded_in("documents")
+        some = place.counters.of_documents()
         await until(lambda: not any(sequencer.holds for _, sequencer in some), "all have expired")
         running.cancel()
     for year in range(2026, 2046):

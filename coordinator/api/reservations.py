@@ -17,7 +17,7 @@ from coordinator.api.inputs import body_of, metadata_text
 from coordinator.api.problems import Problem
 from coordinator.api.templates import no_such_series
 from coordinator.core.catalogue import GapPolicy, Series, UnknownSeries
-from coordinator.core.documents import INVOICE, counter_of, type_of
+from coordinator.core.documents import INVOICE, counter_of, start_of, type_of
 from coordinator.core.records import How, Issued, Settled
 from coordinator.core.requests import Done, Request, Reserve, Settle
 from coordinator.counters import Counters
@@ -93,7 +93,7 @@ class Reservations:
         secret = secrets.token_urlsafe(SECRET_BYTES)
         counter = counter_of(series, values)
         wanted = Reserve(call, series, tuple(values.items()), secret)
-        done = await self._serve(request, counter, wanted, series.start)
+        done = await self._serve(request, counter, wanted, start_of(series, counter))
         record = done.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
         assert record.held is not None, "a reservation was made"  # noqa: S101
@@ -134,19 +134,20 @@ class Reservations:
         call = self._caller.call(request, "", "", series.document_type, asked.requestId, payload)
         voids = series.gap_policy is GapPolicy.VOID
         wanted = Settle(call, ticket.number, ticket.secret, how, voids, reason)
-        done = await self._serve(request, ticket.counter, wanted, series.start)
+        done = await self._serve(request, ticket.counter, wanted, start_of(series, ticket.counter))
         assert isinstance(done.record, Settled), "the payload holds the kind of call"  # noqa: S101
         return done, done.record
 
-    async def _serve(self, http: web.Request, counter: str, wanted: Request, start: int) -> Done:
+    async def _serve(
+        self, http: web.Request, counter: str, wanted: Request, start: int | None
+    ) -> Done:
         if self._membership.trouble:
             detail = not_done(wanted.call, self._membership.trouble, "Ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail)
         if counter == INVOICE and counter not in self._names:
             detail = "Invoices are counted by site here: ask /api/v1/sequence/next for a number."
             raise Problem(problems.UNKNOWN_NAME, detail)
-        own = None if counter == INVOICE else start  # invoices start as the installation says
-        return await serve(self._counters.sequencer(counter, own), wanted, http.transport)
+        return await serve(self._counters.sequencer(counter, start), wanted, http.transport)
 
     async def _series(self, document_type: str) -> Series:
         try:

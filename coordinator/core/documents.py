@@ -61,6 +61,11 @@ def type_of(counter: str) -> str | None:
     return places[1] if places[0] == COUNTERS and len(places) > 1 else None
 
 
+def start_of(series: Series, counter: str) -> int | None:
+    """Return the first number of a counter; None where the installation says it, for invoices."""
+    return None if counter == INVOICE else series.start
+
+
 def given_by(series: Series, scope_value: str | None, scope: Mapping[str, str]) -> dict[str, str]:
     """Return the values that a caller gives by name, in any case, or as the one of the only scope.
 

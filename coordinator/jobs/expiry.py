@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from coordinator.clock import monotonic_us, now_ms
 from coordinator.core.catalogue import Catalogue, GapPolicy, Series, UnknownSeries
-from coordinator.core.documents import COUNTERS
+from coordinator.core.documents import start_of, type_of
 from coordinator.core.holds import Hold
 from coordinator.core.records import How, Origin
 from coordinator.core.requests import Call, Settle
@@ -79,7 +79,7 @@ class Expiry:
         due_ms = now_ms() - GRACE_MS
         names = [
             name
-            for name, sequencer in self._counters.loaded_in(COUNTERS)
+            for name, sequencer in self._counters.of_documents()
             if name not in self._resting and sequencer.holds.due(due_ms, 1)
         ]
         if not names:
@@ -116,7 +116,7 @@ class Expiry:
 
     async def _settle(self, name: str, series: Series, limit: int) -> int:
         """Settle some that are due; return how many. Raises NotServed, OutcomeUnknown."""
-        sequencer = self._counters.sequencer(name, series.start)
+        sequencer = self._counters.sequencer(name, start_of(series, name))
         due = sequencer.holds.due(now_ms() - GRACE_MS, limit)
         replies: list[asyncio.Future[Answer]] = []
         failed: BaseException | None = None
@@ -141,7 +141,7 @@ class Expiry:
 
 def series_of(counter: str, catalogue: Catalogue) -> Series:
     """Return the series that a counter of documents is of. Raises UnknownSeries."""
-    return catalogue.of(counter.split("/")[1])
+    return catalogue.of(type_of(counter) or counter)
 
 
 def _request(hold: Hold, series: Series) -> Settle:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from coordinator.clock import now_ms
 from coordinator.core import head as heads
 from coordinator.core.catalogue import Catalogue, UnknownSeries
-from coordinator.core.documents import COUNTERS
+from coordinator.core.documents import COUNTERS, INVOICE, start_of, type_of
 from coordinator.core.holds import decode_holds
 from coordinator.core.keys import Keys
 from coordinator.core.transaction import KeyValue, Range
@@ -88,7 +88,11 @@ class Search:
         rest = self._keys.counters_in(COUNTERS)._replace(limit=1, keys_only=True)
         counted: dict[str, Reserved] = {}
         renew_s = loop.time() + RENEW_S
-        (next_key,) = (await self._store.read(rest)).found
+        next_key, invoices = (
+            await self._store.read(rest, Range(self._keys.counter(INVOICE).head))
+        ).found
+        if invoices:
+            counted[INVOICE] = await self._look_at(INVOICE, invoices[0], catalogue)
         while next_key:
             name = self._keys.counter_of(next_key[0].key)
             rest = rest._replace(start=self._keys.after_counter_of(next_key[0].key))
@@ -96,7 +100,7 @@ class Search:
             next_key, found = (await self._store.read(rest, head)).found
             if found:
                 seen = await self._look_at(name, found[0], catalogue)
-                kind = name.split("/")[1]
+                kind = type_of(name) or name
                 counted[kind] = counted.get(kind, Reserved()).plus(seen)
             await asyncio.sleep(PAUSE_S)
             if loop.time() > renew_s:
@@ -110,7 +114,7 @@ class Search:
         try:
             head = heads.decode(found.value)
             if head.held and await self._has_due(name):
-                start = series_of(name, catalogue).start
+                start = start_of(series_of(name, catalogue), name)
                 # Also one that is loaded may not know of what others have reserved: it learns it.
                 self._counters.sequencer(name, start).probe()
         except UnknownSeries:

@@ -1,0 +1,127 @@
+"""Whether a number went out twice: a simple model that shares nothing with plan, apply or proof.
+
+It knows one thing of each number, in one byte: what became of it last. So it finds in any ledger,
+also in one whose hashes were made to fit, what callers would have seen.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from coordinator.core.records import Entry, How, Issued, Record, Released, Restarted, Settled
+
+_PAGE = 65_536
+
+
+class State(IntEnum):
+    """What became of a number last."""
+
+    NEVER = 0
+    ISSUED = 1
+    RESERVED = 2
+    FREE = 3
+    """It came back, and waits to be issued again."""
+    VOID = 4
+    OLD = 5
+    """Entries that have left the store had issued it; what became of it since is not known."""
+
+
+class Again(NamedTuple):
+    """Numbers ``first`` to ``last`` that entry ``entry`` has issued though ``state`` forbids it."""
+
+    first: int
+    last: int
+    entry: int
+    state: State
+
+
+class Numbers:
+    """All numbers of one counter: a byte for each, in pages that are made when they are needed.
+
+    Entries up to ``trimmed`` have left the store; numbers below ``old_next`` are of their time.
+    """
+
+    def __init__(self, trimmed: int = 0, old_next: int = 0) -> None:
+        self._trimmed = trimmed
+        self._old_next = old_next
+        self._pages: dict[int, bytearray] = {}
+        self.restarts = 0
+        self.entries = 0
+
+    def take(self, entry: Entry) -> list[Again]:
+        """Take what the next entry says; return what it has issued twice."""
+        self.entries += 1
+        return [again for record in entry.records for again in self._take(record, entry.index)]
+
+    def state(self, number: int) -> State:
+        """Return what became of a number last."""
+        page = self._pages.get(number // _PAGE)
+        state = State(page[number % _PAGE]) if page else State.NEVER
+        return State.OLD if state is State.NEVER and number < self._old_next else state
+
+    def count(self, state: State) -> int:
+        """Return how many numbers are in this state, as far as the entries tell."""
+        return sum(page.count(state) for page in self._pages.values())
+
+    def _take(self, record: Record, entry: int) -> Iterator[Again]:
+        match record:
+            case Issued(_, first, fresh, reused, held):
+                after = State.RESERVED if held else State.ISSUED
+                for run in reused:
+                    by_old = (State.OLD,) if run.released_in <= self._trimmed else ()
+                    yield from self._issue(run.numbers, after, entry, by_old)
+                yield from self._issue(range(first, first + fresh), after, entry, ())
+            case Released(_, number):
+                self._set(number, State.FREE)
+            case Settled(_, number, how=How.CONFIRMED):
+                self._set(number, State.ISSUED)
+            case Settled(_, number):
+                self._set(number, State.FREE if record.frees else State.VOID)
+            case Restarted():
+                self._pages.clear()
+                self._old_next = 0
+                self.restarts += 1
+
+    def _issue(
+        self, numbers: range, after: State, entry: int, allowed: Iterable[State]
+    ) -> Iterator[Again]:
+        """Note that numbers go out; yield those that must not."""
+        legal = {State.NEVER, State.FREE, *allowed}
+        for some in _by_page(numbers):
+            page = self._pages.setdefault(some.start // _PAGE, bytearray(_PAGE))
+            at = some.start % _PAGE
+            is_new = not any(page[at : at + len(some)]) and some.start >= self._old_next
+            if not is_new:
+                yield from _runs(
+                    (number, state, entry)
+                    for number in some
+                    if (state := self.state(number)) not in legal
+                )
+            page[at : at + len(some)] = bytes((after,)) * len(some)
+
+    def _set(self, number: int, state: State) -> None:
+        page = self._pages.setdefault(number // _PAGE, bytearray(_PAGE))
+        page[number % _PAGE] = state
+
+
+def _by_page(numbers: range) -> Iterator[range]:
+    """Yield the same numbers in ranges that lie in one page each."""
+    first = numbers.start
+    while first < numbers.stop:
+        stop = min(numbers.stop, (first // _PAGE + 1) * _PAGE)
+        yield range(first, stop)
+        first = stop
+
+
+def _runs(found: Iterable[tuple[int, State, int]]) -> Iterator[Again]:
+    """Yield numbers one after the other in one state as one."""
+    run: Again | None = None
+    for number, state, entry in found:
+        if run is not None and (number, state) == (run.last + 1, run.state):
+            run = run._replace(last=number)
+            continue
+        if run is not None:
+            yield run
+        run = Again(number, number, entry, state)
+    if run is not None:
+        yield run

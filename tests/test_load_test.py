@@ -301,6 +301,24 @@ async def test_a_lost_answer_is_asked_for_again_and_takes_no_second_number(
     assert sorted(report.done.numbers) == list(range(1, 41))
 
 
+async def test_answers_of_something_else_end_it_and_are_not_taken_for_numbers(
+    start_node: Start, etcd: str
+) -> None:
+    with pytest.raises(CannotBegin, match="a node"):
+        await loaded(etcd)
+    node = await start_node()
+
+    def lie(path: str, status: int, said: Any) -> tuple[int, Any]:
+        return status, {} if path.endswith("/reserve") else said
+
+    async with liar(str(node.make_url("")).rstrip("/"), lie) as url:
+        report = await loaded(url, requests=500)
+    assert (report.complete, report.done.answered) == (False, 0)
+    assert 50 <= report.done.unknown < 100
+    told = {claim.name: claim.ok for claim in report.claims}
+    assert told["no reservation left open"] is None
+
+
 @pytest.mark.parametrize(
     ("numbers", "after", "expected"),
     [

@@ -71,11 +71,11 @@ def _run(given: dict[str, Any]) -> int:
         say(str(why))
         return UNUSABLE
     print(json.dumps(_as_json(report), indent=2) if given["json"] else "\n".join(_lines(report)))
+    if report.found:
+        return BROKEN
     if report.interrupted:
         say("interrupted: it ended early")
         return INTERRUPTED
-    if report.found:
-        return BROKEN
     return OK if report.complete else UNUSABLE
 
 
@@ -182,7 +182,7 @@ COMMAND = Command(
     "answers what was reserved, also when repeated elsewhere, and that no reservation is left "
     "open. The numbers are spent: outside of demonstrations --yes must allow that. Ctrl+C cancels "
     "what is open. Exit codes: 0 all holds, 1 something does not, 2 it could not begin or not all "
-    "was answered.",
+    "was answered, 130 ended early and all holds.",
     arguments=_arguments,
     run=_run,
     examples=(

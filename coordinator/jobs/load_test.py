@@ -25,6 +25,9 @@ WAITING = "numbers that had come back wait, and are issued before fresh ones"
 REPEATED_MAX = 100
 """Confirmations that are repeated at other nodes in the end."""
 
+ODD = (KeyError, TypeError, IndexError, ValueError)
+NOT_OURS = "an answer is none of this product's: does the address lead to a node?"
+
 FAILURES_IN_A_ROW_MAX = 50
 """After so many, none answered between, nothing more is asked for."""
 
@@ -139,10 +142,10 @@ class LoadTest:
                 self.done.failed += 1
                 self.done.failed_in_a_row += 1
                 self.done.last_refusal = str(refused)
-            except NotKnown as lost:
+            except (NotKnown, *ODD) as lost:
                 self.done.unknown += 1
                 self.done.failed_in_a_row += 1
-                self.done.last_refusal = str(lost)
+                self.done.last_refusal = f"{lost}" if isinstance(lost, NotKnown) else NOT_OURS
             else:
                 self.done.answered += 1
                 self.done.failed_in_a_row = 0
@@ -291,6 +294,8 @@ async def load_test(
             profile = (await nodes.get("/api/v1/cluster"))["profile"]
         except Refused as nobody:
             raise CannotBegin(f"{nobody}. Is a node running there?") from None
+        except ODD:
+            raise CannotBegin(NOT_OURS) from None
         if profile != "demonstration" and not may_spend:
             raise CannotBegin(
                 f"these nodes run with profile {profile!r}, and a load test spends real numbers: "

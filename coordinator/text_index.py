@@ -50,6 +50,7 @@ class TextIndex:
         self._base.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
         self._base.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._base.executescript(_SCHEMA)
+        self._base.execute("BEGIN")  # never ended: each end would write to the disk
 
     def __enter__(self) -> Self:
         return self
@@ -112,9 +113,7 @@ class TextIndex:
 
     def add_own(self, documents: Iterable[tuple[int, int, str]]) -> None:
         """Take the documents of the file: row, line and number."""
-        self._base.execute("BEGIN")
         self._base.executemany("INSERT INTO own VALUES (?, ?, ?)", documents)
-        self._base.execute("COMMIT")
 
     def own_twice(self) -> Iterator[tuple[str, int, list[tuple[int, int]]]]:
         """Yield each number that stands twice in the file: how often, and the first places."""

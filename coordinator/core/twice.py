@@ -51,7 +51,20 @@ class Numbers:
     def take(self, entry: Entry) -> list[Again]:
         """Take what the next entry says; return what it has issued twice."""
         self.entries += 1
-        return [again for record in entry.records for again in self._take(record, entry.index)]
+        found: list[Again] = []
+        singles = range(0)
+        for record in entry.records:  # most are single fresh numbers: they are taken as runs
+            if type(record) is Issued and record.first == singles.stop and _is_fresh(record):
+                singles = range(singles.start, singles.stop + record.fresh)
+                continue
+            found += self._issue(singles, State.ISSUED, entry.index, ())
+            singles = range(0)
+            if type(record) is Issued and _is_fresh(record):
+                singles = range(record.first, record.first + record.fresh)
+            else:
+                found += self._take(record, entry.index)
+        found += self._issue(singles, State.ISSUED, entry.index, ())
+        return found
 
     def state(self, number: int) -> State:
         """Return what became of a number last."""
@@ -102,6 +115,10 @@ class Numbers:
     def _set(self, number: int, state: State) -> None:
         page = self._pages.setdefault(number // _PAGE, bytearray(_PAGE))
         page[number % _PAGE] = state
+
+
+def _is_fresh(record: Issued) -> bool:
+    return not record.reused and record.held is None
 
 
 def _by_page(numbers: range) -> Iterator[range]:

@@ -151,7 +151,7 @@ class Reservations:
 
     async def _series(self, document_type: str) -> Series:
         try:
-            return (await read(self._registry.recent())).of(document_type)
+            return await read(self._registry.series(document_type))
         except UnknownSeries:
             raise no_such_series(document_type) from None
 

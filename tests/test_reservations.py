@@ -145,6 +145,17 @@ async def test_under_reuse_a_cancelled_number_goes_to_the_next_one_and_under_voi
         assert reserved.record.spans()[0].start == then
 
 
+async def test_whoever_reserves_beside_one_who_cancels_closes_the_gap_that_it_takes() -> None:
+    counter = Counter(Series("COR", COR.template, "COR", COR.scopes, gap_policy=GapPolicy.REUSE))
+    await counter.ask(*(counter.reserve(f"t{n}") for n in range(6)))
+    await counter.ask(counter.settle(5, "t4", How.CANCELLED))
+    reserved, _ = await counter.ask(counter.reserve("u"), counter.settle(3, "t2", How.CANCELLED))
+    assert reserved.record.spans()[0].start == 3
+    state = await counter.reloaded()
+    assert [number for run in state.gaps for number in run.numbers] == [5]
+    assert (await prove(counter.store, KEYS, 1)).valid
+
+
 async def test_at_the_largest_number_no_more_are_reserved() -> None:
     counter = Counter(Series("COR", COR.template, "COR", COR.scopes, max_value=2))
     replies = await counter.ask(*(counter.reserve(f"t{n}") for n in range(4)))

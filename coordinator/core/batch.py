@@ -86,9 +86,13 @@ Outcome = Record | Same | Other | Again | Refused | NeedsHolder | NeedsEntries |
 
 def _turn_of(request: Request) -> int:
     """Return when in its batch a request is decided: see the head of this module."""
-    if isinstance(request, Issue):
-        return 1 if request.release_at_once else 2
-    return 0
+    match request:
+        case Issue(release_at_once=True):
+            return 1
+        case Issue() | Reserve():
+            return 2
+        case _:
+            return 0
 
 
 class Batch:
@@ -309,7 +313,7 @@ class Batch:
             if isinstance(r, Issued) and r.held
         ]
         if opened or ended:
-            writes += self._state.holds.writes(keys, opened, self._settled)
+            writes += self._state.holds.writes(keys, self._settled, opened)
         issued = [r for r in self.records if isinstance(r, Issued) and r.reused]
         spans = (run.numbers for record in issued for run in record.reused)
         reused = [span for span in map(self._free.below_returned, spans) if span]

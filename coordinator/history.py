@@ -13,16 +13,21 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.marks import decode_mark, decode_reused
+from coordinator.core.marks import decode_mark, decode_reused, decode_voids
 from coordinator.core.records import (
+    Closed,
     Entry,
+    Imported,
     Issued,
     LossAccepted,
+    Passed,
     Record,
     Released,
     Restarted,
     Settled,
     Trimmed,
+    Voided,
+    next_after,
 )
 from coordinator.core.requests import Holder
 from coordinator.core.transaction import KeyValue, Range
@@ -135,8 +140,17 @@ class History:
             return Holder(number, read_at, 0, None)
         entry = await self._entry(issued_in)
         for record in reversed(entry.records):
-            if isinstance(record, Issued) and _speaks_of(record, number):
-                return Holder(number, read_at, issued_in, record.cause.origin)
+            if not _speaks_of(record, number):
+                continue
+            match record:
+                case Issued():
+                    return Holder(number, read_at, issued_in, record.cause.origin, 0, record.text)
+                case Imported() if not _leaves_out(record, number):
+                    return Holder(number, read_at, issued_in, record.cause.origin)
+                case Imported() | Passed():
+                    return Holder(number, read_at, 0, None)
+                case _:
+                    pass
         raise EntryMissing(f"entry {issued_in} should have issued {number}, and has not")
 
     async def _issued_in(self, number: int) -> tuple[Head | None, int]:
@@ -144,19 +158,33 @@ class History:
 
         Of an entry that is trimmed it is only known that it is.
         """
+        head, freed_in, is_free = await self._last_freed(number)
+        if head is None or is_free or not head.start <= number < head.next:
+            return head, 0
+        if not freed_in:
+            return head, await self._first_issued_in(number, head)
+        if head.void and await self._is_void_since(number, freed_in):
+            return head, 0
+        return head, await self._reused_in(number, freed_in, head)
+
+    async def _last_freed(self, number: int) -> tuple[Head | None, int, bool]:
+        """Return the head, which entry last released a number, and whether it is a gap since."""
         keys = self._keys
         snapshot = await self._store.read(
             Range(keys.head), Range(keys.gap(number)), Range(keys.freed(number))
         )
         head_found, gap, freed = snapshot.found
         if not head_found:
-            return None, 0
+            return None, 0, False
         head = heads.decode(head_found[0].value)
-        if gap or not head.start <= number < head.next:
-            return head, 0
-        if freed:
-            return head, await self._reused_in(number, decode_mark(freed[0].value).entry, head)
-        return head, await self._first_issued_in(number, head)
+        marks = gap or freed
+        return head, decode_mark(marks[0].value).entry if marks else 0, bool(gap)
+
+    async def _is_void_since(self, number: int, index: int) -> bool:
+        """Tell whether this entry has made a number void that it took from its holder."""
+        (found,) = (await self._store.read(Range(self._keys.void(index)))).found
+        runs = decode_voids(found[0].value).runs if found else ()
+        return any(first <= number < first + quantity for first, quantity in runs)
 
     async def _reused_in(self, number: int, freed_in: int, head: Head) -> int:
         """Return the first entry from ``freed_in`` on that took the number from the gaps.
@@ -206,7 +234,7 @@ class History:
         span = self._spans.get(index)
         if span is None:
             entry = await self._entry(index)
-            span = (entry.next_before, _next_after(entry))
+            span = (entry.next_before, next_after(entry))
             if len(self._spans) >= SPANS_MAX:
                 self._spans.clear()
             if self._last(index):
@@ -257,22 +285,15 @@ class History:
 
     async def life(self, number: int) -> Life:
         """Return everything that ever happened to a number since a reset, oldest first."""
-        keys = self._keys
-        snapshot = await self._store.read(
-            Range(keys.head), Range(keys.gap(number)), Range(keys.freed(number))
-        )
-        head_found, gap, freed = snapshot.found
-        if not head_found:
+        head, freed_in, is_free = await self._last_freed(number)
+        if head is None or not head.start <= number < head.next:
             return Life([], 0)
-        head = heads.decode(head_found[0].value)
-        if not head.start <= number < head.next:
-            return Life([], 0)
-        if gap:
-            entry = decode_mark(gap[0].value).entry
-        elif freed:
-            entry = await self._reused_in(number, decode_mark(freed[0].value).entry, head)
-        else:
+        if not freed_in:
             entry = await self._first_issued_in(number, head)
+        elif is_free or (head.void and await self._is_void_since(number, freed_in)):
+            entry = freed_in
+        else:
+            entry = await self._reused_in(number, freed_in, head)
         events: list[Event] = []
         while entry > head.trimmed:
             found_in = await self._events_in(entry, number)
@@ -307,12 +328,18 @@ def _speaks_of(record: Record, number: int) -> bool:
     match record:
         case Issued(_, first, fresh, reused):
             return first <= number < first + fresh or any(number in run.numbers for run in reused)
-        case Released(_, released):
-            return released == number
-        case Settled(_, settled):
-            return settled == number
-        case Restarted() | LossAccepted() | Trimmed():
+        case Released(_, one) | Settled(_, one) | Voided(_, one):
+            return one == number
+        case Passed(_, first, quantity):
+            return first <= number < first + quantity
+        case Imported(_, first):
+            return first <= number < record.next
+        case Closed() | Restarted() | LossAccepted() | Trimmed():
             return False
+
+
+def _leaves_out(record: Imported, number: int) -> bool:
+    return any(first <= number < first + quantity for first, quantity in record.missing())
 
 
 def _came_from(record: Record, number: int, entry: int) -> int:
@@ -320,15 +347,12 @@ def _came_from(record: Record, number: int, entry: int) -> int:
     match record:
         case Issued(_, _, _, reused):
             return next((run.released_in for run in reused if number in run.numbers), 0)
-        case Released(_, _, issued_in) | Settled(_, _, issued_in):
+        case Released(_, _, issued_in) | Settled(_, _, issued_in) | Voided(_, _, issued_in):
             return issued_in
+        case Passed() | Imported():
+            return 0
         case _:
             raise EntryMissing(f"entry {entry} does not say where {number} came from")
-
-
-def _next_after(entry: Entry) -> int:
-    ends = (r.first + r.fresh for r in entry.records if isinstance(r, Issued))
-    return max(ends, default=entry.next_before)
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
-from coordinator.core.marks import decode_digests, decode_mark
+from coordinator.core.marks import decode_digests, decode_mark, decode_voids
 from coordinator.core.records import Entry
 from coordinator.core.state import CounterState, Gaps
 from coordinator.core.transaction import Guard, KeyValue, Range
@@ -249,10 +249,10 @@ class Replica:
         state = CounterState(head)
         # Both at once: etcd takes longer to read the gaps than this node takes for the keys.
         revision = snapshot.revision
-        loading = asyncio.create_task(self._load_runs(state.gaps, keys.gaps(), revision, any_gap))
+        loading = asyncio.create_task(self._load_gaps(state.gaps, revision, any_gap))
         try:
             await self._load_keys(state, revision, any_key)
-            await self._load_runs(state.void, keys.voids(), revision, any_void)
+            await self._load_voids(state, revision, any_void)
             await self._load_holds(state, revision, any_held)
             await loading
         finally:
@@ -273,15 +273,25 @@ class Replica:
             for kv in page:
                 state.holds.load(kv.value)
 
-    async def _load_runs(
-        self, runs: Gaps, wanted: Range, revision: int, first: tuple[KeyValue, ...]
+    async def _load_voids(
+        self, state: CounterState, revision: int, first: tuple[KeyValue, ...]
     ) -> None:
+        if not first:
+            return
+        async for page in all_of(self._store, self._keys.voids(), revision, page=KEYS_PAGE):
+            for kv in page:
+                time_ms, runs = decode_voids(kv.value)
+                for number, quantity in runs:
+                    state.void.add(number, number_in(kv.key), time_ms, quantity)
+            await asyncio.sleep(0)
+
+    async def _load_gaps(self, gaps: Gaps, revision: int, first: tuple[KeyValue, ...]) -> None:
         if not first:  # most counters have none
             return
-        async for page in all_of(self._store, wanted, revision):
+        async for page in all_of(self._store, self._keys.gaps(), revision):
             for at in range(0, len(page), LOAD_SLICE):
                 for kv in page[at : at + LOAD_SLICE]:
-                    runs.add(number_in(kv.key), *decode_mark(kv.value))
+                    gaps.add(number_in(kv.key), *decode_mark(kv.value))
                 await asyncio.sleep(0)  # a node has other counters too
 
     async def _load_keys(

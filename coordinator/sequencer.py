@@ -12,9 +12,9 @@ from math import inf
 
 from coordinator.commit import Overtaken
 from coordinator.committer import Committer
-from coordinator.core.batch import answered_before
 from coordinator.core.forwarding import Forward, Settled
 from coordinator.core.keys import CounterKeys
+from coordinator.core.outcomes import answered_before
 from coordinator.core.plan import Rules
 from coordinator.core.records import Entry, Part
 from coordinator.core.requests import (

@@ -3,86 +3,20 @@
 from typing import Any
 
 import pytest
+from document_counters import COR, HERE, KEYS, VALUES, Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.core.breaks import Break
 from coordinator.core.catalogue import GapPolicy, Series
-from coordinator.core.keys import Keys
-from coordinator.core.ledger import decode, encode
-from coordinator.core.plan import Rules, plan
-from coordinator.core.records import How, Issued, Latency, Origin, Part, Settled
-from coordinator.core.requests import (
-    Ask,
-    Call,
-    Done,
-    Instant,
-    NeedsEntries,
-    Refused,
-    Reserve,
-    Settle,
-    Why,
-)
-from coordinator.core.starter import STARTER
+from coordinator.core.records import How, Issued, Settled
+from coordinator.core.requests import Call, Done, Refused, Trim, Void, Why
 from coordinator.core.transaction import Delete, Put, Transaction
+from coordinator.jobs.trimming import checkpoint_after
 from coordinator.proof import prove
 from coordinator.replica import Replica
 from coordinator.store import Committed
-from coordinator.store.memory import MemoryStore
 from coordinator.witness import Witness
-
-KEYS = Keys().counter("COR/2026")
-COR = STARTER.of("COR")
-HERE = Origin("", "", None, "ann")
-VALUES = (("YYYY", "2026"),)
-PART = Part("node-1", "run-1", 1, Latency())
-
-
-class Counter:
-    """A counter on a store in memory, and a clock that a test turns."""
-
-    def __init__(self, series: Series = COR) -> None:
-        self.series = series
-        self.store = MemoryStore()
-        self.replica = Replica(self.store, KEYS, 1, Witness())
-        self.now_ms = 1_000_000
-        self.serial = 0
-
-    async def ask(self, *requests: Any) -> list[Any]:
-        """Commit these as one batch; evidence is read as the sequencer reads it."""
-        asks = [Ask(request) for request in requests]
-        for _ in range(3):
-            state = await self.replica.state()
-            self.serial += 1
-            instant, part = Instant(self.now_ms, 0), PART._replace(serial=self.serial)
-            planned = plan(state, KEYS, self.replica.guard, asks, instant, (part,), Rules())
-            needs = [isinstance(reply, NeedsEntries) for reply in planned.replies]
-            if not any(needs):
-                break
-            for at, reply in enumerate(planned.replies):
-                if isinstance(reply, NeedsEntries):
-                    read = [await self.entry(index) for index in reply.indexes]
-                    asks[at] = asks[at]._replace(earlier=tuple(read))
-        outcome = await self.store.commit(planned.transaction)
-        assert isinstance(outcome, Committed)
-        if planned.entry is not None:
-            assert decode(encode(planned.entry)) == planned.entry
-            self.replica.advance(planned.entry, planned.after, outcome.revision)
-        return list(planned.replies)
-
-    async def entry(self, index: int) -> Any:
-        (found,) = (await self.store.read(KEYS.entries(index, 1))).found
-        return decode(found[0].value)
-
-    def reserve(self, token: str = "t") -> Reserve:
-        return Reserve(Call(HERE, "r", 0), self.series, VALUES, token)
-
-    def settle(self, number: int, token: str = "t", how: How = How.CONFIRMED) -> Settle:
-        voids = self.series.gap_policy is GapPolicy.VOID
-        return Settle(Call(HERE, "s", 0), number, token, how, voids, "why")
-
-    async def reloaded(self) -> Any:
-        return await Replica(self.store, KEYS, 1, Witness()).state()
 
 
 async def test_a_reservation_reads_as_its_series_writes_and_lasts_as_long_as_it_says() -> None:
@@ -153,6 +87,17 @@ async def test_whoever_reserves_beside_one_who_cancels_closes_the_gap_that_it_ta
     assert reserved.record.spans()[0].start == 3
     state = await counter.reloaded()
     assert [number for run in state.gaps for number in run.numbers] == [5]
+    assert (await prove(counter.store, KEYS, 1)).valid
+
+
+async def test_whoever_replaces_a_void_number_closes_the_gap_that_it_takes() -> None:
+    counter = Counter(Series("COR", COR.template, "COR", COR.scopes, gap_policy=GapPolicy.REUSE))
+    await counter.ask(*(counter.reserve(f"t{n}") for n in range(6)))
+    await counter.ask(counter.settle(5, "t4", How.CANCELLED), counter.settle(6, "t5"))
+    void = Void(Call(HERE, "v", 0), 6, "COR-2026-00006", "misprinted", (counter.series, VALUES))
+    voided, _ = await counter.ask(void, counter.settle(3, "t2", How.CANCELLED))
+    assert voided.record.replaced_by == 3
+    assert [number for run in (await counter.reloaded()).gaps for number in run.numbers] == [5]
     assert (await prove(counter.store, KEYS, 1)).valid
 
 
@@ -261,9 +206,44 @@ async def broken(*writes: Any) -> set[Break]:
 
 
 async def test_keys_of_reservations_that_are_not_what_the_ledger_gives_are_found() -> None:
-    void, held = KEYS.void(2), KEYS.held(0)
+    void, held = KEYS.void(2), KEYS.held(0)  # entry 2 made a number void
     assert await broken(Delete(void, void + b"\0")) == {Break.MISSING_KEY}
     assert await broken(Put(KEYS.void(3), b"{}")) == {Break.STRAY_KEY}
     assert await broken(Delete(held, held + b"\0")) == {Break.MISSING_KEY}
     assert await broken(Put(held, b"[]")) == {Break.ALTERED_KEY}
     assert await broken(Put(KEYS.held(7), b"[]")) == {Break.STRAY_KEY}
+
+
+async def trimmed() -> Counter:
+    """Return a counter whose trimmed entries have left 3 and 4 reserved, and 2 void."""
+    counter = Counter()
+    await counter.ask(*(counter.reserve(f"t{n}") for n in range(4)))
+    await counter.ask(counter.settle(1, "t0"), counter.settle(2, "t1", How.CANCELLED))
+    await counter.ask(counter.reserve("u"))
+    checkpoint = await checkpoint_after(counter.store, KEYS, 1, 2)
+    (done,) = await counter.ask(Trim(Call(HERE, "trim", 0), checkpoint))
+    assert isinstance(done, Done)
+    return counter
+
+
+async def test_what_trimmed_entries_have_reserved_is_settled_and_proven_all_the_same() -> None:
+    counter = await trimmed()
+    assert (await prove(counter.store, KEYS, 1)).findings == ()
+    for number, token, how in ((3, "t2", How.CANCELLED), (5, "u", How.CONFIRMED)):
+        (done,) = await counter.ask(counter.settle(number, token, how))
+        assert (done.record.number, done.record.how) == (number, how)
+        assert (await prove(counter.store, KEYS, 1)).findings == ()
+
+
+async def test_keys_that_trimmed_entries_have_left_are_counted() -> None:
+    void, held = KEYS.void(2), KEYS.held(0)
+    for write, kind in (
+        (Delete(void, void + b"\0"), Break.MISSING_KEY),
+        (Delete(held, held + b"\0"), Break.MISSING_KEY),
+        (Put(held, b"[]"), Break.ALTERED_KEY),
+        (Put(KEYS.void(1), b'{"t":1000000,"r":[[4,1]]}'), Break.STRAY_KEY),
+    ):
+        counter = await trimmed()
+        await counter.store.commit(Transaction(counter.replica.guard, (write,), ()))
+        findings = (await prove(counter.store, KEYS, 1)).findings
+        assert kind in {finding.kind for finding in findings}, write

@@ -1,34 +1,40 @@
 """The decisions of one batch: what becomes of each request, on the state and beside the others."""
 
 from hashlib import sha256
-from typing import NamedTuple
 
 from coordinator.core import head as heads
+from coordinator.core.catalogue import Series
 from coordinator.core.free import Free
 from coordinator.core.head import Head
-from coordinator.core.holds import Hold
-from coordinator.core.keys import CounterKeys
-from coordinator.core.marks import Mark, encode_mark, encode_reused
+from coordinator.core.outcomes import Again, Other, Outcome, Same, answered_before
 from coordinator.core.records import (
     Cause,
+    Closed,
+    Given,
     Held,
     How,
+    Imported,
     Issued,
     LossAccepted,
+    Passed,
     Record,
     Released,
     Restarted,
     Settled,
     Trimmed,
-    keys_of,
+    Voided,
     settling_key,
 )
-from coordinator.core.request_keys import RequestKeys, digest
+from coordinator.core.request_keys import digest
 from coordinator.core.requests import (
     AcceptLoss,
+    Adjust,
     Ask,
+    Assign,
+    Close,
     Done,
     Holder,
+    Import,
     Instant,
     Issue,
     NeedsEntries,
@@ -40,48 +46,11 @@ from coordinator.core.requests import (
     Reset,
     Settle,
     Trim,
+    Void,
     Why,
 )
 from coordinator.core.state import CounterState
 from coordinator.core.templates import render
-from coordinator.core.transaction import Delete, Put
-
-
-def answered_before(ask: Ask) -> Done | Refused | None:
-    """Return the answer that the entries read for a request have for its idempotency key.
-
-    Such an answer is for ever: it needs no look at the newest state.
-    """
-    call = ask.request.call
-    for entry in ask.earlier:
-        for record in entry.records:
-            if record.cause.key is not None and record.cause.key == call.key:
-                if record.cause.payload == call.payload:
-                    return Done(entry, record, replayed=True)
-                return Refused(Why.KEY_REUSED, record.cause.key)
-    return None
-
-
-class Same(NamedTuple):
-    """This request repeats the one at ``position`` of the same batch."""
-
-    position: int
-
-
-class Other(NamedTuple):
-    """This request has the key of the one at ``position``, and asks something else."""
-
-    position: int
-    key: str
-
-
-class Again(NamedTuple):
-    """This request repeats what another one of the batch does, whoever asks."""
-
-    record: Settled
-
-
-Outcome = Record | Same | Other | Again | Refused | NeedsHolder | NeedsEntries | Done
 
 
 def _turn_of(request: Request) -> int:
@@ -89,10 +58,15 @@ def _turn_of(request: Request) -> int:
     match request:
         case Issue(release_at_once=True):
             return 1
-        case Issue() | Reserve():
+        case Void(replacement=replacement):
+            return 0 if replacement is None else 2
+        case Issue() | Reserve() | Close():
             return 2
         case _:
             return 0
+
+
+Operators = Assign | Void | Adjust | Import | Close
 
 
 class Batch:
@@ -105,9 +79,12 @@ class Batch:
         self._now = now
         self._max_value = max_value
         self._next = state.head.next
-        self._free = Free(state.gaps)
-        self._checkpoint = b""
-        self._settled: dict[int, Settled] = {}
+        self._closed = state.head.closed > 0
+        self._voided: set[int] = set()
+        self._came_back: set[int] = set()
+        self.free = Free(state.gaps)
+        self.checkpoint = b""
+        self.settled: dict[int, Settled] = {}
 
     def decide(self, asks: list[Ask]) -> list[Outcome]:
         """Return the outcome of each request, in their order, and fill ``records``."""
@@ -131,7 +108,7 @@ class Batch:
             case rare:
                 return self._decide_rare(ask, rare)
 
-    def _decide_rare(self, ask: Ask, request: Reset | Trim | AcceptLoss) -> Outcome:
+    def _decide_rare(self, ask: Ask, request: Operators | Reset | Trim | AcceptLoss) -> Outcome:
         match request:
             case Reset():
                 return self._note(Restarted(self._cause(ask)))
@@ -140,6 +117,21 @@ class Batch:
             case AcceptLoss(_, lost, tip, reason):
                 accepted = LossAccepted(self._cause(ask), lost, tip, reason)
                 return self._note(accepted) if lost else Refused(Why.NOTHING_LOST)
+            case operators:
+                return self._decide_operators(ask, operators)
+
+    def _decide_operators(self, ask: Ask, request: Operators) -> Outcome:
+        match request:
+            case Assign():
+                return self._assign(ask, request)
+            case Void():
+                return self._void(ask, request)
+            case Adjust():
+                return self._adjust(ask, request)
+            case Import():
+                return self._import(ask, request)
+            case Close(_, reason):
+                return self._close(ask, reason)
 
     def _by_key(self, asks: list[Ask]) -> dict[int, Outcome]:
         """Settle the requests whose idempotency key has been used before, or is used twice."""
@@ -166,24 +158,34 @@ class Batch:
             return NeedsEntries(candidates)
         return answered_before(ask._replace(earlier=tuple(known[index] for index in candidates)))
 
-    def _release(self, ask: Ask, request: Release) -> Outcome:
-        number, state, holder = request.number, self._state, ask.holder
+    def _in_use(self, ask: Ask, number: int) -> Holder | Refused | NeedsHolder:
+        """Return who has a number that is issued, neither free nor void nor only reserved."""
+        state, holder = self._state, ask.holder
+        refused = None
         if not state.head.start <= number < state.head.next:
-            return Refused(Why.NEVER_ISSUED, str(number))
-        if number in self._free:
-            return Refused(Why.ALREADY_FREE, str(number))
-        if number in state.void:
-            return Refused(Why.VOID, str(number))
-        if number in state.holds:
-            return Refused(Why.HELD, str(number))
-        if holder is None or not state.fresh_evidence(number, holder.read_at):
+            refused = Why.NEVER_ISSUED
+        elif number in self.free or number in self._came_back:  # another may have it again
+            refused = Why.ALREADY_FREE
+        elif number in state.void or number in self._voided:
+            refused = Why.VOID
+        elif number in state.holds:
+            refused = Why.HELD
+        elif holder is None or not state.fresh_evidence(number, holder.read_at):
             return NeedsHolder(number)
-        return self._release_of(ask, request, holder)
+        elif holder.origin is not None:
+            return holder
+        elif holder.trimmed:
+            refused = Why.TRIMMED
+        return Refused(refused, str(number)) if refused else NeedsHolder(number)
 
-    def _release_of(self, ask: Ask, request: Release, holder: Holder) -> Outcome:
-        number, held_by = request.number, holder.origin
-        if held_by is None:
-            return Refused(Why.TRIMMED, str(number)) if holder.trimmed else NeedsHolder(number)
+    def _release(self, ask: Ask, request: Release) -> Outcome:
+        number, holder = request.number, self._in_use(ask, request.number)
+        if not isinstance(holder, Holder):
+            return holder
+        held_by = holder.origin
+        assert held_by is not None, "it is in use"  # noqa: S101
+        if self._closed:
+            return Refused(Why.CLOSED, str(number))
         if request.issued_in not in {0, holder.issued_in}:
             return Refused(Why.ISSUED_ANEW, str(number))
         asking = request.call.origin
@@ -205,8 +207,8 @@ class Batch:
     def _trim(self, ask: Ask, checkpoint: Head) -> Outcome:
         if not self._state.head.trimmed < checkpoint.index < self._state.head.index:
             return Refused(Why.NOTHING_TO_TRIM)
-        self._checkpoint = heads.encode(checkpoint)
-        content = sha256(self._checkpoint).hexdigest()
+        self.checkpoint = heads.encode(checkpoint)
+        content = sha256(self.checkpoint).hexdigest()
         through, tip, following = checkpoint.index, checkpoint.tip, checkpoint.next
         return self._note(Trimmed(self._cause(ask), through, tip, following, content))
 
@@ -215,34 +217,49 @@ class Batch:
         return record
 
     def _give_back(self, cause: Cause, number: int, issued_in: int, reason: str) -> Released:
-        self._free.give_back(number, self.index, self._now.wall_ms)
+        self._come_back(number)
         record = Released(cause, number, issued_in, reason)
         self.records.append(record)
         return record
 
+    def _come_back(self, number: int) -> None:
+        self.free.give_back(number, self.index, self._now.wall_ms)
+        self._came_back.add(number)
+
+    def _take_one(self, ask: Ask, series: Series) -> Issued | Refused:
+        """Take the next number of a series; it is not noted yet."""
+        if not len(self.free) and self._next > series.max_value and not self._closed:
+            return Refused(Why.EXHAUSTED, str(series.max_value))
+        return self._take(ask, 1)
+
     def _allocate(self, ask: Ask, quantity: int) -> Issued | Refused:
+        taken = self._take(ask, quantity)
+        if isinstance(taken, Issued):
+            self.records.append(taken)
+        return taken
+
+    def _take(self, ask: Ask, quantity: int) -> Issued | Refused:
         """Take the lowest gaps first, then fresh numbers; all of them or none."""
-        fresh = max(0, quantity - len(self._free))
+        if self._closed:
+            return Refused(Why.CLOSED)
+        fresh = max(0, quantity - len(self.free))
         if self._next + fresh - 1 > self._max_value:
             return Refused(Why.EXHAUSTED, str(self._max_value))
-        reused = self._free.take(quantity - fresh) if fresh < quantity else ()
+        reused = self.free.take(quantity - fresh) if fresh < quantity else ()
         record = Issued(self._cause(ask), self._next, fresh, reused)
         self._next += fresh
-        self.records.append(record)
         return record
 
     def _reserve(self, ask: Ask, request: Reserve) -> Issued | Refused:
         series = request.series
-        if not len(self._free) and self._next > series.max_value:
-            return Refused(Why.EXHAUSTED, str(series.max_value))
-        issued = self._allocate(ask, 1)
+        issued = self._take_one(ask, series)
         if isinstance(issued, Refused):
             return issued
         number = issued.spans()[0].start
         until_ms = self._now.wall_ms + 1_000 * series.reservation_s
         held = Held(request.token, until_ms, render(series.format, dict(request.values), number))
         reserved = issued._replace(held=held)
-        self.records[-1] = reserved
+        self.records.append(reserved)
         return reserved
 
     def _settle(self, ask: Ask, request: Settle) -> Outcome:
@@ -250,8 +267,8 @@ class Batch:
         number, hold = request.number, self._state.holds.of(request.number)
         if hold is None or hold.held.token != request.token:
             return self._settled_before(ask, request)
-        if number in self._settled:
-            return Again(self._settled[number])
+        if number in self.settled:
+            return Again(self.settled[number])
         is_over = self._now.wall_ms >= hold.held.until_ms
         if request.how is How.EXPIRED and not is_over:
             return Refused(Why.NOT_DUE, hold.held.text)
@@ -260,9 +277,9 @@ class Batch:
         record = Settled(
             self._cause(ask), number, hold.issued_in, how, hold.held, request.reason, is_void
         )
-        self._settled[number] = record
+        self.settled[number] = record
         if record.frees:
-            self._free.give_back(number, self.index, self._now.wall_ms)
+            self._come_back(number)
         self.records.append(record)
         return record
 
@@ -285,42 +302,94 @@ class Batch:
         trimmed = self._state.head.trimmed
         return tuple(index for index in self._state.keys.find(short) if index > trimmed)
 
+    def _refused_to_reach(self, number: int, max_value: int) -> Refused | None:
+        """Return why the count cannot go on with this number; None when it can."""
+        if self._closed:
+            return Refused(Why.CLOSED)
+        if number <= self._next - 1:
+            return Refused(Why.NOT_AHEAD, str(self._next))
+        return Refused(Why.EXHAUSTED, str(max_value)) if number > max_value else None
+
+    def _adjust(self, ask: Ask, request: Adjust) -> Outcome:
+        _, to, reason, max_value = request
+        refused = self._refused_to_reach(to, max_value)
+        if refused is not None or to == self._next:
+            return refused or Refused(Why.NOT_AHEAD, str(self._next))
+        passed = Passed(self._cause(ask), self._next, to - self._next, reason)
+        self._next = to
+        return self._note(passed)
+
+    def _assign(self, ask: Ask, request: Assign) -> Outcome:
+        _, number, text, reason, max_value = request
+        refused = self._refused_to_reach(number, max_value)
+        if refused is not None:
+            is_taken = refused.why is Why.NOT_AHEAD
+            return Refused(Why.TAKEN, self._what_became_of(number)) if is_taken else refused
+        if number > self._next:
+            cause = self._cause(ask)._replace(key=None, payload=None, metadata=None)
+            said = f"passed over by {text}"
+            self.records.append(Passed(cause, self._next, number - self._next, said))
+        self._next = number + 1
+        return self._note(Issued(self._cause(ask), number, 1, given=Given(text, reason)))
+
+    def _what_became_of(self, number: int) -> str:
+        """Return the state of a number below the next one, in a word."""
+        if number < self._state.head.start:
+            return "below the start"
+        if number in self.free:
+            return "free"
+        if number in self._state.void or number in self._voided:
+            return "void"
+        return "reserved" if number in self._state.holds else "issued"
+
+    def _void(self, ask: Ask, request: Void) -> Outcome:
+        number, holder = request.number, self._in_use(ask, request.number)
+        if not isinstance(holder, Holder):
+            return holder
+        if holder.text not in {"", request.text}:
+            return Refused(Why.OTHER_TEXT, holder.text)
+        replaced_by = 0
+        if request.replacement is not None:
+            series, values = request.replacement
+            issued = self._take_one(ask, series)
+            if isinstance(issued, Refused):
+                return issued
+            replaced_by = issued.spans()[0].start
+            text = render(series.format, dict(values), replaced_by)
+            cause = issued.cause._replace(key=None, payload=None)
+            given = Given(text, request.reason, number)
+            self.records.append(issued._replace(cause=cause, given=given))
+        self._voided.add(number)
+        cause, reason = self._cause(ask), request.reason
+        return self._note(
+            Voided(cause, number, holder.issued_in, request.text, reason, replaced_by)
+        )
+
+    def _import(self, ask: Ask, request: Import) -> Outcome:
+        (lowest, _), (highest, many) = request.runs[0], request.runs[-1]
+        refused = self._refused_to_reach(lowest, request.max_value)
+        if refused is not None and refused.why is Why.NOT_AHEAD:
+            return Refused(Why.TAKEN, self._what_became_of(lowest))
+        if refused is None:
+            refused = self._refused_to_reach(highest + many - 1, request.max_value)
+        if refused is not None:
+            return refused
+        _, runs, source, rows, _ = request
+        imported = Imported(self._cause(ask), self._next, runs, source, rows)
+        self._next = imported.next
+        return self._note(imported)
+
+    def _close(self, ask: Ask, reason: str) -> Outcome:
+        if self._closed:
+            return Refused(Why.CLOSED)
+        opened = sum(isinstance(r, Issued) and r.held is not None for r in self.records)
+        open_now = len(self._state.holds) + opened - len(self.settled)
+        if open_now:
+            return Refused(Why.OPEN_RESERVATIONS, str(open_now))
+        self._closed = True
+        return self._note(Closed(self._cause(ask), reason))
+
     def _cause(self, ask: Ask) -> Cause:
         origin, correlation, arrived_us, key, payload, metadata = ask.request.call
         waited_us = max(0, self._now.monotonic_us - arrived_us)
         return Cause(origin, correlation, waited_us, key, payload, metadata, ask.part)
-
-    def other_writes(self, keys: CounterKeys) -> list[Put | Delete]:
-        """Return what the records change beside head and entry."""
-        writes: list[Put | Delete] = []
-        match self.records[0]:
-            case Restarted():
-                writes += keys.all_before_restart(self.index)
-            case Trimmed(_, through):
-                writes.append(Put(keys.checkpoint, self._checkpoint))
-                writes += keys.all_trimmed(self._state.head.trimmed, through)
-                writes += self._state.keys.trim_writes(keys, through)
-        writes += self._free.writes(keys)
-        freed_now = encode_mark(Mark(self.index, self._now.wall_ms))
-        ended = list(self._settled.values())
-        released = {r.number for r in self.records if isinstance(r, Released)}
-        released |= {r.number for r in ended if r.frees}
-        writes += [Put(keys.freed(number), freed_now) for number in sorted(released)]
-        writes += [Put(keys.void(r.number), freed_now) for r in ended if r.is_void]
-        opened = [
-            Hold(r.spans()[0].start, self.index, r.held)
-            for r in self.records
-            if isinstance(r, Issued) and r.held
-        ]
-        if opened or ended:
-            writes += self._state.holds.writes(keys, self._settled, opened)
-        issued = [r for r in self.records if isinstance(r, Issued) and r.reused]
-        spans = (run.numbers for record in issued for run in record.reused)
-        reused = [span for span in map(self._free.below_returned, spans) if span]
-        if reused:
-            writes.append(Put(keys.reuse(self.index), encode_reused(reused)))
-        used = [key for record in self.records for key in keys_of(record)]
-        if used:
-            kept = RequestKeys() if isinstance(self.records[0], Restarted) else self._state.keys
-            writes += kept.writes(keys, [digest(key) for key in used], self.index)
-        return writes

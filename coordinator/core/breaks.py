@@ -29,6 +29,8 @@ class Break(StrEnum):
     FALSE_REUSE = "reuse of a number never issued"
     FALSE_RELEASE = "release of a number that nobody held"
     FALSE_SETTLEMENT = "end of a reservation that was not open"
+    FALSE_VOID = "void of a number that nobody held"
+    FALSE_CLOSE = "number after the close"
     OTHER_HOLDER = "release by another than the holder"
     FALSE_REFERENCE = "record that names the wrong entry"
     FALSE_COUNT = "entry that names another next number"
@@ -67,6 +69,8 @@ ADVICE: dict[Break, str] = {
     Break.FALSE_REUSE: _BOOKS,
     Break.FALSE_RELEASE: _STOP,
     Break.FALSE_SETTLEMENT: _STOP,
+    Break.FALSE_VOID: _STOP,
+    Break.FALSE_CLOSE: _STOP,
     Break.OTHER_HOLDER: "ask both sites which of them has used the number",
     Break.FALSE_REFERENCE: _STOP,
     Break.FALSE_COUNT: _STOP,

@@ -11,16 +11,21 @@ import orjson
 
 from coordinator.core.ledger import NO_HASH
 from coordinator.core.records import (
+    Closed,
     Entry,
+    Imported,
     Issued,
     Latency,
     LossAccepted,
     Origin,
     Part,
+    Passed,
     Released,
     Restarted,
     Settled,
     Trimmed,
+    Voided,
+    voids_of,
 )
 from coordinator.core.unreadable import Unreadable, digest_of_entry, moment, text, whole
 
@@ -56,6 +61,7 @@ class Head:
     ``trimmed`` is the newest entry that has left the store, 0 without one; numbers from ``kept``
     on were first issued by entries that are there.
     ``held`` of the issued numbers are only reserved, ``void`` ones will never be issued again.
+    ``closed`` is the entry after which no number goes out any more, 0 while they do.
     ``counts`` are issued numbers by ``site:partition:type``. Totals count numbers, but for
     ``requests`` and ``keyed``, which count calls.
     """
@@ -70,6 +76,7 @@ class Head:
     gaps: int = 0
     held: int = 0
     void: int = 0
+    closed: int = 0
     issued: int = 0
     released: int = 0
     reused: int = 0
@@ -111,7 +118,7 @@ def decode(content: bytes) -> Head:
 def advance(head: Head, entry: Entry, tip: str) -> Head:
     """Return the head after one more entry. Reads only its arguments, changes none."""
     next_number, gaps, trimmed, kept = head.next, head.gaps, head.trimmed, head.kept
-    held, void = head.held, head.void
+    held, void, closed = head.held, head.void, head.closed
     released, reused = head.released, head.reused
     requests, keyed, longest_gap_ms = head.requests, head.keyed, head.longest_gap_ms
     issued_to: dict[Origin, int] = {}
@@ -129,21 +136,21 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
                     reused += record.quantity_reused
                     oldest_ms = min(gap.released_ms for gap in record.reused)
                     longest_gap_ms = max(longest_gap_ms, entry.time_ms - oldest_ms)
-            case Released():
-                released += 1
-                gaps += 1
-            case Settled():
-                held -= 1
-                void += record.is_void
-                released += record.frees
-                gaps += record.frees
-            case LossAccepted():
-                pass  # no number moves
+            case Closed():
+                closed = entry.index
             case Trimmed(_, through, _, following, _):
                 trimmed = through
                 kept = following if through >= head.since else head.start
             case Restarted():
                 return _restarted(head, entry, tip)
+            case _:
+                effect = _effect_of(record)
+                next_number = max(next_number, effect.next)
+                released, gaps = released + effect.freed, gaps + effect.freed
+                held, void = held - effect.settled, void + effect.void
+                if effect.imported:
+                    origin = record.cause.origin
+                    issued_to[origin] = issued_to.get(origin, 0) + effect.imported
     return Head(
         start=head.start,
         next=next_number,
@@ -155,6 +162,7 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
         gaps=gaps,
         held=held,
         void=void,
+        closed=closed,
         issued=head.issued + sum(issued_to.values()),
         released=released,
         reused=reused,
@@ -166,6 +174,33 @@ def advance(head: Head, entry: Entry, tip: str) -> Head:
         longest_gap_ms=longest_gap_ms,
         changed_ms=max(head.changed_ms, entry.time_ms),
     )
+
+
+class _Effect(NamedTuple):
+    """What a record adds to the totals of a head; ``next`` is the next number that it leads to."""
+
+    freed: int = 0
+    settled: int = 0
+    void: int = 0
+    imported: int = 0
+    next: int = 0
+
+
+def _effect_of(record: Released | Settled | Passed | Voided | Imported | LossAccepted) -> _Effect:
+    void = sum(quantity for _, quantity in voids_of(record))
+    match record:
+        case Released():
+            return _Effect(freed=1)
+        case Settled():
+            return _Effect(freed=int(record.frees), settled=1, void=void)
+        case Passed(_, first, quantity):
+            return _Effect(void=void, next=first + quantity)
+        case Voided():
+            return _Effect(void=void)
+        case Imported():
+            return _Effect(void=void, imported=record.quantity, next=record.next)
+        case LossAccepted():
+            return _Effect()  # no number moves
 
 
 def _restarted(head: Head, entry: Entry, tip: str) -> Head:

@@ -65,12 +65,12 @@ class CounterKeys(NamedTuple):
         """
         return Delete(self.gap(first), self.gap(last + 1))
 
-    def void(self, number: int) -> bytes:
-        """Return the key of a number that will never be issued again."""
-        return self.prefix + b"void/" + _digits(number)
+    def void(self, index: int) -> bytes:
+        """Return the key of the numbers that entry ``index`` has made void for ever."""
+        return self.prefix + b"void/" + _digits(index)
 
     def voids(self, first: int = 0, limit: int = 0) -> Range:
-        """Return the range of the void numbers from ``first`` on."""
+        """Return the range of ``void`` keys from entry ``first`` on."""
         return Range(self.void(first), prefix_end(self.prefix + b"void/"), limit)
 
     def held(self, block: int) -> bytes:

@@ -19,9 +19,15 @@ Fields are short because they are written with every number:
             g reused [[number, released in entry, released at ms, how many], ...], runs of
               numbers one after the other; how many is left out: 1
             x reserved [token, until ms, text]
+            j by an operator [text, reason, the number that it replaces or 0]
             release: u number  e issued in entry  y reason
             settle: u number  e issued in entry  s how  x as reserved  y reason
             z 1 when it is void (left out: not)
+            pass: f first number  n how many  y reason
+            void: u number  e issued in entry  x text  y reason  b the number in its place, or 0
+            import: f next fresh number before  n [[first, how many], ...]  h its name
+            x [[lowest number of some rows, SHA-256 of their bytes], ...]
+            close: y reason
             loss: e the entry that was lost  h its hash  y reason
             trim: e the newest entry trimmed  h its hash  f next fresh number after it
             x SHA-256 of the checkpoint
@@ -39,20 +45,26 @@ import orjson
 
 from coordinator.core.records import (
     Cause,
+    Closed,
     Entry,
+    Given,
     Held,
     How,
+    Imported,
     Issued,
     Latency,
     LossAccepted,
     Origin,
     Part,
+    Passed,
     Record,
     Released,
     Restarted,
     Reused,
+    Rows,
     Settled,
     Trimmed,
+    Voided,
 )
 from coordinator.core.unreadable import (
     UnknownFormat,
@@ -69,6 +81,8 @@ FORMAT_VERSION = 2
 NO_HASH = "0" * 64
 """The hash before the first entry."""
 
+
+Operators = Passed | Voided | Imported | Closed
 
 QUANTITY_MAX = 1_000_000
 """More numbers than any one record holds; an entry that says more is not ours."""
@@ -116,7 +130,9 @@ def encode(entry: Entry) -> bytes:
 
 def _is_single(record: Record) -> TypeGuard[Issued]:
     """Tell whether a record says no more than: this caller got the next fresh number."""
-    if not isinstance(record, Issued) or record.fresh != 1 or record.reused or record.held:
+    if not isinstance(record, Issued) or record.fresh != 1 or record.reused:
+        return False
+    if record.held or record.given:
         return False
     return record.cause.key is None and record.cause.metadata is None
 
@@ -138,15 +154,8 @@ def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, A
     if cause.metadata is not None:
         fields["m"] = cause.metadata
     match record:
-        case Issued(_, first, fresh, reused, held):
-            fields["o"] = "issue"
-            fields["f"] = first
-            if fresh != 1:
-                fields["n"] = fresh
-            if reused:
-                fields["g"] = [run[: 4 if run.quantity > 1 else 3] for run in reused]
-            if held:
-                fields["x"] = list(held)
+        case Issued():
+            fields |= _encode_issued(record)
         case Settled(_, number, issued_in, how, held, reason, is_void):
             fields |= {"o": "settle", "u": number, "e": issued_in, "s": how, "x": list(held)}
             fields |= {"y": reason} | ({"z": 1} if is_void else {})
@@ -160,7 +169,20 @@ def _encode_record(record: Record, origin: int, correlation: str) -> dict[str, A
     return fields
 
 
-def _encode_rare(record: Restarted | LossAccepted | Trimmed) -> dict[str, Any]:
+def _encode_issued(record: Issued) -> dict[str, Any]:
+    fields: dict[str, Any] = {"o": "issue", "f": record.first}
+    if record.fresh != 1:
+        fields["n"] = record.fresh
+    if record.reused:
+        fields["g"] = [run[: 4 if run.quantity > 1 else 3] for run in record.reused]
+    if record.held:
+        fields["x"] = list(record.held)
+    if record.given:
+        fields["j"] = list(record.given)
+    return fields
+
+
+def _encode_rare(record: Operators | Restarted | LossAccepted | Trimmed) -> dict[str, Any]:
     match record:
         case Restarted():
             return {"o": "restart"}
@@ -168,6 +190,22 @@ def _encode_rare(record: Restarted | LossAccepted | Trimmed) -> dict[str, Any]:
             return {"o": "loss", "e": lost, "h": tip, "y": reason}
         case Trimmed(_, through, tip, following, checkpoint):
             return {"o": "trim", "e": through, "h": tip, "f": following, "x": checkpoint}
+        case operators:
+            return _encode_operators(operators)
+
+
+def _encode_operators(record: Operators) -> dict[str, Any]:
+    match record:
+        case Passed(_, first, quantity, reason):
+            return {"o": "pass", "f": first, "n": quantity, "y": reason}
+        case Voided(_, number, issued_in, written, reason, replaced_by):
+            fields = {"o": "void", "u": number, "e": issued_in, "x": written, "y": reason}
+            return fields | {"b": replaced_by}
+        case Imported(_, first, runs, source, rows):
+            fields = {"o": "import", "f": first, "n": list(runs), "h": source}
+            return fields | {"x": [list(some) for some in rows]}
+        case Closed(_, reason):
+            return {"o": "close", "y": reason}
 
 
 def decode(content: bytes, run: str | None = None) -> Entry:
@@ -239,8 +277,9 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, par
             reused = tuple(_decode_run(*gap) for gap in gaps)
             fresh = whole(fields.get("n", 1))
             held = _decode_held(*fields["x"]) if "x" in fields else None
-            issued = Issued(cause, whole(fields["f"]), fresh, reused, held)
-            if issued.quantity > (QUANTITY_MAX if held is None else 1):
+            given = _decode_given(*fields["j"]) if "j" in fields else None
+            issued = Issued(cause, whole(fields["f"]), fresh, reused, held, given)
+            if issued.quantity > (QUANTITY_MAX if held is None and given is None else 1):
                 raise Unreadable(f"{issued.quantity} numbers in one record")
             return issued
         case "release":
@@ -253,6 +292,12 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, par
             if is_void and how is How.CONFIRMED:
                 raise Unreadable(f"number {number} is confirmed and void")
             return Settled(cause, number, issued_in, how, held, text(fields["y"]), is_void)
+        case _:
+            return _decode_rare(fields, cause)
+
+
+def _decode_rare(fields: dict[str, Any], cause: Cause) -> Record:
+    match fields["o"]:
         case "restart":
             return Restarted(cause)
         case "loss":
@@ -262,12 +307,51 @@ def _decode_record(fields: dict[str, Any], origin: Origin, correlation: str, par
             through, tip = whole(fields["e"]), digest_of_entry(fields["h"])
             checkpoint = digest_of_entry(fields["x"])
             return Trimmed(cause, through, tip, whole(fields["f"]), checkpoint)
+        case _:
+            return _decode_operators(fields, cause)
+
+
+def _decode_operators(fields: dict[str, Any], cause: Cause) -> Operators:
+    match fields["o"]:
+        case "pass":
+            return Passed(cause, whole(fields["f"]), _some(fields["n"]), text(fields["y"]))
+        case "void":
+            number, issued_in, replaced_by = (whole(fields[name]) for name in "ueb")
+            written, reason = text(fields["x"]), text(fields["y"])
+            return Voided(cause, number, issued_in, written, reason, replaced_by)
+        case "import":
+            first, source = whole(fields["f"]), text(fields["h"])
+            runs = tuple((whole(number), _some(quantity)) for number, quantity in fields["n"])
+            rows = tuple(Rows(whole(number), digest_of_entry(sha)) for number, sha in fields["x"])
+            _check_ascending(first, runs)
+            return Imported(cause, first, runs, source, rows)
+        case "close":
+            return Closed(cause, text(fields["y"]))
         case other:
             raise UnknownOperation(f"unknown operation {other!r}")
 
 
 def _decode_held(token: object, until_ms: object, written: object) -> Held:
     return Held(text(token), moment(until_ms), text(written))
+
+
+def _decode_given(written: object, reason: object, replaces: object) -> Given:
+    return Given(text(written), text(reason), whole(replaces))
+
+
+def _some(quantity: object) -> int:
+    if whole(quantity) < 1:
+        raise Unreadable(f"{quantity!r} numbers")
+    return whole(quantity)
+
+
+def _check_ascending(first: int, runs: tuple[tuple[int, int], ...]) -> None:
+    if not runs:
+        raise Unreadable("an import of nothing")
+    for start, quantity in runs:
+        if start < first:
+            raise Unreadable(f"an import of {start}, where {first} is next")
+        first = start + quantity
 
 
 def _decode_run(first: int, released_in: int, released_ms: int, quantity: int = 1) -> Reused:

@@ -29,6 +29,28 @@ def decode_mark(content: bytes) -> Mark:
         raise Unreadable(f"{content[:80]!r} is no mark of a release") from broken
 
 
+class Voids(NamedTuple):
+    """What one entry has made void, and when (wall clock, ms): runs of (first, quantity)."""
+
+    time_ms: int
+    runs: tuple[tuple[int, int], ...]
+
+
+def encode_voids(voids: Voids) -> bytes:
+    """Return the value of a ``void`` key."""
+    return orjson.dumps({"t": voids.time_ms, "r": sorted(voids.runs)})
+
+
+def decode_voids(content: bytes) -> Voids:
+    """Return what the value of a ``void`` key says. Raises Unreadable."""
+    try:
+        fields = orjson.loads(content)
+        runs = tuple((whole(first), whole(quantity)) for first, quantity in fields["r"])
+        return Voids(moment(fields["t"]), runs)
+    except (ValueError, KeyError, TypeError) as broken:
+        raise Unreadable(f"{content[:80]!r} is no list of void numbers") from broken
+
+
 def encode_reused(spans: list[range]) -> bytes:
     """Return the value of a ``reuse`` key: numbers, and ``[first, last]`` for some in a row."""
     merged: list[list[int]] = []

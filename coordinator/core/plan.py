@@ -11,25 +11,18 @@ from typing import NamedTuple
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
-from coordinator.core.batch import Again, Batch, Other, Outcome, Same
+from coordinator.core.batch import Batch
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys
-from coordinator.core.records import (
-    Entry,
-    Issued,
-    LossAccepted,
-    Part,
-    Released,
-    Restarted,
-    Settled,
-    Trimmed,
-)
+from coordinator.core.outcomes import Again, Other, Outcome, Same
+from coordinator.core.records import Entry, Part
 from coordinator.core.requests import (
     Ask,
     Done,
     Instant,
     Issue,
     NeedsEntries,
+    NeedsHolder,
     Refused,
     Reply,
     Request,
@@ -38,6 +31,7 @@ from coordinator.core.requests import (
 from coordinator.core.room import Limits, how_many_fit
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
+from coordinator.core.writes import writes_of
 
 CATCH_UP_ENTRIES = 8
 """How many entries a lost compare brings back; a node further behind reads on from there."""
@@ -111,7 +105,7 @@ def plan(
         writes = (
             Put(keys.head, heads.encode(after)),
             Put(keys.entry(entry.index), content),
-            *batch.other_writes(keys),
+            *writes_of(batch, state, keys, now.wall_ms),
         )
     transaction = Transaction(
         guard=guard,
@@ -125,9 +119,6 @@ def _replies(outcomes: list[Outcome], entry: Entry | None) -> tuple[Reply, ...]:
     replies: list[Reply] = []
     for outcome in outcomes:
         match outcome:
-            case Issued() | Released() | Settled() | Restarted() | LossAccepted() | Trimmed():
-                assert entry is not None, "a record was decided, so there is an entry"  # noqa: S101
-                replies.append(Done(entry, outcome))
             case Again(record):
                 assert entry is not None, "a record was decided, so there is an entry"  # noqa: S101
                 replies.append(Done(entry, record, replayed=True))
@@ -138,8 +129,11 @@ def _replies(outcomes: list[Outcome], entry: Entry | None) -> tuple[Reply, ...]:
                 first = replies[position]
                 taken = isinstance(first, Done)  # else the key is still free: ask again
                 replies.append(Refused(Why.KEY_REUSED, key) if taken else NeedsEntries(()))
-            case _:
+            case Done() | Refused() | NeedsHolder() | NeedsEntries():
                 replies.append(outcome)
+            case record:
+                assert entry is not None, "a record was decided, so there is an entry"  # noqa: S101
+                replies.append(Done(entry, record))
     return tuple(replies)
 
 

@@ -65,11 +65,22 @@ class Held(NamedTuple):
     text: str
 
 
+class Given(NamedTuple):
+    """An operator had this one number given out, written as ``text``, and why.
+
+    It is the one that the operator named, or takes the place of the number that it ``replaces``.
+    """
+
+    text: str
+    reason: str
+    replaces: int = 0
+
+
 class Issued(NamedTuple):
     """Numbers went out: the reused ones first, then ``fresh`` new ones from ``first`` on.
 
     ``first`` is the next fresh number before this record, also when ``fresh`` is 0. With ``held``
-    it is one number, and only reserved.
+    it is one number, and only reserved; with ``given`` it is one number too.
     """
 
     cause: Cause
@@ -77,6 +88,14 @@ class Issued(NamedTuple):
     fresh: int
     reused: tuple[Reused, ...] = ()
     held: Held | None = None
+    given: Given | None = None
+
+    @property
+    def text(self) -> str:
+        """Return how the number is written; empty where the ledger does not say."""
+        if self.held:
+            return self.held.text
+        return self.given.text if self.given else ""
 
     @property
     def quantity(self) -> int:
@@ -140,6 +159,69 @@ class Settled(NamedTuple):
         return settling_key(self.number, self.held.token)
 
 
+class Passed(NamedTuple):
+    """The count went on without these numbers: void for ever, and why they never went out."""
+
+    cause: Cause
+    first: int
+    quantity: int
+    reason: str
+
+
+class Voided(NamedTuple):
+    """A number that was in use is void for ever; perhaps another one has taken its place."""
+
+    cause: Cause
+    number: int
+    issued_in: int
+    text: str
+    reason: str
+    replaced_by: int = 0
+
+
+class Rows(NamedTuple):
+    """Rows of an import beside the ledger: their lowest number, and the SHA-256 of their bytes."""
+
+    first: int
+    digest: str
+
+
+class Imported(NamedTuple):
+    """Numbers issued elsewhere are in the books now, as ``runs`` of (first, quantity), ascending.
+
+    ``first`` is the next fresh number before this record; what the runs leave out from there on is
+    void for ever. What each number was issued for stands in ``rows`` of the import ``source``.
+    """
+
+    cause: Cause
+    first: int
+    runs: tuple[tuple[int, int], ...]
+    source: str
+    rows: tuple[Rows, ...]
+
+    @property
+    def next(self) -> int:
+        """Return the next fresh number after this record."""
+        first, quantity = self.runs[-1]
+        return first + quantity
+
+    @property
+    def quantity(self) -> int:
+        """Return how many numbers came in."""
+        return sum(quantity for _, quantity in self.runs)
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Return the runs that are left out."""
+        return _between(self.first, self.runs)
+
+
+class Closed(NamedTuple):
+    """No number goes out after this any more: its period is over."""
+
+    cause: Cause
+    reason: str
+
+
 class Restarted(NamedTuple):
     """The count began anew with the next entry's number (demonstrations only)."""
 
@@ -172,7 +254,56 @@ class Trimmed(NamedTuple):
     checkpoint: str
 
 
-Record = Issued | Released | Settled | Restarted | LossAccepted | Trimmed
+Record = (
+    Issued
+    | Released
+    | Settled
+    | Passed
+    | Voided
+    | Imported
+    | Closed
+    | Restarted
+    | LossAccepted
+    | Trimmed
+)
+
+
+def _between(first: int, runs: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
+    missing = []
+    for start, quantity in runs:
+        if start > first:
+            missing.append((first, start - first))
+        first = start + quantity
+    return missing
+
+
+def voids_of(record: Record) -> list[tuple[int, int]]:
+    """Return the numbers that a record makes void, as runs of (first, quantity)."""
+    match record:
+        case Settled(_, number, is_void=True) | Voided(_, number):
+            return [(number, 1)]
+        case Passed(_, first, quantity):
+            return [(first, quantity)]
+        case Imported():
+            return record.missing()
+        case _:
+            return []
+
+
+def next_after(entry: "Entry") -> int:
+    """Return the next fresh number after an entry."""
+    following = entry.next_before
+    for record in entry.records:
+        match record:
+            case Issued(_, first, fresh):
+                following = max(following, first + fresh)
+            case Passed(_, first, quantity):
+                following = max(following, first + quantity)
+            case Imported():
+                following = max(following, record.next)
+            case _:
+                pass
+    return following
 
 
 def settling_key(number: int, token: str) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from coordinator.core.catalogue import Series
 from coordinator.core.head import Head
-from coordinator.core.records import Entry, How, Origin, Record
+from coordinator.core.records import Entry, How, Origin, Record, Rows
 
 
 class Instant(NamedTuple):
@@ -65,6 +65,56 @@ class Settle(NamedTuple):
     reason: str = ""
 
 
+class Assign(NamedTuple):
+    """Give out this very number, fresh and written as ``text``; what lies before it is void."""
+
+    call: Call
+    number: int
+    text: str
+    reason: str
+    max_value: int
+
+
+class Void(NamedTuple):
+    """This number, which is written as ``text``, is not valid any more.
+
+    With ``replacement``, a series and the values of its template's tokens, the next number takes
+    its place in the same commit.
+    """
+
+    call: Call
+    number: int
+    text: str
+    reason: str
+    replacement: tuple[Series, tuple[tuple[str, str], ...]] | None = None
+
+
+class Adjust(NamedTuple):
+    """Let the count go on with number ``to``; what lies before it is void."""
+
+    call: Call
+    to: int
+    reason: str
+    max_value: int
+
+
+class Import(NamedTuple):
+    """Take numbers that were issued elsewhere into the books: see ``Imported``."""
+
+    call: Call
+    runs: tuple[tuple[int, int], ...]
+    source: str
+    rows: tuple[Rows, ...]
+    max_value: int
+
+
+class Close(NamedTuple):
+    """Give out no number any more. Refused while a reservation is open."""
+
+    call: Call
+    reason: str
+
+
 class Release(NamedTuple):
     """Take this number back; the next allocation may have it.
 
@@ -107,14 +157,28 @@ class Trim(NamedTuple):
     checkpoint: Head
 
 
-Request = Issue | Reserve | Settle | Release | Reset | AcceptLoss | Trim
+Request = (
+    Issue
+    | Reserve
+    | Settle
+    | Assign
+    | Void
+    | Adjust
+    | Import
+    | Close
+    | Release
+    | Reset
+    | AcceptLoss
+    | Trim
+)
 
 
 class Holder(NamedTuple):
     """Evidence: who held ``number`` when the ledger stood at ``read_at``.
 
     ``issued_in`` is the entry that issued it; 0 when nobody held it, or that entry is trimmed:
-    then ``trimmed`` is the newest entry that is.
+    then ``trimmed`` is the newest entry that is. ``text`` is how it was written, where the ledger
+    says so.
     """
 
     number: int
@@ -122,6 +186,7 @@ class Holder(NamedTuple):
     issued_in: int
     origin: Origin | None
     trimmed: int = 0
+    text: str = ""
 
 
 class Ask(NamedTuple):
@@ -157,6 +222,11 @@ class Why(StrEnum):
     VOID = "void"
     NO_RESERVATION = "no such reservation"
     NOT_DUE = "not expired yet"
+    TAKEN = "issued already"
+    NOT_AHEAD = "not ahead of the count"
+    OTHER_TEXT = "written otherwise"
+    CLOSED = "closed"
+    OPEN_RESERVATIONS = "reservations are open"
     TOO_LARGE = "larger than one transaction of the store"
 
 

@@ -6,7 +6,11 @@ from typing import NamedTuple
 from coordinator.core.records import Origin
 from coordinator.core.requests import (
     AcceptLoss,
+    Adjust,
     Ask,
+    Assign,
+    Close,
+    Import,
     Issue,
     Release,
     Request,
@@ -14,12 +18,13 @@ from coordinator.core.requests import (
     Reset,
     Settle,
     Trim,
+    Void,
 )
 from coordinator.core.state import CounterState
 from coordinator.core.templates import TEXT_LENGTH_MAX
 
-FIXED_OPERATIONS = 6
-"""Head, entry, reuse list, request keys, deletion of the gaps taken and of keys forgotten."""
+FIXED_OPERATIONS = 7
+"""Head, entry, lists of reused and void numbers, request keys, deletion of gaps and of keys."""
 
 OPERATIONS_PER_RELEASE = 2
 """The gap and the start of its history."""
@@ -42,7 +47,7 @@ def how_many_fit(asks: list[Ask], state: CounterState, limits: Limits) -> int:
     operations, size = FIXED_OPERATIONS, 0
     runs = state.gaps.runs
     for position, ask in enumerate(asks[: limits.requests]):
-        if isinstance(ask.request, Reset | Trim):  # each is a batch of its own
+        if isinstance(ask.request, Reset | Trim | Import):  # each is a batch of its own
             return max(position, 1)
         more_operations, more_size = _cost(ask.request, runs + position)
         operations, size = operations + more_operations, size + more_size
@@ -76,8 +81,13 @@ def _cost(request: Request, runs: int) -> tuple[int, int]:
         case Release(reason=reason):
             operations += OPERATIONS_PER_RELEASE
             size += 6 * len(reason)
-        case AcceptLoss(reason=reason):
+        case AcceptLoss(reason=reason) | Adjust(reason=reason) | Close(reason=reason):
             size += 6 * len(reason)
+        case Assign(reason=reason) | Void(reason=reason):
+            operations += OPERATIONS_PER_RELEASE
+            size += 400 + 12 * (text + TEXT_LENGTH_MAX + len(reason))
+        case Import(_, imported, _, rows):
+            size += 60 * len(imported) + 100 * len(rows)
     return operations, size
 
 

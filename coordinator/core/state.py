@@ -8,17 +8,22 @@ from collections.abc import Iterator
 from coordinator.core.head import Head
 from coordinator.core.holds import Hold, Holds
 from coordinator.core.records import (
+    Closed,
     Entry,
     How,
+    Imported,
     Issued,
     LossAccepted,
+    Passed,
     Record,
     Released,
     Restarted,
     Reused,
     Settled,
     Trimmed,
+    Voided,
     keys_of,
+    voids_of,
 )
 from coordinator.core.request_keys import RequestKeys, digest
 
@@ -107,10 +112,10 @@ class Gaps:
             return len(pages)  # most often: gaps are loaded in their order
         return bisect_right(pages, number, key=lambda page: page.firsts[0])
 
-    def add(self, number: int, entry: int, released_ms: int) -> None:
-        """Open a gap."""
-        self._count += 1
-        run = Reused(number, entry, released_ms)
+    def add(self, number: int, entry: int, released_ms: int, quantity: int = 1) -> None:
+        """Open a gap, or as many as this from ``number`` on."""
+        self._count += quantity
+        run = Reused(number, entry, released_ms, quantity)
         at = self._pages_up_to(number)
         if not at:
             at = 1
@@ -189,24 +194,36 @@ class CounterState:
                     self.gaps.remove_lowest(record.quantity_reused)
                 if record.held:
                     self.holds.open(Hold(record.spans()[0].start, entry.index, record.held))
-            case Settled():
-                self.holds.settle(record.number)
-                if record.how is not How.CONFIRMED:
-                    somewhere = self.gaps if record.frees else self.void
-                    somewhere.add(record.number, entry.index, entry.time_ms)
-                    self._remember_freed(record.number, entry.index)
             case Released():
                 self.gaps.add(record.number, entry.index, entry.time_ms)
                 self._remember_freed(record.number, entry.index)
-            case LossAccepted():
-                pass
-            case Trimmed(_, through):
-                self.keys.trim(through)
             case Restarted():
                 self.gaps, self.void, self.holds = Gaps(), Gaps(), Holds()
                 self.keys = RequestKeys()
                 self.freed.clear()
                 self.freed_known_from = entry.index
+            case Trimmed(_, through):
+                self.keys.trim(through)
+            case Settled() | Voided() | Passed() | Imported():
+                self._apply_end(record, entry)
+            case Closed() | LossAccepted():
+                pass  # the head says it
+
+    def _apply_end(self, record: Settled | Voided | Passed | Imported, entry: Entry) -> None:
+        """Take numbers that are not in use any more, or never will be."""
+        for first, quantity in voids_of(record):
+            self.void.add(first, entry.index, entry.time_ms, quantity)
+        match record:
+            case Settled(_, number):
+                self.holds.settle(number)
+                if record.frees:
+                    self.gaps.add(number, entry.index, entry.time_ms)
+                if record.how is not How.CONFIRMED:
+                    self._remember_freed(number, entry.index)
+            case Voided(_, number):
+                self._remember_freed(number, entry.index)
+            case _:
+                pass
 
     def _remember_run(self, instance: str, index: int) -> None:
         self.runs[instance] = index

@@ -12,14 +12,23 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from coordinator.core.breaks import Break, Findings
+from coordinator.core.holders import NOBODY, Holders
 from coordinator.core.links import Link, Lost
-from coordinator.core.records import Entry, Issued, Origin, Released, Restarted, Reused, Settled
+from coordinator.core.records import (
+    Entry,
+    Imported,
+    Issued,
+    Passed,
+    Record,
+    Released,
+    Restarted,
+    Reused,
+    Settled,
+    Voided,
+    voids_of,
+)
 
-_PAGE = 4_096
-_OWNERS_MAX = 65_535
 _NEVER = 2**64
-_NOBODY = 0
-"""No holder is known: nothing is said about who may release."""
 
 
 class Mark(NamedTuple):
@@ -30,52 +39,6 @@ class Mark(NamedTuple):
     is_free: bool
 
 
-class _Holders:
-    """Which site and partition has which number: two bytes a number, in pages."""
-
-    def __init__(self) -> None:
-        self._places: dict[tuple[str, str], int] = {}
-        self._names: list[tuple[str, str] | None] = [None]
-        self._pages: dict[int, array[int]] = {}
-
-    def place(self, origin: Origin) -> int:
-        """Return the short name of who asked."""
-        name = origin[:2]
-        short = self._places.get(name)
-        if short is None:
-            if len(self._names) > _OWNERS_MAX:
-                return _NOBODY
-            short = self._places[name] = len(self._names)
-            self._names.append(name)
-        return short
-
-    def give(self, first: int, count: int, place: int) -> None:
-        """Note that one place has these numbers now."""
-        for at in range(first, first + count, _PAGE):
-            self.give_each(at, [place] * min(_PAGE, first + count - at))
-
-    def give_each(self, first: int, places: list[int]) -> None:
-        """Note who has the numbers from ``first`` on now, one place each."""
-        done = 0
-        while done < len(places):
-            page, at = divmod(first + done, _PAGE)
-            holders = self._pages.get(page)
-            if holders is None:
-                holders = self._pages[page] = array("H", bytes(2 * _PAGE))
-            some = places[done : done + _PAGE - at]
-            holders[at : at + len(some)] = array("H", some)
-            done += len(some)
-
-    def of(self, number: int) -> tuple[str, str] | None:
-        """Return who has this number; None when it is not known."""
-        holders = self._pages.get(number // _PAGE)
-        return self._names[holders[number % _PAGE]] if holders else None
-
-    def clear(self) -> None:
-        """Forget all numbers."""
-        self._pages.clear()
-
-
 class Tally:
     """The count, replayed entry by entry."""
 
@@ -83,10 +46,11 @@ class Tally:
         self.start = start or 0
         self.next = self.start
         self.free: set[int] = set()
+        self.void = 0
         self._lost = lost
         self._findings = findings
         self._place = 0
-        self._holders = _Holders()
+        self._holders = Holders()
         self._not_passed: list[int] = []
         """Free numbers that nothing higher has overtaken; the lowest first."""
         self._freed: dict[int, int] = {}
@@ -110,8 +74,9 @@ class Tally:
         self._highest_taken = 0
         self._forget_entries()
 
-    def begin_at(self, trimmed: int, next_number: int, gaps: int) -> None:
+    def begin_at(self, trimmed: int, next_number: int, gaps: int, void: int) -> None:
         """Begin after entry ``trimmed``. Which numbers were gaps then is seen when they are met."""
+        self.void = void
         self.next = self._sure_next = self._old_next = next_number
         self._trimmed, self._old_gaps = trimmed, gaps
 
@@ -159,7 +124,7 @@ class Tally:
         """Who has got the fresh numbers up to the next one: written as many, not one by one."""
         for record in entry.records:
             if type(record) is Issued:
-                cause, first, fresh, reused, _ = record
+                cause, first, fresh, reused, *_ = record
                 origin = cause.origin  # shared by the records of an entry
                 place = places.get(id(origin))
                 if place is None:
@@ -171,15 +136,12 @@ class Tally:
                     continue
                 given = self._give(given)
                 self._issue(record, entry, place)
-            elif type(record) is Released:
-                given = self._give(given)
-                self._release(record, entry)
-            elif type(record) is Settled and record.frees:
-                given = self._give(given)
-                self._come_back(record.number, entry)
             elif type(record) is Restarted:
                 given = []
                 self._restart(self.start)
+            else:
+                given = self._give(given)
+                self._take(record, entry)
         self._give(given)
 
     def _give(self, places: list[int]) -> list[int]:
@@ -194,7 +156,9 @@ class Tally:
                 self._reuse(number, run, entry, place)
         if record.fresh:
             self._highest_taken = max(self._highest_taken, record.first)
-        if record.first != self.next or (record.fresh and self._not_passed):
+        if record.given and not record.given.replaces:
+            self._go_on(record.first, record.fresh, place)
+        elif record.first != self.next or (record.fresh and self._not_passed):
             self._issue_oddly(record.first, record.fresh, place)
         elif record.fresh:
             self._holders.give(self.next, record.fresh, place)
@@ -227,7 +191,7 @@ class Tally:
             self._claimed = None
 
     def _restart(self, start: int) -> None:
-        self.next = start
+        self.next, self.void = start, 0
         self.free.clear()
         self._not_passed.clear()
         self._freed.clear()
@@ -248,6 +212,10 @@ class Tally:
         passed = self._pass_over(self.next)
         if passed is not None:
             self._found(Break.NOT_LOWEST, first, f"fresh number while {passed} was free")
+        self._go_on(first, fresh, place)
+
+    def _go_on(self, first: int, fresh: int, place: int) -> None:
+        """Take numbers as the next ones; an operator may have them before lower ones that wait."""
         last = first + fresh - 1
         if first > self.next:
             self._found(Break.SKIPPED, self.next, f"{_span(self.next, first - 1)} never went out")
@@ -257,7 +225,7 @@ class Tally:
             if twice <= min(last, self.next - 1):
                 detail = f"{twice} was issued before; this record issues {_span(first, last)}"
                 self._found(Break.DUPLICATE, twice, detail)
-                place = _NOBODY  # two have it, and either may release it
+                place = NOBODY  # two have it, and either may release it
         self._holders.give(first, fresh, place)
         self.next = max(self.next, last + 1)
 
@@ -288,7 +256,7 @@ class Tally:
         elif self.start <= number < self.next:
             self._found(Break.DUPLICATE, number, "issued again without a release")
             self._suspect.add(number)
-            place = _NOBODY
+            place = NOBODY
         else:
             self._found(Break.FALSE_REUSE, number, "it was never issued, so it was never free")
             self._suspect.add(number)
@@ -331,6 +299,25 @@ class Tally:
             return
         self._freed[number] = entry.index
         self._again.pop(number, None)
+
+    def _take(self, record: Record, entry: Entry) -> None:
+        """Take numbers that come back, will never go out again, or were issued elsewhere."""
+        match record:
+            case Released():
+                self._release(record, entry)
+            case Settled(_, number) if record.frees:
+                self._come_back(number, entry)
+            case Passed(_, first, quantity):
+                self._go_on(first, quantity, NOBODY)
+            case Imported(_, first):
+                self._go_on(first, record.next - first, NOBODY)
+            case Voided(_, number) if not self._was_held(number):
+                self._found(Break.FALSE_VOID, number, "it was free, or never issued")
+        for first, quantity in voids_of(record):
+            self.void += quantity
+            if isinstance(record, Settled | Voided):
+                self._freed[first] = entry.index
+                self._again.pop(first, None)
 
     def _check_holder(self, record: Released) -> None:
         number = record.number

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from coordinator.core.head import Head
 from coordinator.core.holds import NUMBERS_PER_BLOCK, decode_holds
 from coordinator.core.keys import CounterKeys, number_in
+from coordinator.core.marks import decode_voids
 from coordinator.core.records import Entry, How, Issued, Settled
 from coordinator.core.unreadable import Unreadable
 from simulation.events import HOW, Asked, Kind, Rule, Told, token_of
@@ -66,7 +67,8 @@ class ReservationRules:
         self._ended: dict[Name, Ended] = {}
         self._told: dict[Name, str] = {}
         """What clients were told that it came to."""
-        self._void_keys: set[int] = set()
+        self._void_keys: dict[int, set[int]] = {}
+        """What the store has: by entry the numbers that it has made void."""
         self._held_keys: dict[int, dict[int, Promise]] = {}
         """What the store has: by block the open reservations of its numbers."""
         for past in self._past.values():
@@ -78,7 +80,7 @@ class ReservationRules:
         What clients were told of lost ends binds nobody: a person must decide what is true.
         """
         self._is_restored = True
-        self._void_keys = set(self.void)
+        self._void_keys = {0: set(self.void)}
         for number, promise in self.open.items():
             self._held_keys.setdefault(number // NUMBERS_PER_BLOCK, {})[number] = promise
 
@@ -149,13 +151,16 @@ class ReservationRules:
         for key, value in changes:
             folder = key.removeprefix(self._keys.prefix).partition(b"/")[0]
             if folder == b"void":
-                number = number_in(key)
-                (self._void_keys.discard if value is None else self._void_keys.add)(number)
+                self._hear_voids(number_in(key), value)
                 any_here = True
             elif folder == b"held":
                 self._hear_block(number_in(key), value or b"[]")
                 any_here = True
         return any_here
+
+    def _hear_voids(self, entry: int, content: bytes | None) -> None:
+        runs = () if content is None else decode_voids(content).runs
+        self._void_keys[entry] = {first + at for first, many in runs for at in range(many)}
 
     def _hear_block(self, block: int, content: bytes) -> None:
         try:
@@ -170,8 +175,9 @@ class ReservationRules:
     def compare(self, revision: int, head: Head) -> None:
         """Complete: keys and head have just what the ledger gives."""
         at = f"at revision {revision}"
-        if self._void_keys != self.void:
-            said = f"void keys are {sorted(self._void_keys)}, the ledger gives {sorted(self.void)}"
+        void = [number for some in self._void_keys.values() for number in some]
+        if set(void) != self.void or len(void) != len(self.void):
+            said = f"void keys are of {sorted(void)}, the ledger gives {sorted(self.void)}"
             self._find(Rule.COMPLETE, f"{at} {said}")
         there: dict[int, Promise] = {}
         for some in self._held_keys.values():

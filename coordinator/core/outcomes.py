@@ -1,0 +1,43 @@
+"""What may become of a request in a batch, and the answer of one that was made before."""
+
+from typing import NamedTuple
+
+from coordinator.core.records import Record, Settled
+from coordinator.core.requests import Ask, Done, NeedsEntries, NeedsHolder, Refused, Why
+
+
+def answered_before(ask: Ask) -> Done | Refused | None:
+    """Return the answer that the entries read for a request have for its idempotency key.
+
+    Such an answer is for ever: it needs no look at the newest state.
+    """
+    call = ask.request.call
+    for entry in ask.earlier:
+        for record in entry.records:
+            if record.cause.key is not None and record.cause.key == call.key:
+                if record.cause.payload == call.payload:
+                    return Done(entry, record, replayed=True)
+                return Refused(Why.KEY_REUSED, record.cause.key)
+    return None
+
+
+class Same(NamedTuple):
+    """This request repeats the one at ``position`` of the same batch."""
+
+    position: int
+
+
+class Other(NamedTuple):
+    """This request has the key of the one at ``position``, and asks something else."""
+
+    position: int
+    key: str
+
+
+class Again(NamedTuple):
+    """This request repeats what another one of the batch does, whoever asks."""
+
+    record: Settled
+
+
+Outcome = Record | Same | Other | Again | Refused | NeedsHolder | NeedsEntries | Done

@@ -1,6 +1,5 @@
 """Whether what was done, or refused, is what was asked."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from coordinator.core.records import Issued, Record, Released, Restarted, Settled
@@ -32,7 +31,7 @@ class Then(NamedTuple):
 
     of_number: list[object]
     """The sites that held the number, or what else it was; None before it was issued."""
-    left: list[object]
+    left: list[int]
     """How many numbers the series had left."""
     payloads: set[str | None]
     """What its key stood for."""
@@ -45,19 +44,17 @@ class Then(NamedTuple):
 def could_be_refused(why: str, asked: Asked, then: Then) -> bool:
     """Tell whether a refusal was true at some time."""
     nobody = {None, FREE, RESERVED, VOID}
-    true_when: dict[str, Callable[[], bool]] = {
-        Why.NEVER_ISSUED: lambda: None in then.of_number,
-        Why.ALREADY_FREE: lambda: FREE in then.of_number,
-        Why.HELD: lambda: RESERVED in then.of_number,
-        Why.VOID: lambda: VOID in then.of_number,
-        Why.OTHER_OWNER: lambda: bool(set(then.of_number) - nobody - {asked.site}),
-        Why.TRIMMED: lambda: then.is_trimmed,
-        Why.KEY_REUSED: lambda: bool(then.payloads - {asked.payload}),
-        Why.TOO_LARGE: lambda: asked.at_once,
-        Why.EXHAUSTED: lambda: any(
-            isinstance(left, int) and left < asked.quantity for left in then.left
-        ),
-        Why.NO_RESERVATION: lambda: then.reservation_unknown,
-        Why.NOT_DUE: lambda: then.reservation_open,
+    is_true: dict[str, bool] = {
+        Why.NEVER_ISSUED: None in then.of_number,
+        Why.ALREADY_FREE: FREE in then.of_number,
+        Why.HELD: RESERVED in then.of_number,
+        Why.VOID: VOID in then.of_number,
+        Why.OTHER_OWNER: bool(set(then.of_number) - nobody - {asked.site}),
+        Why.TRIMMED: then.is_trimmed,
+        Why.KEY_REUSED: bool(then.payloads - {asked.payload}),
+        Why.TOO_LARGE: asked.at_once,
+        Why.EXHAUSTED: any(left < asked.quantity for left in then.left),
+        Why.NO_RESERVATION: then.reservation_unknown,
+        Why.NOT_DUE: then.reservation_open,
     }
-    return true_when[why]()
+    return is_true[why]

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from coordinator.core import head as heads
 
 FREE, RESERVED, VOID = "free", "reserved", "void"
 """What a number is while no site holds it for good."""
@@ -62,6 +63,14 @@ class Count:
     after: list[tuple[int, int]] = field(default_factory=list)
     """The next number and how many are free, after each entry."""
 
+    def differs_from(self, checkpoint: bytes | None) -> str:
+        """Return how a checkpoint differs from what the trimmed entries come to; else nothing."""
+        said = heads.decode(checkpoint) if checkpoint else None
+        should = (self.trimmed, *self.after[self.trimmed - 1])
+        if said is not None and (said.index, said.next, said.gaps) == should:
+            return ""
+        return f"the checkpoint is {said}, the ledger gives {should}"
+
     def covers(self, start: int, reserved: Collection[int], void: Collection[int]) -> bool:
         """Tell whether ``start..next-1`` is held (issued or reserved), free and void, each once."""
         if len(self.held) + len(self.free) + len(void) != self.next - start:
@@ -106,6 +115,6 @@ class Past:
         timeline = self._of_key.get(key or "", Timeline())
         return [use for use in timeline.during(since) if isinstance(use, Use)]
 
-    def left(self, since: int) -> list[object]:
+    def left(self, since: int) -> list[int]:
         """Return how many numbers were left since this event."""
-        return self._left.during(since)
+        return [left for left in self._left.during(since) if isinstance(left, int)]

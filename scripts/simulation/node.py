@@ -37,9 +37,9 @@ from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown,
 from coordinator.turn import Holder, Seat
 from coordinator.witness import SAVE_EVERY_S, Witness
 from simulation.events import HOW, Asked, Kind, Outcome, Saved, Told, said_of, token_of
+from simulation.expiry import Expiry, series_of
 from simulation.network import Edge, Network
 from simulation.peers import PeersEdge
-from simulation.expiry import Expiry, series_of
 from simulation.settings import Settings
 from simulation.virtual_time import Process, VirtualTimeLoop, at_once
 

@@ -159,7 +159,11 @@ class SimulatedNode:
         return sequencer
 
     async def _expire(self, asked: Asked) -> None:
-        await self.serve(asked, self._observe)
+        def tell(told: Told) -> None:
+            self._network.counts[f"{asked.kind} {told.outcome.name}"] += 1
+            self._observe(told)
+
+        await self.serve(asked, tell)
 
     def _holds(self) -> Holds:
         """Return the open reservations as this node knows them; none while it knows nothing."""

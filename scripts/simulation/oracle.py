@@ -367,8 +367,7 @@ class Oracle:
             self._reservations.was_open(asked, since),
         )
         if not could_be_refused(told.why, asked, then):
-            said = f"{told.request} ({asked.kind} {asked.number or asked.quantity})"
-            self.find(Rule.TRUE_REFUSAL, f"{said} is refused: {told.why}; it never was so")
+            self.find(Rule.TRUE_REFUSAL, f"{told} ({asked}); it never was so")
 
     def at_rest(self, runs: set[str | None], now_ms: int = 0) -> None:
         """Judge what is left when all has come to rest; these runs of nodes are alive.

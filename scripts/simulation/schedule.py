@@ -174,10 +174,12 @@ def draw_schedule(seed: int) -> Schedule:
     """Return the schedule of a seed."""
     chance = random.Random(f"schedule {seed}")  # noqa: S311 - a seed, no secret
     settings = draw_settings(chance)
+    others = random.Random(f"reservations {seed}")  # noqa: S311 - a seed, no secret
+    reserving = draw_reserving(others)
+    if reserving.reservations:  # they take as long to simulate as what they take the place of
+        settings = settings._replace(reserving=reserving, requests=settings.requests // 2)
     rushes = [chance.randrange(settings.length_ms) for _ in range(RUSHES)]
     steps = [*_requests(chance, settings, rushes), *_faults(chance, settings, rushes)]
-    others = random.Random(f"reservations {seed}")  # noqa: S311 - a seed, no secret
-    settings = settings._replace(reserving=draw_reserving(others))
     steps += draw_reservations(others, settings, rushes)
     steps.sort(key=lambda step: step.at_ms)
     return Schedule(seed, settings, tuple(steps))

@@ -174,10 +174,10 @@ def draw_settings(chance: random.Random) -> Settings:
 def draw_reserving(chance: random.Random) -> Reserving:
     """Return what reservations there are in one schedule: none in every second one."""
     return Reserving(
-        reservations=chance.choice((0, 0, 0, 4, 10, 25)),
+        reservations=chance.choice((0, 0, 0, 4, 8, 16)),
         voids=chance.choice((False, True)),
         lasts_s=chance.choice((1, 1, 2, 600)),
-        expires_every_ms=chance.choice((100, 300, 1_000)),
+        expires_every_ms=chance.choice((200, 1_000, 1_000)),
         hasty_ms=chance.choice((0, 0, 3_000)),
         keyed=chance.choice((0.0, 0.5)),
     )

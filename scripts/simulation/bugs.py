@@ -274,7 +274,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "answer-early": Bug(
         "a lost reply counts as a success: numbers are answered before their commit is known",
-        rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.RECOVERS, Rule.TRUE_ALARM),
+        rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.ONCE, Rule.RECOVERS, Rule.TRUE_ALARM),
         _commits_by(_unknown_is_done),
     ),
     "refusal-ends-doubt": Bug(

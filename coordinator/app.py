@@ -117,7 +117,7 @@ class NodeApp:
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),
-            *Reservations(self._caller, registry, counters, membership).routes(),
+            *Reservations(self._caller, registry, counters, self._names, membership).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:

@@ -271,7 +271,8 @@ def test_the_chart_replaces_what_is_between_the_marks_and_nothing_else():
 
 
 def test_the_readme_has_a_place_for_the_chart():
-    put_between_marks((ROOT / "README.md").read_text("utf-8"), "new")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f"{BEGIN}\nnew\n{END}" in put_between_marks(readme, "new")
 
 
 def test_what_is_missing_is_said_with_its_package_and_redis_is_optional(monkeypatch, capsys):

@@ -19,7 +19,7 @@ from coordinator.core.catalogue import (
     Series,
     UnknownSeries,
 )
-from coordinator.core.documents import counter_of, given_by, values_of
+from coordinator.core.documents import counter_of, given_by, place_of, values_of
 from coordinator.core.starter import STARTER
 from coordinator.core.templates import BadValue, Scope, could_read_alike, render
 from coordinator.core.unreadable import Unreadable
@@ -248,3 +248,17 @@ def test_capitals_make_no_other_type_and_large_definitions_are_refused() -> None
     assert "NCR already" in refused(other, EMPTY.with_new(NCR))["document_type"]
     many = (("PROJECT", tuple(f"P{n}" for n in range(900))),)
     assert "more than 4096 bytes" in refused(replace(NCR, tokens=many))["tokens"]
+
+
+def test_a_document_number_is_found_among_all_definitions_that_ever_were() -> None:
+    changed = replace(STARTER.of("COR"), template="CORR-{YYYY}-{SEQ:5}")
+    catalogue = STARTER.with_changed(changed)
+    for text, template in (
+        ("CORR-2026-00007", changed.template),
+        ("COR-2026-00007", STARTER.of("COR").template),
+    ):
+        place = place_of(catalogue, text)
+        assert place is not None
+        assert (place.counter, place.number) == ("documents/COR/yearly=2026", 7)
+        assert (place.series.template, place.values["YYYY"]) == (template, "2026")
+    assert place_of(catalogue, "CORRR-2026-00007") is None

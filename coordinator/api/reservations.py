@@ -17,7 +17,7 @@ from coordinator.api.inputs import body_of, metadata_text
 from coordinator.api.problems import Problem
 from coordinator.api.templates import no_such_series
 from coordinator.core.catalogue import GapPolicy, Series, UnknownSeries
-from coordinator.core.documents import COUNTERS, counter_of
+from coordinator.core.documents import INVOICE, counter_of, type_of
 from coordinator.core.records import How, Issued, Settled
 from coordinator.core.requests import Done, Request, Reserve, Settle
 from coordinator.counters import Counters
@@ -46,7 +46,7 @@ class Ticket(NamedTuple):
             padded = token + "=" * (-len(token) % 4)
             counter, number, secret = orjson.loads(base64.urlsafe_b64decode(padded))
             kinds = (type(counter), type(number), type(secret))
-            if kinds == (str, int, str) and number > 0 and counter.startswith(f"{COUNTERS}/"):
+            if kinds == (str, int, str) and number > 0 and type_of(counter):
                 return cls(counter, number, secret)
         except (ValueError, TypeError):
             pass
@@ -58,8 +58,14 @@ class Reservations:
     """Handlers of reservations."""
 
     def __init__(
-        self, caller: Caller, registry: Registry, counters: Counters, membership: Membership
+        self,
+        caller: Caller,
+        registry: Registry,
+        counters: Counters,
+        names: tuple[str, ...],
+        membership: Membership,
     ) -> None:
+        self._names = names
         self._caller = caller
         self._registry = registry
         self._counters = counters
@@ -123,7 +129,7 @@ class Reservations:
         self, request: web.Request, asked: ConfirmBody, how: How, reason: str
     ) -> tuple[Done, Settled]:
         ticket = Ticket.of(asked.token)
-        series = await self._series(ticket.counter.split("/")[1])
+        series = await self._series(type_of(ticket.counter) or "")
         payload = (asked.token, how.value)
         call = self._caller.call(request, "", "", series.document_type, asked.requestId, payload)
         voids = series.gap_policy is GapPolicy.VOID
@@ -136,7 +142,11 @@ class Reservations:
         if self._membership.trouble:
             detail = not_done(wanted.call, self._membership.trouble, "Ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail)
-        return await serve(self._counters.sequencer(counter, start), wanted, http.transport)
+        if counter == INVOICE and counter not in self._names:
+            detail = "Invoices are counted by site here: ask /api/v1/sequence/next for a number."
+            raise Problem(problems.UNKNOWN_NAME, detail)
+        own = None if counter == INVOICE else start  # invoices start as the installation says
+        return await serve(self._counters.sequencer(counter, own), wanted, http.transport)
 
     async def _series(self, document_type: str) -> Series:
         try:

@@ -1,14 +1,18 @@
 """From what a caller says of a document to the counter that counts it, and to its number's text."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import quote
 
-from coordinator.core.catalogue import Series
-from coordinator.core.periods import PERIOD_TOKENS, period_values
-from coordinator.core.templates import PERIOD_OF, BadValue, Scope
+from coordinator.core.catalogue import Catalogue, Series
+from coordinator.core.periods import PERIOD_TOKENS, period_values, told_by
+from coordinator.core.templates import PERIOD_OF, BadValue, Scope, extract
 
 COUNTERS = "documents"
 """What the names of documents' counters begin with, and that of no other series may."""
+
+INVOICE = "invoice"
+"""The series whose counter is the one of the sequence API: both take from the same numbers."""
 
 
 def values_of(series: Series, given: Mapping[str, str], year: int, month: int) -> dict[str, str]:
@@ -38,12 +42,23 @@ def counter_of(series: Series, values: Mapping[str, str]) -> str:
     """Return the name of the counter: ``documents/RFA/project=LCBP3/yearly=2026``.
 
     It names each scope: other scopes are other counters. No other counter's name begins like this.
+    Invoices without a scope are counted where the sequence API counts them.
     """
+    if series.document_type == INVOICE and not series.scopes:
+        return INVOICE
     places = [COUNTERS, series.document_type]
     for scope in series.scopes:
         of_scope = (values[token] for token in PERIOD_OF.get(scope, (scope.value,)))
         places.append(f"{scope.value.lower()}={quote('-'.join(of_scope), safe='')}")
     return "/".join(places)
+
+
+def type_of(counter: str) -> str | None:
+    """Return the document type that a counter counts; None for a counter of no documents."""
+    if counter == INVOICE:
+        return INVOICE
+    places = counter.split("/")
+    return places[1] if places[0] == COUNTERS and len(places) > 1 else None
 
 
 def given_by(series: Series, scope_value: str | None, scope: Mapping[str, str]) -> dict[str, str]:
@@ -62,3 +77,34 @@ def given_by(series: Series, scope_value: str | None, scope: Mapping[str, str]) 
         said = f"scope_value fits a series with one scope; name them in scope: {wanted}"
         raise BadValue("scope_value", said)
     return {Scope(open_scopes[0]).value: scope_value}
+
+
+class Place(NamedTuple):
+    """Where the number of a document is counted. ``series`` is the definition it reads like.
+
+    ``values`` are those of the template's tokens, and of the period as far as they tell it.
+    """
+
+    series: Series
+    values: dict[str, str]
+    counter: str
+    number: int
+
+
+def place_in(series: Series, text: str) -> Place | None:
+    """Return the place of a document number of this series; None when it does not read like one."""
+    read = extract(series.format, text)
+    if read is None:
+        return None
+    values = {**told_by(read.values, series.fiscal_month), **read.values}
+    return Place(series, values, counter_of(series, values), read.number)
+
+
+def place_of(catalogue: Catalogue, text: str) -> Place | None:
+    """Return the place of any document number; None when it reads like none that was ever defined.
+
+    Two definitions that read a text alike count it in one counter: the catalogue sees to that. The
+    one in force is taken.
+    """
+    definitions = (*catalogue.series, *reversed(catalogue.former))
+    return next(filter(None, (place_in(series, text) for series in definitions)), None)

@@ -8,9 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from coordinator.core.catalogue import Catalogue, UnknownSeries
-from coordinator.core.documents import counter_of
-from coordinator.core.periods import told_by
-from coordinator.core.templates import extract
+from coordinator.core.documents import place_in
 
 GAPS_LISTED_MAX = 1_000
 
@@ -56,24 +54,23 @@ def sort_out(catalogue: Catalogue, some: Iterable[Named]) -> tuple[list[Found], 
             said = f"no series {named.document_type!r} is defined; there are {known}"
             misfits.append(Misfit(named.place, said))
             continue
-        read = extract(series.format, named.text)
-        if read is None:
+        at = place_in(series, named.text)
+        if at is None:
             said = f"{named.text!r} does not read like {series.template} (NB006)"
             misfits.append(Misfit(named.place, f"{said}; mend it, or import it as another series"))
             continue
-        values = {**told_by(read.values, series.fiscal_month), **read.values}
-        counter = counter_of(series, values)
+        counter, number = at.counter, at.number
         taken = places.setdefault(counter, {})
         starts[counter] = series.start
-        if read.number < series.start:
+        if number < series.start:
             said = f"{named.text!r} is below {series.start}, where the series starts"
             misfits.append(Misfit(named.place, said))
-        elif read.number in taken:
-            other = taken[read.number]
-            said = f"{named.text!r} is number {read.number} of {counter}, as row {other.place} is"
+        elif number in taken:
+            other = taken[number]
+            said = f"{named.text!r} is number {number} of {counter}, as row {other.place} is"
             misfits.append(Misfit(named.place, f"{said} ({other.text!r}); one of them is wrong"))
         else:
-            taken[read.number] = named
+            taken[number] = named
     found = [_found(name, sorted(places[name]), starts[name]) for name in sorted(places)]
     return [each for each in found if each is not None], misfits
 

@@ -74,9 +74,12 @@ class Holds:
             self.open(hold)
 
     def writes(
-        self, keys: CounterKeys, opened: Iterable[Hold], settled: Iterable[int]
+        self, keys: CounterKeys, settled: Iterable[int], opened: Iterable[Hold]
     ) -> list[Put | Delete]:
-        """Return what becomes of the blocks when these are opened, and those are settled then."""
+        """Return what becomes of the blocks when these end, and then those begin.
+
+        A number that is given up may be reserved anew by the same batch, never the other way round.
+        """
         after: dict[int, dict[int, Hold]] = {}
         opened, settled = list(opened), set(settled)
         for number in (*(hold.number for hold in opened), *settled):
@@ -85,10 +88,10 @@ class Holds:
                 first = block * NUMBERS_PER_BLOCK
                 some = map(self.of, range(first, first + NUMBERS_PER_BLOCK))
                 after[block] = {hold.number: hold for hold in some if hold}
-        for hold in opened:
-            after[hold.number // NUMBERS_PER_BLOCK][hold.number] = hold
         for number in settled:
             after[number // NUMBERS_PER_BLOCK].pop(number, None)
+        for hold in opened:
+            after[hold.number // NUMBERS_PER_BLOCK][hold.number] = hold
         return [_write(keys.held(block), after[block]) for block in sorted(after)]
 
 

@@ -24,6 +24,7 @@ from document_calls import (
     void,
 )
 from http_calls import Start
+from http_calls import issue as issued_here
 
 from coordinator.cli import main
 
@@ -154,3 +155,15 @@ async def test_the_command_line_lets_a_count_go_on(
     assert reserved["document_number"] == "RFA-P1-2025-00006"
     for wrong in (["MEM"], [], ["MEM", "5", "--accept-rewind"], ["MEM", "5", "--scope", "project"]):
         assert await asyncio.to_thread(main, ["set", *wrong, "--yes", "--reason", WHY]) == 2
+
+
+async def test_the_count_of_invoices_is_voided_from_but_never_closed(nodes: Two) -> None:
+    invoice = await issued_here(nodes.one)
+    assert invoice["sequenceNumbers"] == [1]
+    data = await void(nodes.other, "INV-00000001")
+    assert data["replacement"]["document_number"] == "INV-00000002"
+    assert (await issued_here(nodes.other))["sequenceNumbers"] == [3]
+    body = {"document_type": "invoice", "reason": WHY}
+    problem = await refused(nodes.one, "sequences/close", body, 409)
+    assert problem["code"] == "NB038"
+    assert (await issued_here(nodes.one))["sequenceNumbers"] == [4]

@@ -23,7 +23,7 @@ from coordinator.api.operator_refusals import (
 )
 from coordinator.api.problems import FieldError, Problem
 from coordinator.core.catalogue import Catalogue, Series
-from coordinator.core.documents import Place, counter_of, place_in, place_of
+from coordinator.core.documents import INVOICE, Place, counter_of, place_in, place_of, start_of
 from coordinator.core.keys import Keys
 from coordinator.core.records import Closed, Given, Issued, Passed, Voided, passed_with
 from coordinator.core.requests import Adjust, Assign, Call, Close, Done, Refused, Void, Why
@@ -74,7 +74,9 @@ class Operators:
             done = await self._made_before(request, call, asked, place, barred)
         else:
             wanted = Assign(call, place.number, text, asked.reason, *bounds)
-            answer = await self._calls.ask(request, place.counter, wanted, series.start)
+            answer = await self._calls.ask(
+                request, place.counter, wanted, start_of(series, place.counter)
+            )
             if isinstance(answer, Refused):
                 raise not_given_out(answer, text, place)
             done = answer
@@ -95,7 +97,8 @@ class Operators:
         if call.key is None or place is None or place.series.document_type != asked.document_type:
             raise barred
         wanted = Assign(call, place.number, asked.document_number, asked.reason, 0)
-        answer = await self._calls.ask(request, place.counter, wanted, place.series.start)
+        start = start_of(place.series, place.counter)
+        answer = await self._calls.ask(request, place.counter, wanted, start)
         if isinstance(answer, Refused) and answer.why is not Why.KEY_REUSED:
             raise barred
         return done_of(answer)
@@ -111,7 +114,8 @@ class Operators:
         call = self._call(request, place.series, asked)
         replacement = _replacement(catalogue, place) if asked.replace else None
         wanted = Void(call, place.number, text, asked.reason, replacement)
-        done = await self._calls.ask(request, place.counter, wanted, place.series.start)
+        start = start_of(place.series, place.counter)
+        done = await self._calls.ask(request, place.counter, wanted, start)
         if isinstance(done, Refused):
             if done.why is Why.VOID:
                 raise await self._void_already(place, text)
@@ -153,7 +157,7 @@ class Operators:
         call = self._call(request, series, asked)
         bounds = (series.max_value, asked.pass_over_max)
         wanted = Adjust(call, asked.next, asked.reason, *bounds)
-        done = await self._calls.serve(request, counter, wanted, series.start)
+        done = await self._calls.serve(request, counter, wanted, start_of(series, counter))
         record = done.record
         assert isinstance(record, Passed), "the digest of a key's payload holds the kind of call"  # noqa: S101
         following = record.first + record.quantity
@@ -173,8 +177,13 @@ class Operators:
         """End a count for good, and tell what its numbers came to."""
         asked = await body_of(request, CloseBody)
         series, counter = await self._counter(asked, _names_its_period)
+        if counter == INVOICE:
+            said = "The count of invoices has no period that ends: it cannot be closed."
+            raise Problem(problems.ENDLESS, said)
         call = self._call(request, series, asked)
-        done = await self._calls.ask(request, counter, Close(call, asked.reason), series.start)
+        done = await self._calls.ask(
+            request, counter, Close(call, asked.reason), start_of(series, counter)
+        )
         if isinstance(done, Refused):
             if done.why is Why.CLOSED:
                 raise await self._closed_already(counter)

@@ -58,6 +58,7 @@ OPEN_RESERVATIONS = Kind("NB034", 409, "Reservations are open")
 NOT_AHEAD = Kind("NB035", 409, "The count only goes up")
 FAR_AHEAD = Kind("NB036", 409, "Many numbers would be passed over")
 OTHER_TEXT = Kind("NB037", 409, "Number was issued under another text")
+ENDLESS = Kind("NB038", 409, "This count has no end")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

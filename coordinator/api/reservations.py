@@ -17,7 +17,7 @@ from coordinator.api.documents import PATH, values_of_document
 from coordinator.api.inputs import body_of, metadata_text
 from coordinator.api.problems import Problem
 from coordinator.core.catalogue import GapPolicy
-from coordinator.core.documents import COUNTERS, counter_of
+from coordinator.core.documents import counter_of, start_of, type_of
 from coordinator.core.records import How, Issued, Settled
 from coordinator.core.requests import Done, Reserve, Settle
 
@@ -43,7 +43,7 @@ class Ticket(NamedTuple):
             padded = token + "=" * (-len(token) % 4)
             counter, number, secret = orjson.loads(base64.urlsafe_b64decode(padded))
             kinds = (type(counter), type(number), type(secret))
-            if kinds == (str, int, str) and number > 0 and counter.startswith(f"{COUNTERS}/"):
+            if kinds == (str, int, str) and number > 0 and type_of(counter):
                 return cls(counter, number, secret)
         except (ValueError, TypeError):
             pass
@@ -80,7 +80,7 @@ class Reservations:
         secret = secrets.token_urlsafe(SECRET_BYTES)
         counter = counter_of(series, values)
         wanted = Reserve(call, series, tuple(values.items()), secret)
-        done = await self._calls.serve(request, counter, wanted, series.start)
+        done = await self._calls.serve(request, counter, wanted, start_of(series, counter))
         record = done.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
         assert record.held is not None, "a reservation was made"  # noqa: S101
@@ -116,12 +116,13 @@ class Reservations:
         self, request: web.Request, asked: ConfirmBody, how: How, reason: str
     ) -> tuple[Done, Settled]:
         ticket = Ticket.of(asked.token)
-        series = await self._calls.series(ticket.counter.split("/")[1])
+        series = await self._calls.series(type_of(ticket.counter) or "")
         payload = (asked.token, how.value)
         call = self._caller.call(request, "", "", series.document_type, asked.requestId, payload)
         voids = series.gap_policy is GapPolicy.VOID
         wanted = Settle(call, ticket.number, ticket.secret, how, voids, reason)
-        done = await self._calls.serve(request, ticket.counter, wanted, series.start)
+        start = start_of(series, ticket.counter)
+        done = await self._calls.serve(request, ticket.counter, wanted, start)
         assert isinstance(done.record, Settled), "the payload holds the kind of call"  # noqa: S101
         return done, done.record
 

@@ -6,7 +6,7 @@ from coordinator.core import head as heads
 from coordinator.core.catalogue import Series
 from coordinator.core.free import Free
 from coordinator.core.head import Head
-from coordinator.core.outcomes import Again, Other, Outcome, Same, answered_before
+from coordinator.core.outcomes import Again, Other, Outcome, Same, answered_before, turn_of
 from coordinator.core.records import (
     Cause,
     Closed,
@@ -43,7 +43,6 @@ from coordinator.core.requests import (
     NeedsHolder,
     Refused,
     Release,
-    Request,
     Reserve,
     Reset,
     Settle,
@@ -53,14 +52,6 @@ from coordinator.core.requests import (
 )
 from coordinator.core.state import CounterState
 from coordinator.core.templates import render
-
-
-def _turn_of(request: Request) -> int:
-    """Return when in its batch a request is decided: see the head of this module."""
-    if isinstance(request, Issue):
-        return 1 if request.release_at_once else 2
-    return 0
-
 
 Operators = Assign | Void | Adjust | Import | Close
 
@@ -77,6 +68,7 @@ class Batch:
         self._next = state.head.next
         self._closed = state.head.closed > 0
         self._voided: set[int] = set()
+        self._came_back: set[int] = set()
         self.free = Free(state.gaps)
         self.checkpoint = b""
         self.settled: dict[int, Settled] = {}
@@ -84,7 +76,7 @@ class Batch:
     def decide(self, asks: list[Ask]) -> list[Outcome]:
         """Return the outcome of each request, in their order, and fill ``records``."""
         outcomes = self._by_key(asks)
-        in_order = sorted(range(len(asks)), key=lambda position: _turn_of(asks[position].request))
+        in_order = sorted(range(len(asks)), key=lambda position: turn_of(asks[position].request))
         for position in in_order:
             if position not in outcomes:
                 outcomes[position] = self._decide(asks[position])
@@ -159,7 +151,7 @@ class Batch:
         refused = None
         if not state.head.start <= number < state.head.next:
             refused = Why.NEVER_ISSUED
-        elif number in self.free:
+        elif number in self.free or number in self._came_back:  # another may have it again
             refused = Why.ALREADY_FREE
         elif number in state.void or number in self._voided:
             refused = Why.VOID
@@ -212,10 +204,14 @@ class Batch:
         return record
 
     def _give_back(self, cause: Cause, number: int, issued_in: int, reason: str) -> Released:
-        self.free.give_back(number, self.index, self._now.wall_ms)
+        self._come_back(number)
         record = Released(cause, number, issued_in, reason)
         self.records.append(record)
         return record
+
+    def _come_back(self, number: int) -> None:
+        self.free.give_back(number, self.index, self._now.wall_ms)
+        self._came_back.add(number)
 
     def _take_one(self, ask: Ask, series: Series) -> Issued | Refused:
         """Take the next number of a series; it is not noted yet."""
@@ -271,7 +267,7 @@ class Batch:
         )
         self.settled[number] = record
         if record.frees:
-            self.free.give_back(number, self.index, self._now.wall_ms)
+            self._come_back(number)
         self.records.append(record)
         return record
 

@@ -16,6 +16,7 @@ from coordinator.core.records import (
     Imported,
     Issued,
     LossAccepted,
+    Origin,
     Passed,
     Record,
     Released,
@@ -351,7 +352,9 @@ class Batch:
                 return issued
             replaced_by = issued.spans()[0].start
             text = render(series.format, dict(values), replaced_by)
-            cause = issued.cause._replace(key=None, payload=None)
+            owner = holder.origin[:3] if holder.origin else ()  # as the one that it replaces
+            origin = Origin(*owner, *issued.cause.origin[len(owner) :])
+            cause = issued.cause._replace(key=None, payload=None, origin=origin)
             given = Given(text, request.reason, number)
             self.records.append(issued._replace(cause=cause, given=given))
         self._voided.add(number)

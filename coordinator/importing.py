@@ -17,9 +17,10 @@ import orjson
 from coordinator.clock import now, now_ms
 from coordinator.commit import Found, send
 from coordinator.core import importing
+from coordinator.core.documents import INVOICE
 from coordinator.core.importing import Clash, TooLarge, clashes, joined
 from coordinator.core.keys import Keys
-from coordinator.core.legacy import DUPLICATE
+from coordinator.core.legacy import DUPLICATE, UNKNOWN_TYPE
 from coordinator.core.plan import Plan, Rules, plan
 from coordinator.core.records import Part
 from coordinator.core.requests import Ask, Call, Import, Why
@@ -37,7 +38,7 @@ from coordinator.witness import Witness
 COMMITTED_WITHIN_S = 15.0
 TRIES_MAX = 300
 MISSING_SHOWN = 50
-EXHAUSTED, CLOSED = "NB002", "NB046"
+EXHAUSTED, CLOSED = "NB002", "NB033"
 
 
 def in_silence(_what: str, _done: int, _total: int) -> None:
@@ -105,15 +106,26 @@ class _Attempt(NamedTuple):
 
 
 class Importer:
-    """Imports prepared files into one installation, as the node of this name."""
+    """Imports prepared files into one installation, as the node of this name.
+
+    ``invoices_from`` is the first number of the installation's invoices; None where they have no
+    counter that they share.
+    """
 
     def __init__(
-        self, store: Store, keys: Keys, node: str, witness: Witness, operations_max: int = 128
+        self,
+        store: Store,
+        keys: Keys,
+        node: str,
+        witness: Witness,
+        invoices_from: int | None,
+        operations_max: int = 128,
     ) -> None:
         self._store = store
         self._keys = keys
         self._node = node
         self._witness = witness
+        self._invoices_from = invoices_from
         self._limits = Limits(operations=operations_max)
         self._staging = Staging(store, keys)
 
@@ -187,7 +199,7 @@ class Importer:
                 "Split it by counter: by document type, project or year."
             )
         witness = self._witness.copy()  # the node's own is its sequencers' to write
-        counters = [(self._keys.counter(share.counter), share.start) for share in shares]
+        counters = [(self._keys.counter(share.counter), self._start_of(share)) for share in shares]
         replicas = [Replica(self._store, keys, start, witness) for keys, start in counters]
         report, plans = await self._planned(attempt, replicas)
         if plans:
@@ -205,13 +217,16 @@ class Importer:
         for at, (share, replica) in enumerate(zip(prepared.shares, replicas, strict=True)):
             state = await replica.state()
             many, found = clashes(state, share.numbers, share.max_value)
+            if share.counter == INVOICE and self._invoices_from is None:
+                many = len(share.numbers)
+                found = (Clash(at, Why.OTHER_OWNER) for at in range(many))
             errors += [_error_of(share, clash) for clash in islice(found, ERRORS_KEPT)]
             total += many
             counters.append(_counted(share, state.head.next))
             if not total:
                 asks = [Ask(self._request(attempt, at))]
                 part = Part(self._node, f"import-{attempt.id}", 1)
-                rules = Rules(share.start, share.max_value, self._limits)
+                rules = Rules(self._start_of(share), share.max_value, self._limits)
                 keys = self._keys.counter(share.counter)
                 given = (state, keys, replica.guard, asks, now(), (part,), rules)
                 plans.append(await asyncio.to_thread(plan, *given))
@@ -220,6 +235,9 @@ class Importer:
         errors.sort(key=lambda error: error.row)
         report = Report(prepared.rows_total, tuple(counters), tuple(errors[:ERRORS_KEPT]), total)
         return report, [] if total else plans
+
+    def _start_of(self, share: Share) -> int:
+        return (share.counter == INVOICE and self._invoices_from) or share.start
 
     def _request(self, attempt: _Attempt, at: int) -> Import:
         share = attempt.prepared.shares[at]
@@ -311,6 +329,9 @@ def _error_of(share: Share, clash: Clash) -> RowError:
         case Why.CLOSED:
             code = CLOSED
             message = f"{share.counter} is closed. Import no number of it."
+        case Why.OTHER_OWNER:
+            code = UNKNOWN_TYPE
+            message = "Invoices are counted by site here, not as documents. Remove the row."
         case Why.EXHAUSTED:
             code = EXHAUSTED
             message = f"The series ends at {there}. Raise its max_value first, or remove the row."

@@ -54,7 +54,7 @@ class File:
         self.prepared: Prepared = prepare(source, STARTER, Choice(), self.rows)
 
     async def into(self, store: Store, place: Place, key: str | None = None) -> importing.Done:
-        importer = Importer(store, place.keys, "node-1", Witness())
+        importer = Importer(store, place.keys, "node-1", Witness(), None)
         return await importer.run(self.prepared, self.rows, call(key), "a test")
 
 
@@ -324,7 +324,7 @@ async def test_who_goes_away_leaves_nothing_behind(
     def leave(_what: str, _done: int, _total: int) -> None:
         importing_.cancel()
 
-    importer = Importer(direct, place.keys, "node-1", Witness())
+    importer = Importer(direct, place.keys, "node-1", Witness(), None)
     run = importer.run(small.prepared, small.rows, call(), "a test", leave)
     importing_ = asyncio.create_task(run)
     with pytest.raises(asyncio.CancelledError):
@@ -343,9 +343,9 @@ async def test_numbers_beyond_the_series_and_of_a_closed_counter_are_refused_by_
     assert isinstance(await store.commit(closing.transaction), Committed)
     shares = small.prepared.shares
     narrow = small.prepared._replace(shares=(shares[0], shares[1]._replace(max_value=2)))
-    importer = Importer(store, place.keys, "node-1", Witness())
+    importer = Importer(store, place.keys, "node-1", Witness(), None)
     report = await importer.check(narrow, call())
-    assert [(error.row, error.code) for error in report.errors] == [(3, "NB002"), (4, "NB046")]
+    assert [(error.row, error.code) for error in report.errors] == [(3, "NB002"), (4, "NB033")]
     assert "The series ends at 2" in report.errors[0].message
     assert report.errors[1].message == f"{OLD} is closed. Import no number of it."
 

@@ -17,8 +17,8 @@ LAYERS = [
     {"turn"},
     {"commit", "exports", "history", "imported_rows", "issue_dates", "overview"}
     | {"preparing", "proof", "replica"},
-    {"registry", "staging"},
-    {"importing"},
+    {"registry", "staging", "text_index"},
+    {"duplicates", "importing"},
     {"lanes", "service"},
     {"expected", "guests", "peers", "waiting"},
     {"committer", "evidence", "handing", "trouble", "unheard"},

@@ -12,6 +12,7 @@ from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.calls import REPLAYED, Caller, not_done
 from coordinator.api.import_inputs import ImportFields, receive
 from coordinator.api.problems import Problem
+from coordinator.core.documents import INVOICE
 from coordinator.core.importing import TooLarge
 from coordinator.core.requests import Call
 from coordinator.counters import Counters
@@ -80,7 +81,8 @@ class BulkImport:
             return json_answer(_told(await self._check(prepared, call), dry_run=True))
         done = await self._import(prepared, rows_file, call, asked.reason)
         for share in prepared.shares:  # this node notes what it has seen committed
-            self._counters.sequencer(share.counter, share.start).probe()
+            start = None if share.counter == INVOICE else share.start
+            self._counters.sequencer(share.counter, start).probe()
         body = _told(done.report, dry_run=False)
         answer = json_answer(body | {"import": done.name, "timestamp": iso(done.time_ms)})
         if done.replayed:

@@ -208,12 +208,7 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
     _check_headers(request)
     content = await _content(request)
     try:
-        fields = json.loads(
-            content.decode(),
-            object_pairs_hook=_each_once,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
+        fields = _JSON.decode(content.decode())
         orjson.dumps(fields)  # refuses what no other JSON reader could take: lone surrogates
     except FieldRepeated as repeated:
         field = one_line(str(repeated)[:NAME_SHOWN_MAX])
@@ -244,6 +239,12 @@ def check_body(request: web.Request, bytes_max: int) -> None:
 
 
 async def _content(request: web.Request) -> bytes:
+    body = request.content
+    if body.is_eof() and not body.exception():  # it came with the head, as small ones do
+        content = body.read_nowait()
+        if len(content) > request.client_max_size:  # compressed, it was shorter
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+        return content
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
             return await request.read()
@@ -276,6 +277,11 @@ def _finite(digits: str) -> float:
 
 def _no_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_each_once, parse_constant=_no_constant, parse_float=_finite
+)
 
 
 def _validated(model: type[Model], fields: dict[str, Any]) -> Model:

@@ -22,6 +22,7 @@ from coordinator.cli.command import (
     Command,
     connect,
     etcd_arguments,
+    invoices_from,
     say,
     say_invalid,
 )
@@ -105,7 +106,7 @@ async def _import(path: Path, report: Path | None, given: dict[str, Any]) -> int
         with tempfile.TemporaryDirectory() as folder:
             rows_file = Path(folder) / "rows"
             prepared = prepare(path, catalogue, choice, rows_file, _Progress(path))
-            importer = Importer(store, keys, NODE, Witness())
+            importer = Importer(store, keys, NODE, Witness(), await invoices_from(store, keys))
             call = _call(prepared)
             earlier = None if given["check"] else await importer.earlier(prepared, call)
             if earlier:

@@ -162,6 +162,11 @@ class Keys(NamedTuple):
         return self.root + b"upkeep"
 
     @property
+    def expiry(self) -> bytes:
+        """Return the key that says which node looks for forgotten reservations, and how long."""
+        return self.root + b"expiry"
+
+    @property
     def series(self) -> bytes:
         """Return the key of the catalogue of series, which every change of one rewrites."""
         return self.root + b"series"
@@ -183,6 +188,11 @@ class Keys(NamedTuple):
     def counters(self) -> Range:
         """Return the range of all keys of all counters."""
         return Range(self.root + b"c/", prefix_end(self.root + b"c/"))
+
+    def counters_in(self, folder: str) -> Range:
+        """Return the range of all keys of the counters whose names begin with ``folder/``."""
+        first = self.root + b"c/" + quote(f"{folder}/", safe="").encode()
+        return Range(first, prefix_end(first))
 
     def counter_of(self, key: bytes) -> str:
         """Return the name of the counter that a key among ``counters`` belongs to."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from http_calls import Client, Start, issue
 from import_calls import COR, PATH, Place, cor, csv_of, send_form, send_raw
+from support import until
 from test_documents_api import TEMPLATES, call
 from test_reservations_api import reserve, sequence_in
 from workbooks import saved, workbook
@@ -79,6 +80,21 @@ async def test_numbers_go_on_after_the_highest_and_each_row_can_be_read_back(
     assert row == (4, cor(4), "2025-03-01", f'{{"was": "{cor(4)}"}}')
     assert await row_of(store, place.keys, record, 3) is None
     assert await place.left(store, "open") == ()
+
+
+async def test_a_node_that_has_imported_knows_it_when_the_store_goes_back(
+    start_node: Start, place: Place
+) -> None:
+    node = await start_node(root=place.root)
+    for reserved_before in (False, True):  # the counter is new to it, or in its memory already
+        year = 2024 + reserved_before
+        if reserved_before:
+            await reserve(node, issue_date="2025-06-01")
+        await send_form(node, csv_of([cor(5, year)]))
+        counter = place.keys.counter(f"documents/COR/yearly={year}").prefix.decode()
+        witness = node.server.node.witness  # type: ignore[attr-defined]
+        entry = 1 + reserved_before
+        await until(lambda w=witness, c=counter, e=entry: w.seen(c).entry == e, "it is noted")
 
 
 async def test_what_is_issued_void_or_reserved_is_told_by_row_and_nothing_comes_in(

@@ -25,7 +25,7 @@ from coordinator.core.requests import Ask, Call, Close, Instant
 from coordinator.core.starter import STARTER
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Transaction
-from coordinator.faults import Damaged
+from coordinator.faults import Damaged, Rewound
 from coordinator.imported_rows import row_of
 from coordinator.importing import Importer, RowsRefused
 from coordinator.imports.choice import Choice
@@ -36,7 +36,7 @@ from coordinator.staging import TooMany
 from coordinator.store import Committed, NotCommitted, Store, StoreError
 from coordinator.store.etcd import EtcdStore
 from coordinator.store.memory import MemoryStore
-from coordinator.witness import Witness
+from coordinator.witness import Seen, Witness
 
 OLD = "documents/COR/yearly=2024"
 
@@ -348,6 +348,14 @@ async def test_numbers_beyond_the_series_and_of_a_closed_counter_are_refused_by_
     assert [(error.row, error.code) for error in report.errors] == [(3, "NB002"), (4, "NB033")]
     assert "The series ends at 2" in report.errors[0].message
     assert report.errors[1].message == f"{OLD} is closed. Import no number of it."
+
+
+async def test_a_store_that_went_back_takes_no_import(small: File, place: Place) -> None:
+    witness = Witness()
+    witness.note(place.keys.counter(COR).prefix.decode(), Seen(7, "a" * 64))
+    importer = Importer(MemoryStore(), place.keys, "node-1", witness, None)
+    with pytest.raises(Rewound):
+        await importer.run(small.prepared, small.rows, call(), "a test")
 
 
 async def test_the_proof_finds_rows_that_are_missing_or_altered(

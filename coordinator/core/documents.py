@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from coordinator.core.catalogue import Catalogue, Series
 from coordinator.core.periods import PERIOD_TOKENS, period_values, told_by
@@ -45,6 +45,32 @@ def counter_of(series: Series, values: Mapping[str, str]) -> str:
         of_scope = (values[token] for token in PERIOD_OF.get(scope, (scope.value,)))
         places.append(f"{scope.value.lower()}={quote('-'.join(of_scope), safe='')}")
     return "/".join(places)
+
+
+class Counted(NamedTuple):
+    """What the name of a documents' counter says: of which series, and the value of each scope."""
+
+    document_type: str
+    scope: dict[str, str]
+
+
+def counted_by(counter: str) -> Counted | None:
+    """Return what a counter's name says; None for the counter of no documents."""
+    folder, document_type, *places = (*counter.split("/"), "")
+    pairs = [place.partition("=") for place in places if place]
+    if folder != COUNTERS or not document_type or not all(is_ for _, is_, _ in pairs):
+        return None
+    return Counted(document_type, {name: unquote(value) for name, _, value in pairs})
+
+
+def values_told(series: Series, scope: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of a template's tokens as far as the values of the scopes tell them."""
+    values: dict[str, str] = {}
+    for name, value in scope.items():
+        periods = PERIOD_OF.get(Scope(name.upper()))
+        values |= zip(periods, value.split("-"), strict=False) if periods else {name.upper(): value}
+    shown = {token: values[token] for token in PERIOD_TOKENS if token in values}
+    return (told_by(shown, series.fiscal_month) if shown else {}) | values
 
 
 def given_by(series: Series, scope_value: str | None, scope: Mapping[str, str]) -> dict[str, str]:

@@ -179,6 +179,11 @@ class Keys(NamedTuple):
         """Return the range of all keys of all counters."""
         return Range(self.root + b"c/", prefix_end(self.root + b"c/"))
 
+    def counters_in(self, folder: str) -> Range:
+        """Return the range of all keys of the counters whose names begin with ``folder/``."""
+        first = self.root + b"c/" + quote(f"{folder}/", safe="").encode()
+        return Range(first, prefix_end(first))
+
     def counter_of(self, key: bytes) -> str:
         """Return the name of the counter that a key among ``counters`` belongs to."""
         return unquote(self._written_name(key).decode(errors="replace"))

@@ -1,0 +1,157 @@
+"""The counters of documents in the store: which there are, and their open reservations.
+
+Nobody keeps a list of them: they are found by skipping from the keys of one to those of the next.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from coordinator.core import head as heads
+from coordinator.core.documents import COUNTERS
+from coordinator.core.head import Head
+from coordinator.core.holds import Hold, decode_holds
+from coordinator.core.keys import Keys
+from coordinator.core.transaction import Range
+from coordinator.store import Store
+from coordinator.store.paging import all_of
+
+HEADS_PER_READ = 50
+LOOKED_AT_MAX = 2_000
+"""Counters that one search for reservations looks at: about two seconds."""
+
+HOLDS_MAX = 10_000
+"""Reservations that one search keeps: about 5 MB."""
+
+BLOCKS_PER_READ = 200
+RESTS_S = 1.0
+"""What was found is told to all who ask within this time."""
+
+
+class CounterFound(NamedTuple):
+    """A counter of documents that has given out a number, or passed one over."""
+
+    name: str
+    head: Head
+
+
+class OpenHold(NamedTuple):
+    """An open reservation, and whose."""
+
+    counter: str
+    hold: Hold
+
+
+class OpenHolds(NamedTuple):
+    """Open reservations, the soonest deadline first; not ``all_seen`` when there are too many."""
+
+    holds: tuple[OpenHold, ...]
+    all_seen: bool
+
+
+class DocumentCounters:
+    """Finds counters of documents. Every read may raise StoreError or Unreadable."""
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+        self._found: dict[str | None, tuple[float, asyncio.Task[OpenHolds]]] = {}
+
+    async def after(
+        self, name: str, limit: int, document_type: str | None = None
+    ) -> list[CounterFound]:
+        """Return up to so many counters whose keys come after those of this one."""
+        found: list[CounterFound] = []
+        async for some in self._some(name, document_type):
+            found += some
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def head_of(self, name: str) -> Head | None:
+        """Return a counter's head; None before its first number."""
+        (found,) = (await self._store.read(Range(self._keys.counter(name).head))).found
+        return heads.decode(found[0].value) if found else None
+
+    async def _some(
+        self, after: str, document_type: str | None
+    ) -> AsyncIterator[list[CounterFound]]:
+        names: list[str] = []
+        async for name in self._names(after, document_type):
+            names.append(name)
+            if len(names) == HEADS_PER_READ:
+                yield await self._with_heads(names)
+                names = []
+        if names:
+            yield await self._with_heads(names)
+
+    async def _names(self, after: str, document_type: str | None) -> AsyncIterator[str]:
+        keys = self._keys
+        folder = COUNTERS if document_type is None else f"{COUNTERS}/{document_type}"
+        ranges = [keys.counters_in(folder)]
+        if document_type is not None:  # the one counter of a series without scopes
+            prefix = keys.counter(folder).prefix
+            ranges.append(Range(prefix, keys.after_counter_of(prefix)))
+        first = keys.after_counter_of(keys.counter(after).prefix) if after else b""
+        for each in ranges:
+            wanted = each._replace(start=max(first, each.start), limit=1)
+            while wanted.start < wanted.end:
+                (page,) = (await self._store.read(wanted)).found
+                if not page:
+                    break
+                yield keys.counter_of(page[0].key)
+                wanted = wanted._replace(start=keys.after_counter_of(page[0].key))
+
+    async def _with_heads(self, names: list[str]) -> list[CounterFound]:
+        snapshot = await self._store.read(*(Range(self._keys.counter(n).head) for n in names))
+        return [
+            CounterFound(name, heads.decode(found[0].value))
+            for name, found in zip(names, snapshot.found, strict=True)
+            if found
+        ]
+
+    async def open_holds(self, document_type: str | None = None) -> OpenHolds:
+        """Return the open reservations. Who asks within a second of another gets the same.
+
+        Pages of countdowns ask all the time; the deadlines themselves do not change.
+        """
+        now_s = asyncio.get_running_loop().time()
+        self._found = {
+            which: (until_s, task)
+            for which, (until_s, task) in self._found.items()
+            if until_s > now_s or not task.done()
+        }
+        known = self._found.get(document_type)
+        if known is None or (known[1].done() and known[1].exception()):
+            known = now_s + RESTS_S, asyncio.create_task(self._read_holds(document_type))
+            self._found[document_type] = known
+        return await asyncio.shield(known[1])
+
+    async def _read_holds(self, document_type: str | None) -> OpenHolds:
+        found: list[OpenHold] = []
+        looked_at, all_seen = 0, True
+        async for some in self._some("", document_type):
+            looked_at += len(some)
+            for name, head in some:
+                if head.held:
+                    found += await self._holds_of(name, HOLDS_MAX - len(found))
+            if looked_at >= LOOKED_AT_MAX or len(found) >= HOLDS_MAX:
+                all_seen = False
+                break
+        found.sort(key=place_in_order)
+        return OpenHolds(tuple(found), all_seen)
+
+    async def _holds_of(self, name: str, limit: int) -> list[OpenHold]:
+        holds: list[OpenHold] = []
+        blocks = self._keys.counter(name).all_held()
+        async for page in all_of(self._store, blocks, page=BLOCKS_PER_READ):
+            for kv in page:
+                holds += [OpenHold(name, hold) for hold in decode_holds(kv.value)]
+            if len(holds) >= limit:
+                break
+        return holds[:limit]
+
+
+def place_in_order(each: OpenHold) -> tuple[int, str, int]:
+    """Return what open reservations are put in order by: deadline, counter, number."""
+    return each.hold.held.until_ms, each.counter, each.hold.number

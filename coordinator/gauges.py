@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from coordinator.core.documents import counted_by
+from coordinator.core.forecast import percent_used
 from coordinator.core.records import Closed, Entry, next_after
 
 SHOWN_MAX = 256
@@ -78,16 +79,10 @@ class SequenceGauges(Collector):
         for counter, highest in self._documents.items():
             counted = counted_by(counter)
             if counted is not None and counted.document_type in self._bounds:
-                used = percent(highest, *self._bounds[counted.document_type])
+                used = percent_used(highest, *self._bounds[counted.document_type])
                 before = fullest.get(counted.document_type, 0.0)
                 fullest[counted.document_type] = max(before, used)
         if self.invoices:
             highest = max(self.invoices.values())
-            fullest[self._series] = percent(highest, self._start, self._max_value)
+            fullest[self._series] = percent_used(highest, self._start, self._max_value)
         return fullest
-
-
-def percent(highest: int, start: int, max_value: int) -> float:
-    """Return how much of a series is used up when it has come to this number."""
-    whole = max_value - start + 1
-    return min(100.0, max(0.0, 100 * (highest - start + 1) / whole)) if whole > 0 else 100.0

@@ -56,8 +56,10 @@ class Numbers:
         """Return what a number is, what replaced it or was replaced, and its history."""
         NothingQuery.parse(request.rel_url)
         text = request.match_info[NAME]
-        catalogue = await read(self._registry.recent())
-        place = place_of(catalogue, text)
+        place = place_of(await read(self._registry.recent()), text)
+        if place is None:  # its series may be younger than that
+            catalogue = await read(self._registry.catalogue())
+            place = place_of(catalogue, text)
         if place is None:
             raise Problem(problems.NEVER_ISSUED, _reads_like_none(catalogue, text))
         history = self._counters.history(place.counter)

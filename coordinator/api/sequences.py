@@ -18,7 +18,7 @@ from coordinator.config import Settings
 from coordinator.core import ledger
 from coordinator.core.catalogue import Catalogue, Series, UnknownSeries
 from coordinator.core.documents import counted_by, values_told
-from coordinator.core.forecast import DAY_MS, WINDOW_DAYS, Used, forecast
+from coordinator.core.forecast import DAY_MS, WINDOW_DAYS, Used, forecast, percent_used
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
 from coordinator.core.records import Issued
@@ -60,8 +60,7 @@ class Sequences:
     async def sequences(self, request: web.Request) -> web.StreamResponse:
         """Return counters that have given out a number, by name; ``next_cursor`` None: no more."""
         asked = SequencesQuery.parse(request.rel_url)
-        catalogue = await read(self._registry.recent())
-        _check_type(catalogue, asked.document_type)
+        catalogue = await self._catalogue_with(asked.document_type)
         found = await read(
             self._documents.after(asked.cursor or "", asked.limit + 1, asked.document_type)
         )
@@ -82,7 +81,7 @@ class Sequences:
         mistake can be voided.
         """
         asked = ReservationsQuery.parse(request.rel_url)
-        _check_type(await read(self._registry.recent()), asked.document_type)
+        await self._catalogue_with(asked.document_type)
         after = _order_in(asked.cursor)
         found = await read(self._documents.open_holds(asked.document_type))
         following = [each for each in found.holds if after is None or place_in_order(each) > after]
@@ -97,6 +96,18 @@ class Sequences:
             "timestamp": iso(now),
         }
         return json_answer({"success": True, "data": data})
+
+    async def _catalogue_with(self, document_type: str | None) -> Catalogue:
+        """Return all series, this one among them. Raises Problem."""
+        catalogue = await read(self._registry.recent())
+        known = {series.document_type for series in catalogue.series}
+        if document_type is not None and document_type not in known:
+            catalogue = await read(self._registry.catalogue())
+            try:
+                catalogue.of(document_type)
+            except UnknownSeries:
+                raise no_such_series(document_type) from None
+        return catalogue
 
     async def _who_reserved(self, page: list[OpenHold]) -> dict[OpenHold, dict[str, Any]]:
         """Return by whom these were reserved. Raises StoreError or Unreadable."""
@@ -163,20 +174,6 @@ def _order_in(cursor: str | None) -> tuple[int, str, int] | None:
     return int(until_ms), counter, int(number)
 
 
-def _check_type(catalogue: Catalogue, document_type: str | None) -> None:
-    if document_type is not None:
-        try:
-            catalogue.of(document_type)
-        except UnknownSeries:
-            raise no_such_series(document_type) from None
-
-
-def percent_used(head: Head, max_value: int) -> float:
-    """Return how much of a series its counter has used up, 0 to 100."""
-    whole = max_value - head.start + 1
-    return round(min(100.0, 100 * (head.next - head.start) / whole), 4) if whole > 0 else 100.0
-
-
 def _sequence(
     catalogue: Catalogue, found: CounterFound, used: Used, now: int
 ) -> dict[str, Any] | None:
@@ -200,7 +197,7 @@ def _sequence(
         "current_value": head.highest,
         "document_number": _as_written(series, counted.scope, head),
         "max_value": series.max_value,
-        "utilization": percent_used(head, series.max_value),
+        "utilization": round(percent_used(head.highest, head.start, series.max_value), 4),
         "left": left,
         "gaps": head.gaps,
         "open_reservations": head.held,

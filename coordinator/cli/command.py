@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from coordinator.core.documents import counted_by
 from coordinator.core.keys import Keys
 from coordinator.core.series import Strategy, counter_names
 from coordinator.core.transaction import Range
@@ -43,6 +44,13 @@ class Installation(NamedTuple):
 
     counters: tuple[str, ...]
     start: int | None
+
+    def start_of(self, counter: str) -> int | None:
+        """Return the first number of a counter; None: its own entries say it.
+
+        A counter of documents begins where its series began when it was made.
+        """
+        return None if counted_by(counter) else self.start
 
 
 def say(text: str) -> None:

@@ -45,3 +45,9 @@ def forecast(used: Used, left: int, now_ms: int) -> Forecast:
     if not per_day or left / per_day > AHEAD_DAYS_MAX:
         return Forecast(per_day, observed_days, None)
     return Forecast(per_day, observed_days, now_ms + int(left / per_day * DAY_MS))
+
+
+def percent_used(highest: int, start: int, max_value: int) -> float:
+    """Return how much of a series is used up when it has come to this number, 0 to 100."""
+    whole = max_value - start + 1
+    return min(100.0, max(0.0, 100 * (highest - start + 1) / whole)) if whole > 0 else 100.0

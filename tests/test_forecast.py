@@ -92,6 +92,13 @@ async def test_an_import_at_the_beginning_is_no_use_and_a_later_leap_is() -> Non
     assert (await used(counter, counter.now_ms + 1))[0] == Used(0, counter.now_ms + 1)
 
 
+async def test_a_count_that_an_operator_began_further_on_has_used_only_what_followed() -> None:
+    counter = Counter()
+    await counter.ask(Adjust(call(), 500, WHY, MAX))
+    await issue(counter, 3)
+    assert (await used(counter, 0))[0].numbers == 3
+
+
 async def test_a_counter_with_nothing_but_an_import_has_used_nothing() -> None:
     counter = Counter(COR)
     await counter.ask(bring_in((1, 500)))

@@ -75,6 +75,23 @@ async def test_counters_are_paged_in_order_and_filtered(start_node: Start) -> No
     assert (await read(node, SEQUENCES, 404, document_type="XYZ"))["code"] == "NB001"
 
 
+async def test_a_series_keeps_the_counters_of_its_former_scopes(start_node: Start) -> None:
+    node = await start_node()
+    body = {"document_type": "GLB", "template": "GLB-TINY-{SEQ:4}", "reason": "a test"}
+    await call(node, "POST", TEMPLATES, body, 201)
+    await reserve(node, document_type="GLB")
+    change = {"template": "GLB-S-{SITE}-{SEQ:4}", "scopes": ["SITE"], "reason": "x", "version": 1}
+    await call(node, "PUT", f"{TEMPLATES}/GLB", change)
+    other = await start_node(node_id="node-2")  # which has not read the series yet
+    await reserve(other, document_type="GLB", scope_value="site-1")
+    found = await sequences(other, document_type="GLB")
+    assert [(each["counter"], each["document_number"]) for each in found] == [
+        ("documents/GLB/site=site-1", "GLB-S-site-1-0001"), ("documents/GLB", None)
+    ]  # fmt: skip
+    (rest,) = await sequences(other, document_type="GLB", cursor=found[0]["counter"])
+    assert rest["counter"] == "documents/GLB"
+
+
 async def test_a_closed_counter_with_void_numbers_runs_out_never(start_node: Start) -> None:
     node = await start_node()
     await confirmed(node, 2)

@@ -153,6 +153,19 @@ async def test_a_chain_reads_the_same_from_each_of_its_numbers() -> None:
     assert [link.number for link in links] == [4]
 
 
+async def test_a_chain_goes_on_through_a_number_that_was_another_documents_before() -> None:
+    counter = Counter(REUSE)
+    await issue(counter, 1)
+    await counter.ask(counter.reserve("x"))
+    await counter.ask(counter.settle(2, "x", How.CANCELLED))
+    await counter.ask(void(1, REUSE))
+    await counter.ask(void(2, REUSE))
+    for number in (1, 2, 3):
+        records = [event.record for event in (await history(counter).life(number)).events]
+        links = await chain(history(counter), number, records)
+        assert [link.number for link in links] == [1, 2, 3]
+
+
 async def test_a_chain_ends_where_its_last_number_is_another_documents_now() -> None:
     counter = Counter(REUSE)
     await issue(counter, 1)

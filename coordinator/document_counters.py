@@ -5,6 +5,7 @@ Nobody keeps a list of them: they are found by skipping from the keys of one to 
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import inf
 from typing import NamedTuple
 
 from coordinator.core import head as heads
@@ -12,7 +13,7 @@ from coordinator.core.documents import COUNTERS
 from coordinator.core.head import Head
 from coordinator.core.holds import Hold, decode_holds
 from coordinator.core.keys import Keys
-from coordinator.core.transaction import Range
+from coordinator.core.transaction import KeyValue, Range
 from coordinator.store import Store
 from coordinator.store.paging import all_of
 
@@ -24,8 +25,9 @@ HOLDS_MAX = 10_000
 """Reservations that one search keeps: about 5 MB."""
 
 BLOCKS_PER_READ = 200
-RESTS_S = 1.0
-"""What was found is told to all who ask within this time."""
+BLOCKS_AT_FIRST = 4
+REST_S_MIN, REST = 1.0, 2.0
+"""What was found is told to all who ask within a second, or twice the time that it took."""
 
 
 class CounterFound(NamedTuple):
@@ -55,7 +57,7 @@ class DocumentCounters:
     def __init__(self, store: Store, keys: Keys) -> None:
         self._store = store
         self._keys = keys
-        self._found: dict[str | None, tuple[float, asyncio.Task[OpenHolds]]] = {}
+        self._readings: dict[str | None, _Reading] = {}
 
     async def after(
         self, name: str, limit: int, document_type: str | None = None
@@ -111,45 +113,73 @@ class DocumentCounters:
         ]
 
     async def open_holds(self, document_type: str | None = None) -> OpenHolds:
-        """Return the open reservations. Who asks within a second of another gets the same.
+        """Return the open reservations, as they were a moment ago.
 
-        Pages of countdowns ask all the time; the deadlines themselves do not change.
+        Pages of countdowns ask all the time, and the deadlines themselves do not change: who asks
+        while it is read, or soon after, gets the same; the longer it took, the later it is read
+        again.
         """
         now_s = asyncio.get_running_loop().time()
-        self._found = {
-            which: (until_s, task)
-            for which, (until_s, task) in self._found.items()
-            if until_s > now_s or not task.done()
-        }
-        known = self._found.get(document_type)
-        if known is None or (known[1].done() and known[1].exception()):
-            known = now_s + RESTS_S, asyncio.create_task(self._read_holds(document_type))
-            self._found[document_type] = known
-        return await asyncio.shield(known[1])
+        known = self._readings.get(document_type)
+        if known is None or known.rests_until_s < now_s:
+            known = self._readings[document_type] = _Reading()
+            known.task = asyncio.create_task(self._read_holds(document_type, known))
+        return await asyncio.shield(known.task)
 
-    async def _read_holds(self, document_type: str | None) -> OpenHolds:
+    async def _read_holds(self, document_type: str | None, reading: "_Reading") -> OpenHolds:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            found = await self._all_holds(document_type)
+        except BaseException:
+            reading.rests_until_s = 0.0
+            raise
+        ended_s = loop.time()
+        reading.rests_until_s = ended_s + max(REST_S_MIN, REST * (ended_s - began_s))
+        return found
+
+    async def _all_holds(self, document_type: str | None) -> OpenHolds:
         found: list[OpenHold] = []
         looked_at, all_seen = 0, True
         async for some in self._some("", document_type):
             looked_at += len(some)
-            for name, head in some:
-                if head.held:
-                    found += await self._holds_of(name, HOLDS_MAX - len(found))
+            found += await self._holds_of([name for name, head in some if head.held])
             if looked_at >= LOOKED_AT_MAX or len(found) >= HOLDS_MAX:
                 all_seen = False
                 break
         found.sort(key=place_in_order)
-        return OpenHolds(tuple(found), all_seen)
+        return OpenHolds(tuple(found[:HOLDS_MAX]), all_seen)
 
-    async def _holds_of(self, name: str, limit: int) -> list[OpenHold]:
+    async def _holds_of(self, names: list[str]) -> list[OpenHold]:
+        """Return the reservations of these counters: most have few, which come in one read."""
+        if not names:
+            return []
+        blocks = [self._keys.counter(name).all_held(limit=BLOCKS_AT_FIRST) for name in names]
+        snapshot = await self._store.read(*blocks)
         holds: list[OpenHold] = []
-        blocks = self._keys.counter(name).all_held()
-        async for page in all_of(self._store, blocks, page=BLOCKS_PER_READ):
-            for kv in page:
-                holds += [OpenHold(name, hold) for hold in decode_holds(kv.value)]
-            if len(holds) >= limit:
-                break
-        return holds[:limit]
+        for name, wanted, found in zip(names, blocks, snapshot.found, strict=True):
+            holds += _holds_in(name, found)
+            if len(found) < BLOCKS_AT_FIRST:
+                continue
+            rest = wanted._replace(start=found[-1].key + b"\0")
+            async for page in all_of(self._store, rest, page=BLOCKS_PER_READ):
+                holds += _holds_in(name, page)
+                if len(holds) >= HOLDS_MAX:
+                    break
+        return holds
+
+
+class _Reading:
+    """A reading of open reservations, and how long its outcome is told to others."""
+
+    task: asyncio.Task[OpenHolds]
+
+    def __init__(self) -> None:
+        self.rests_until_s = inf  # while it is read
+
+
+def _holds_in(name: str, blocks: tuple[KeyValue, ...]) -> list[OpenHold]:
+    return [OpenHold(name, hold) for kv in blocks for hold in decode_holds(kv.value)]
 
 
 def place_in_order(each: OpenHold) -> tuple[int, str, int]:

@@ -100,6 +100,9 @@ async def test_what_operators_did_is_told(start_node: Start) -> None:
         ("COR-2025-000001", "reads like no document number"),
         ("x" * 5_000, "reads like no document number"),
         ("%F0%9F%92%A5%0Aforged", "reads like no document number"),
+        ("%ff%fe", "reads like no document number"),
+        ("%ed%a0%80", "reads like no document number"),
+        ("COR-2025-00001%00", "reads like no document number"),
     ],
 )
 async def test_what_was_never_issued_is_not_found(

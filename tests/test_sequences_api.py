@@ -136,6 +136,58 @@ async def test_open_reservations_count_down_without_their_tokens(start_node: Sta
     assert (await read(node, RESERVATIONS, 400, cursor="x"))["code"] == "NB009"
 
 
+async def test_all_of_many_reservations_are_listed_and_read_once_for_all(start_node: Start) -> None:
+    node = await start_node()
+    made = await asyncio.gather(*(reserve(node, issue_date=DATE) for _ in range(200)))
+    pages = await asyncio.gather(*(read(node, RESERVATIONS, limit=500) for _ in range(5)))
+    data = pages[0]["data"]
+    assert data["total"] == 200
+    assert {each["document_number"] for each in data["reservations"]} == {
+        each["document_number"] for each in made
+    }
+    assert all(each["request_id"] for each in data["reservations"])
+    assert [page["data"]["total"] for page in pages] == [200] * 5
+    await post(node, "confirm", {"token": made[0]["token"]})
+
+    async def left() -> int:
+        return int((await read(node, RESERVATIONS))["data"]["total"])
+
+    async with asyncio.timeout(20):
+        while await left() == 200:
+            await asyncio.sleep(0.2)
+    assert await left() == 199
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "field"),
+    [
+        (SEQUENCES, {"limit": 0}, "limit"),
+        (SEQUENCES, {"limit": 201}, "limit"),
+        (SEQUENCES, {"cursor": "x" * 301}, "cursor"),
+        (SEQUENCES, {"type": "COR"}, "type"),
+        (RESERVATIONS, {"limit": 501}, "limit"),
+        (RESERVATIONS, {"cursor": "1 2"}, "cursor"),
+        (RESERVATIONS, {"cursor": "\u0661 2 documents/COR"}, "cursor"),
+        (AUDIT, {"counter": "a\nb"}, "counter"),
+        (AUDIT, {"operationType": "STEAL"}, "operationType"),
+    ],
+)
+async def test_what_is_malformed_names_its_field(
+    start_node: Start, path: str, query: dict[str, Any], field: str
+) -> None:
+    problem = await read(await start_node(), path, 400, **query)
+    assert problem["code"] == "NB009"
+    assert [error["field"] for error in problem["errors"]] == [field]
+
+
+async def test_a_page_after_the_last_counter_is_empty(start_node: Start) -> None:
+    node = await start_node()
+    await reserve(node, issue_date=DATE)
+    assert await sequences(node, cursor="zzz") == []
+    assert await sequences(node, cursor="documents/COR", document_type="COR") == []
+    assert len(await sequences(node, cursor="a")) == 1
+
+
 async def test_the_audit_and_the_proof_cover_counters_of_documents(start_node: Start) -> None:
     node = await start_node()
     await confirmed(node, 2)

@@ -38,6 +38,8 @@ from coordinator.document_counters import DocumentCounters
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
 from coordinator.jobs.demonstrations import Demonstrations
+from coordinator.jobs.expiry import Expiry
+from coordinator.jobs.forgotten import Search
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.jobs.trimming import Trimming
 from coordinator.jobs.upkeep import Upkeep
@@ -98,6 +100,13 @@ class NodeApp:
             *(store, self._keys, node, terms, self._metrics.watcher, self.witness),
             Company(Seat(me, lambda: self.membership.lease), self._peers, RunsMet(), Lanes()),
         )
+        self._registry = Registry(store, self._keys)
+        joined = self.membership.has_joined
+        self.expiry = Expiry(self._counters, self._registry, joined)
+        self.search = Search(
+            *(store, self._keys, settings.node_id, self._counters, self._registry),
+            *(joined, self._metrics.saw_reserved),
+        )
         self._caller = Caller(settings, node.instance)
         self.refusals = Refusals(self._caller.name_request, self._metrics.refused)
         self.web = self._web(node)
@@ -107,8 +116,7 @@ class NodeApp:
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         installation = Installation(self._store, self._keys, self._names)
         measured = Installation(self._store, self._keys, self._metrics.shown)
-        counters, membership = self._counters, self.membership
-        registry = Registry(self._store, self._keys)
+        counters, membership, registry = self._counters, self.membership, self._registry
         found = DocumentCounters(self._store, self._keys)
         demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
@@ -122,7 +130,7 @@ class NodeApp:
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),
-            *Reservations(self._caller, registry, counters, membership).routes(),
+            *Reservations(self._caller, registry, counters, self._names, membership).routes(),
             *Numbers(settings, registry, counters).routes(),
             *Sequences(settings, self._store, self._keys, registry, found).routes(),
         ]
@@ -149,6 +157,8 @@ class NodeApp:
             self._counters.keep_forgetting(),
             self.witness.keep_saving(),
             self.upkeep.run(),
+            self.expiry.run(),
+            self.search.run(),
         ]
         if self._settings.entries_kept:
             jobs.append(self._trimming().run())

@@ -1,5 +1,7 @@
 """The counters of documents in the store: which there are, and their open reservations.
 
+That of invoices is one of them, the last one, where all of them share one count.
+
 Nobody keeps a list of them: they are found by skipping from the keys of one to those of the next.
 """
 
@@ -9,7 +11,7 @@ from math import inf
 from typing import NamedTuple
 
 from coordinator.core import head as heads
-from coordinator.core.documents import COUNTERS
+from coordinator.core.documents import COUNTERS, INVOICE
 from coordinator.core.head import Head
 from coordinator.core.holds import Hold, decode_holds
 from coordinator.core.keys import Keys
@@ -91,12 +93,14 @@ class DocumentCounters:
         keys = self._keys
         folder = COUNTERS if document_type is None else f"{COUNTERS}/{document_type}"
         ranges = [keys.counters_in(folder)]
-        if document_type is not None:  # the one counter of a series without scopes
-            prefix = keys.counter(folder).prefix
-            ranges.append(Range(prefix, keys.after_counter_of(prefix)))
+        alone = [] if document_type is None else [folder]  # of a series without scopes
+        if document_type in {None, INVOICE}:
+            alone.append(INVOICE)
+        prefixes = (keys.counter(name).prefix for name in alone)
+        ranges += [Range(prefix, keys.after_counter_of(prefix)) for prefix in prefixes]
         first = keys.after_counter_of(keys.counter(after).prefix) if after else b""
         for each in ranges:
-            wanted = each._replace(start=max(first, each.start), limit=1)
+            wanted = each._replace(start=max(first, each.start), limit=1, keys_only=True)
             while wanted.start < wanted.end:
                 (page,) = (await self._store.read(wanted)).found
                 if not page:

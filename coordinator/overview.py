@@ -9,6 +9,7 @@ import orjson
 from coordinator import turn
 from coordinator.core import head as heads
 from coordinator.core.head import Head
+from coordinator.core.holds import decode_holds
 from coordinator.core.keys import Keys, number_in
 from coordinator.core.marks import decode_mark
 from coordinator.core.transaction import KeyValue, Range
@@ -40,12 +41,23 @@ class NodeSeen(NamedTuple):
 
 
 class CounterSeen(NamedTuple):
-    """A counter; ``head`` is None before its first number, the others without a gap."""
+    """A counter; ``head`` is None before its first number, the others without a gap, or without
+    an open reservation.
+    """
 
     name: str
     head: Head | None
     lowest_gap: int | None = None
     oldest_gap_ms: int | None = None
+    lowest_held: int | None = None
+
+    @property
+    def watermark(self) -> int | None:
+        """Return the highest number up to which all are final; None before the first number."""
+        if self.head is None:
+            return None
+        waiting = [n for n in (self.lowest_gap, self.lowest_held) if n is not None]
+        return min(waiting, default=self.head.next) - 1
 
 
 TURNS_SHOWN_MAX = 64
@@ -102,6 +114,7 @@ class Installation:
             nodes = _nodes(self._keys, snapshot.found[0])
             seen += map(_counter, names, snapshot.found[1:])
         await self._look_at_gaps(seen, revision)
+        await self._look_at_holds(seen, revision)
         return Overview(tuple(seen), nodes)
 
     async def _look_at_gaps(self, seen: list[CounterSeen], revision: int) -> None:
@@ -115,6 +128,16 @@ class Installation:
                 oldest_ms = min((decode_mark(kv.value).time_ms for kv in found), default=None)
                 lowest = number_in(found[0].key) if found else None
                 seen[at] = seen[at]._replace(lowest_gap=lowest, oldest_gap_ms=oldest_ms)
+
+    async def _look_at_holds(self, seen: list[CounterSeen], revision: int) -> None:
+        """Complete those counters that have open reservations."""
+        for at, each in enumerate(seen):
+            if each.head is None or not each.head.held:
+                continue
+            wanted = self._keys.counter(each.name).all_held(limit=1)
+            (found,) = (await self._store.read(wanted, revision=revision)).found
+            numbers = [hold.number for kv in found for hold in decode_holds(kv.value)]
+            seen[at] = each._replace(lowest_held=min(numbers, default=None))
 
     async def nodes(self) -> tuple[NodeSeen, ...]:
         """Return all nodes, by name."""

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -19,8 +18,11 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
-from support import free_port, running_etcd, wait_for
+from sharing import Town
+from support import free_port, running_etcd
 
+from coordinator import commit as commits
+from coordinator import sequencer as sequencers
 from coordinator.api.connections import Runner
 from coordinator.app import NodeApp
 from coordinator.config import Settings
@@ -52,16 +54,38 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     await real.close()
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits before it tries again."""
+    for module in (commits, sequencers):
+        monkeypatch.setattr(module, "PAUSE_FIRST_S", 0.0)
+        monkeypatch.setattr(module, "PAUSE_LONGEST_S", 0.01)
+
+
+@pytest.fixture
+async def quick_town() -> AsyncIterator[Town]:
+    """Nodes on the store in memory."""
+    town = Town(MemoryStore())
+    yield town
+    await town.stop()
+
+
+@pytest.fixture
+def town(quick_town: Town) -> Town:
+    """The same, for modules that know no other."""
+    return quick_town
+
+
 class NodeServer(TestServer):
     """Serves a node as ``coordinator serve`` does."""
 
     def __init__(self, node: NodeApp, port: int) -> None:
         super().__init__(node.web, port=port)
-        self._node = node
+        self.node = node
 
     async def _make_runner(self, **more: object) -> Runner:
         more.pop("debug", None)
-        return self._node.runner(1_000, **more)
+        return self.node.runner(1_000, **more)
 
 
 @pytest.fixture
@@ -123,28 +147,9 @@ def stop_cluster(cluster: Cluster) -> None:
 @pytest.fixture(scope="session")
 def cluster4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three etcd members and four nodes."""
-    cluster = start_cluster(tmp_path_factory.mktemp("cluster with space"), free_block(4))
+    cluster = start_cluster(tmp_path_factory.mktemp("cluster with space"), free_port(4))
     yield cluster
     stop_cluster(cluster)
-
-
-def free_block(size: int) -> int:
-    """Return the first of so many free ports in a row."""
-
-    def look() -> int:
-        first = free_port()
-        sockets = []
-        try:
-            for port in range(first, first + size):
-                probe = socket.socket()
-                sockets.append(probe)
-                probe.bind(("127.0.0.1", port))
-        finally:
-            for probe in sockets:
-                probe.close()
-        return first
-
-    return int(wait_for(look, 10, f"{size} free ports in a row"))
 
 
 FAST_FIRST = (

@@ -31,7 +31,7 @@ def by(user: str = "ann") -> Call:
 
 async def do(node: Client, *requests: Request, counter: str = COUNTER) -> list[Done]:
     """Commit requests of the core, one after the other."""
-    sequencer = node.server._node._counters.sequencer(counter, 1)  # type: ignore[union-attr]
+    sequencer = node.server.node._counters.sequencer(counter, 1)  # type: ignore[union-attr]
     done = []
     for request in requests:
         answer = await sequencer.submit(request)

@@ -23,10 +23,19 @@ from coordinator.store import Conflict, NotCommitted, Outcome, Store, Unknown
 ROOT = Path(__file__).parent.parent
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PORTS = range(16_000, 32_000)
+"""Below those that connections take: a port that is free now is not taken by one of them later."""
+
+
+def free_port(count: int = 1) -> int:
+    """Return the first of so many free ports in a row."""
+    while True:
+        first = random.choice(PORTS)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                probe = probes.enter_context(socket.socket())
+                probe.bind(("127.0.0.1", port))
+            return first
 
 
 def wait_for(condition: Any, seconds: float, what: str) -> Any:

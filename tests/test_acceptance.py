@@ -8,7 +8,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from conftest import ROOT, Cluster, free_block, start_cluster, stop_cluster
+from conftest import ROOT, Cluster, start_cluster, stop_cluster
+from support import free_port
 
 PLACE = {"siteId": "site-1", "partitionId": "partition-a", "invoiceType": "on-cycle"}
 REQUESTS = 20_000
@@ -18,7 +19,7 @@ CONNECTIONS = 64
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of this module's own, at number 0."""
-    cluster = start_cluster(tmp_path_factory.mktemp("fresh cluster"), free_block(4))
+    cluster = start_cluster(tmp_path_factory.mktemp("fresh cluster"), free_port(4))
     yield cluster
     if cluster.process.poll() is None:
         stop_cluster(cluster)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import free_block
+from support import free_port
 
 from cluster import bootstrap, etcd_binary, members, nodes
 from cluster.errors import StartError
@@ -146,7 +146,7 @@ def claims():
 @pytest.fixture
 def listener():
     with socket.socket() as server:
-        server.bind((HOST, free_block(2) + 1))  # the port before it is free too
+        server.bind((HOST, free_port(2) + 1))  # the port before it is free too
         server.listen()
         yield server.getsockname()[1]
 
@@ -157,7 +157,7 @@ def test_an_explicit_port_that_is_taken_is_an_error_that_names_it(claims, listen
     assert claims.claim(listener - 1) == []  # the failed claim left nothing claimed
 
 
-def test_a_default_port_that_is_taken_gives_way_to_a_free_block(claims, listener, monkeypatch):
+def test_a_default_port_that_is_taken_gives_way_to_a_free_port(claims, listener, monkeypatch):
     monkeypatch.setattr("cluster.ports.NODE_PORT", listener)
     block = claims.claim_block(None)
     assert listener not in block

@@ -2,14 +2,11 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator
 
 import pytest
 from sharing import Fault, Gate, Town, ask, call, numbers_in, take
 from support import until
 
-from coordinator import commit as commits
-from coordinator import sequencer as sequencers
 from coordinator.core.forwarding import Forward
 from coordinator.core.ledger import NO_HASH
 from coordinator.core.records import LossAccepted, Part
@@ -18,26 +15,13 @@ from coordinator.core.transaction import Transaction
 from coordinator.sequencer import Sequencer
 from coordinator.service import NotServed, OutcomeUnknown, StoreDown
 from coordinator.store import Outcome, Unknown
-from coordinator.store.memory import MemoryStore
 from coordinator.witness import Seen, Witness
 
 STRANGE = "ab" * 32
 """A hash that no entry has."""
 
 
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (commits, sequencers):
-        monkeypatch.setattr(module, "PAUSE_FIRST_S", 0.0)
-        monkeypatch.setattr(module, "PAUSE_LONGEST_S", 0.01)
-
-
-@pytest.fixture
-async def town() -> AsyncIterator[Town]:
-    """Nodes on the store in memory."""
-    town = Town(MemoryStore())
-    yield town
-    await town.stop()
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 def batch(seen: Seen, serial: int = 1, run: str = "guest.1", name: str = "q") -> Forward:

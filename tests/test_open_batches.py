@@ -1,36 +1,19 @@
 """What a node must not forget while a batch that it has handed over is open."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from sharing import Fault, Gate, Town, ask, call, numbers_in, release, take
 from support import until
 
-from coordinator import commit as commits
 from coordinator import replica as replicas
-from coordinator import sequencer as sequencers
 from coordinator.core.requests import Issue, Refused, Why
 from coordinator.core.transaction import Transaction
 from coordinator.sequencer import Sequencer
 from coordinator.service import OutcomeUnknown
 from coordinator.store import NotCommitted, Outcome, Rejected, Snapshot, Unavailable, Unknown
-from coordinator.store.memory import MemoryStore
 
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (commits, sequencers):
-        monkeypatch.setattr(module, "PAUSE_FIRST_S", 0.0)
-        monkeypatch.setattr(module, "PAUSE_LONGEST_S", 0.01)
-
-
-@pytest.fixture
-async def town() -> AsyncIterator[Town]:
-    """Nodes on the store in memory."""
-    town = Town(MemoryStore())
-    yield town
-    await town.stop()
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 async def test_nothing_is_planned_anew_before_it_is_known_what_was_done(

@@ -105,3 +105,32 @@ async def test_a_thousand_at_once_from_four_nodes_get_one_to_a_thousand(start_no
 
     confirmed = await asyncio.gather(*map(confirm, range(1_000)))
     assert confirmed == [each["document_number"] for each in reserved]
+
+
+async def test_invoices_in_two_steps_and_in_one_come_from_the_same_numbers(
+    start_node: Start,
+) -> None:
+    node = await start_node()
+    origin = {"siteId": "site-1", "partitionId": "partition-a", "invoiceType": "on-cycle"}
+    first, _ = await call(node, "POST", "/api/v1/sequence/next", origin)
+    held = await reserve(node, document_type="invoice")
+    third, _ = await call(node, "POST", "/api/v1/sequence/next", origin)
+    assert (first["sequenceNumbers"], third["sequenceNumbers"]) == ([1], [3])
+    assert held["document_number"] == "INV-00000002"
+    stats, _ = await call(node, "GET", "/api/v1/sequence/stats")
+    assert (stats["currentCounter"], stats["watermark"]) == (3, 1)
+    assert stats["sequencesBySite"] == {"site-1": 2, "documents": 1}
+    await post(node, "cancel", {"token": held["token"]})
+    again, _ = await call(node, "POST", "/api/v1/sequence/next", origin)
+    assert (again["sequenceNumbers"], again["gapFilled"]) == ([2], True)
+    proof, _ = await call(node, "GET", "/api/v1/sequence/validate")
+    assert proof["valid"], proof
+
+
+async def test_invoices_that_are_counted_by_site_have_no_document_numbers(
+    start_node: Start,
+) -> None:
+    node = await start_node(strategy="SITE_SEQUENTIAL")
+    problem = await refused(node, "POST", f"{DOCUMENTS}/reserve", {"document_type": "invoice"}, 404)
+    assert problem["code"] == "NB001"
+    assert "/api/v1/sequence/next" in problem["detail"]

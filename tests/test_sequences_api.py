@@ -7,8 +7,23 @@ import sys
 from typing import Any
 
 import pytest
-from http_calls import Client, Start
-from numbering import COR, COUNTER, DATE, MAX, SEQUENCES, VALUES, WHY, by, confirmed, do, read, text
+from http_calls import Client, Start, issue
+from numbering import (
+    COR,
+    COUNTER,
+    DATE,
+    MAX,
+    SEQUENCES,
+    VALUES,
+    WHY,
+    by,
+    confirmed,
+    do,
+    number,
+    operations,
+    read,
+    text,
+)
 from test_documents_api import TEMPLATES, call
 from test_reservations_api import DOCUMENTS, post, reserve
 
@@ -90,6 +105,27 @@ async def test_a_series_keeps_the_counters_of_its_former_scopes(start_node: Star
     ]  # fmt: skip
     (rest,) = await sequences(other, document_type="GLB", cursor=found[0]["counter"])
     assert rest["counter"] == "documents/GLB"
+
+
+async def test_invoices_are_a_series_of_documents_too(start_node: Start) -> None:
+    node = await start_node(max_value=1_000)
+    await issue(node, count=10)
+    reserved = await reserve(node, document_type="invoice")
+    await reserve(node, issue_date=DATE)
+    assert [each["counter"] for each in await sequences(node)] == [COUNTER, "invoice"]
+    (invoices,) = await sequences(node, document_type="invoice")
+    assert (invoices["current_value"], invoices["max_value"]) == (11, 1_000)
+    assert (invoices["utilization"], invoices["open_reservations"]) == (1.1, 1)
+    data = (await read(node, RESERVATIONS, document_type="invoice"))["data"]
+    assert [each["document_number"] for each in data["reservations"]] == ["INV-00000011"]
+    assert (await number(node, "INV-00000011"))["state"] == "RESERVED"
+    told = await number(node, "INV-00000007")
+    assert (told["state"], operations(told["history"])) == ("CONFIRMED", [("GENERATE", "ACTIVE")])
+    await post(node, "cancel", {"token": reserved["token"]})
+    assert (await number(node, "INV-00000011"))["state"] == "FREE"
+    assert (await read(node, AUDIT, documentType="invoice"))[0]["operationType"] == "CANCEL"
+    proven = await read(node, "/api/v1/sequence/validate", counter="invoice")
+    assert proven["valid"], proven["findings"]
 
 
 async def test_a_closed_counter_with_void_numbers_runs_out_never(start_node: Start) -> None:

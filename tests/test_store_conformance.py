@@ -108,11 +108,13 @@ async def test_ranges_come_in_key_order_limited_and_as_bytes(store: Store, prefi
     value = bytes(range(256))
     await put(store, prefix, NEW, entry_2=value, entry_1=b"", entry_10=b"x")
     span = Range(prefix + b"entry/", prefix_end(prefix + b"entry/"))
-    all_, some = (await store.read(span, span._replace(limit=2))).found
+    wanted = span, span._replace(limit=2), span._replace(keys_only=True)
+    all_, some, bare = (await store.read(*wanted)).found
     names = [kv.key.rsplit(b"/", 1)[1] for kv in all_]
     assert names == [b"1", b"10", b"2"]
     assert [kv.value for kv in all_] == [b"", b"x", value]
     assert some == all_[:2]
+    assert bare == tuple(kv._replace(value=b"") for kv in all_)
 
 
 async def test_a_revision_shows_the_store_as_it_was(store: Store, prefix: bytes) -> None:

@@ -8,7 +8,6 @@ import pytest
 from sharing import Fault, Town, ask, call, numbers_in, release, take
 from support import until
 
-from coordinator import commit as commits
 from coordinator import sequencer as sequencers
 from coordinator import turn as turns
 from coordinator.core.plan import Limits
@@ -18,29 +17,15 @@ from coordinator.peers import Declined, NoReply
 from coordinator.sequencer import Sequencer
 from coordinator.service import OutcomeUnknown
 from coordinator.store import Store
-from coordinator.store.memory import MemoryStore
 from coordinator.unheard import REASON
 
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (commits, sequencers):
-        monkeypatch.setattr(module, "PAUSE_FIRST_S", 0.0)
-        monkeypatch.setattr(module, "PAUSE_LONGEST_S", 0.01)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.fixture
 async def town(store: Store) -> AsyncIterator[Town]:
     """Nodes on each store in turn."""
     town = Town(store)
-    yield town
-    await town.stop()
-
-
-@pytest.fixture
-async def quick() -> AsyncIterator[Town]:
-    """Nodes on the store in memory."""
-    town = Town(MemoryStore())
     yield town
     await town.stop()
 
@@ -109,9 +94,9 @@ async def test_what_arrives_after_its_sender_has_gone_on_is_declined(town: Town)
     await town.check([1, 2, 3, 4, 5])
 
 
-async def test_what_arrives_before_its_sender_has_gone_on_is_its_answer(quick: Town) -> None:
-    _, other = await quick.pair()
-    way = quick.ways["other"]
+async def test_what_arrives_before_its_sender_has_gone_on_is_its_answer(quick_town: Town) -> None:
+    _, other = await quick_town.pair()
+    way = quick_town.ways["other"]
     way.faults.append(Fault.LATE)
     gone_on = asyncio.Event()
     commit = other._commit
@@ -126,7 +111,7 @@ async def test_what_arrives_before_its_sender_has_gone_on_is_its_answer(quick: T
     assert await way.deliver_late() is None
     gone_on.set()
     assert await taking == [5]
-    await quick.check([1, 2, 3, 4, 5])
+    await quick_town.check([1, 2, 3, 4, 5])
 
 
 async def test_a_batch_that_comes_twice_is_served_once(town: Town) -> None:
@@ -154,14 +139,14 @@ async def test_the_turn_of_a_node_that_is_gone_is_taken_over(town: Town) -> None
     await town.check(list(range(1, 10)))
 
 
-async def test_a_node_that_hands_over_itself_declines_and_nothing_is_lost(quick: Town) -> None:
-    holder, other = await quick.pair()
-    quick.ways["holder"].is_bad = True
+async def test_a_node_that_hands_over_itself_declines_and_nothing_is_lost(quick_town: Town) -> None:
+    holder, other = await quick_town.pair()
+    quick_town.ways["holder"].is_bad = True
     holder._handing.turn._holder = other._handing.turn.holder._replace(node="nobody")  # type: ignore[union-attr]
     holder._handing.turn._until_s = float("inf")
     assert await take(other) == [5]
-    assert quick.ways["other"].counts["declined"] == 1
-    await quick.check([1, 2, 3, 4, 5])
+    assert quick_town.ways["other"].counts["declined"] == 1
+    await quick_town.check([1, 2, 3, 4, 5])
 
 
 async def test_a_node_far_behind_is_served_and_stays_right(
@@ -183,18 +168,18 @@ async def test_a_node_far_behind_is_served_and_stays_right(
 
 
 async def test_a_node_far_behind_finds_out_what_became_of_its_batch(
-    quick: Town, monkeypatch: pytest.MonkeyPatch
+    quick_town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordinator.guests.RECENT_MAX", 2)
-    holder, other = await quick.pair()
+    holder, other = await quick_town.pair()
     held = [1, 2, 3, 4]
     for _ in range(5):
         held += await take(holder)
     held += await take(other)
-    quick.ways["other"].faults.append(Fault.REPLY_LOST)
+    quick_town.ways["other"].faults.append(Fault.REPLY_LOST)
     assert other._replica.head is None
     held += await take(other, 2)
-    await quick.check(held)
+    await quick_town.check(held)
 
 
 async def test_requests_of_one_name_are_told_apart(town: Town) -> None:
@@ -236,37 +221,37 @@ async def test_a_release_by_way_of_another_node_needs_evidence_that_still_holds(
     await town.check([1, 2, 3], gaps=(4,))
 
 
-async def test_a_batch_larger_than_a_transaction_is_served_in_the_end(quick: Town) -> None:
+async def test_a_batch_larger_than_a_transaction_is_served_in_the_end(quick_town: Town) -> None:
     limits = Limits(operations=16, requests=5)
-    _, other = await quick.pair(limits=limits)
+    _, other = await quick_town.pair(limits=limits)
     taken = await asyncio.gather(*(take(other) for _ in range(23)))
     held = [number for numbers in taken for number in numbers]
-    await quick.check([1, 2, 3, 4, *held])
+    await quick_town.check([1, 2, 3, 4, *held])
     released = await asyncio.gather(*(ask(other, release(number)) for number in held))
     assert all(isinstance(answer, Done) for answer in released)
-    await quick.check([1, 2, 3, 4], gaps=tuple(held))
-    assert max(len(entry.records) for entry in await quick.entries()) <= 5
+    await quick_town.check([1, 2, 3, 4], gaps=tuple(held))
+    assert max(len(entry.records) for entry in await quick_town.entries()) <= 5
 
 
-async def test_a_reset_is_done_by_the_node_that_was_asked(quick: Town) -> None:
-    _, other = await quick.pair()
+async def test_a_reset_is_done_by_the_node_that_was_asked(quick_town: Town) -> None:
+    _, other = await quick_town.pair()
     town_records = [take(other), ask(other, Reset(call())), take(other)]
     await asyncio.gather(*town_records)
-    resets = [e for e in await quick.entries() if isinstance(e.records[0], Restarted)]
+    resets = [e for e in await quick_town.entries() if isinstance(e.records[0], Restarted)]
     assert [entry.parts[0].node for entry in resets] == ["other"]
     assert len(await take(other)) == 1
 
 
 async def test_numbers_of_callers_who_left_with_an_open_batch_come_back(
-    quick: Town, monkeypatch: pytest.MonkeyPatch
+    quick_town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordinator.guests.RECENT_MAX", 1)
-    holder, other = await quick.pair()
+    holder, other = await quick_town.pair()
     await take(holder)
     await take(holder)
     assert await take(other) == [7]  # from here on its replica is not loaded
     assert other._replica.head is None
-    way = quick.ways["other"]
+    way = quick_town.ways["other"]
     way.faults.append(Fault.HELD)
     request = Issue(call(), 2)
     reply = other.submit(request)
@@ -276,20 +261,22 @@ async def test_numbers_of_callers_who_left_with_an_open_batch_come_back(
     way.let_go.set()
     assert await take(other) == [10]
     await until(lambda: not other._unheard.is_busy, "the numbers are given back")
-    given_back = [r for e in await quick.entries() for r in e.records if isinstance(r, Released)]
+    given_back = [
+        r for e in await quick_town.entries() for r in e.records if isinstance(r, Released)
+    ]
     assert {(record.number, record.reason) for record in given_back} == {
         (8, REASON),
         (9, REASON),
     }
-    await quick.check([1, 2, 3, 4, 5, 6, 7, 10], gaps=(8, 9))
+    await quick_town.check([1, 2, 3, 4, 5, 6, 7, 10], gaps=(8, 9))
 
 
-async def test_at_the_deadline_an_open_batch_is_called_unknown(quick: Town) -> None:
-    _, other = await quick.pair(deadline_s=0.5)
-    way = quick.ways["other"]
+async def test_at_the_deadline_an_open_batch_is_called_unknown(quick_town: Town) -> None:
+    _, other = await quick_town.pair(deadline_s=0.5)
+    way = quick_town.ways["other"]
     way.faults.append(Fault.HELD)
     with pytest.raises(OutcomeUnknown):
         await other.submit(Issue(call()))
     way.let_go.set()
     assert await take(other) == [6]
-    await quick.check([1, 2, 3, 4, 5, 6])
+    await quick_town.check([1, 2, 3, 4, 5, 6])

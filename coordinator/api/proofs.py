@@ -2,7 +2,7 @@
 
 import asyncio
 
-from coordinator.core.documents import counted_by
+from coordinator.core.documents import is_of_documents
 from coordinator.core.verify import Verdict
 from coordinator.counters import Counters
 
@@ -29,7 +29,7 @@ class Proofs:
 
     async def _prove(self, name: str) -> Verdict:
         # A counter of documents begins where its series began then: its first entry says it.
-        start = None if counted_by(name) else self._start
+        start = None if is_of_documents(name) else self._start
         try:
             async with self._slots:
                 return await self._counters.history(name).prove(start)

@@ -17,7 +17,7 @@ from coordinator.api.inputs import body_of, metadata_text
 from coordinator.api.problems import Problem
 from coordinator.api.templates import no_such_series
 from coordinator.core.catalogue import GapPolicy, Series, UnknownSeries
-from coordinator.core.documents import COUNTERS, counter_of
+from coordinator.core.documents import INVOICE, counter_of, start_of, type_of
 from coordinator.core.records import How, Issued, Settled
 from coordinator.core.requests import Done, Request, Reserve, Settle
 from coordinator.counters import Counters
@@ -46,7 +46,7 @@ class Ticket(NamedTuple):
             padded = token + "=" * (-len(token) % 4)
             counter, number, secret = orjson.loads(base64.urlsafe_b64decode(padded))
             kinds = (type(counter), type(number), type(secret))
-            if kinds == (str, int, str) and number > 0 and counter.startswith(f"{COUNTERS}/"):
+            if kinds == (str, int, str) and number > 0 and type_of(counter):
                 return cls(counter, number, secret)
         except (ValueError, TypeError):
             pass
@@ -58,8 +58,14 @@ class Reservations:
     """Handlers of reservations."""
 
     def __init__(
-        self, caller: Caller, registry: Registry, counters: Counters, membership: Membership
+        self,
+        caller: Caller,
+        registry: Registry,
+        counters: Counters,
+        names: tuple[str, ...],
+        membership: Membership,
     ) -> None:
+        self._names = names
         self._caller = caller
         self._registry = registry
         self._counters = counters
@@ -87,7 +93,7 @@ class Reservations:
         secret = secrets.token_urlsafe(SECRET_BYTES)
         counter = counter_of(series, values)
         wanted = Reserve(call, series, tuple(values.items()), secret)
-        done = await self._serve(request, counter, wanted, series.start)
+        done = await self._serve(request, counter, wanted, start_of(series, counter))
         record = done.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
         assert record.held is not None, "a reservation was made"  # noqa: S101
@@ -123,24 +129,29 @@ class Reservations:
         self, request: web.Request, asked: ConfirmBody, how: How, reason: str
     ) -> tuple[Done, Settled]:
         ticket = Ticket.of(asked.token)
-        series = await self._series(ticket.counter.split("/")[1])
+        series = await self._series(type_of(ticket.counter) or "")
         payload = (asked.token, how.value)
         call = self._caller.call(request, "", "", series.document_type, asked.requestId, payload)
         voids = series.gap_policy is GapPolicy.VOID
         wanted = Settle(call, ticket.number, ticket.secret, how, voids, reason)
-        done = await self._serve(request, ticket.counter, wanted, series.start)
+        done = await self._serve(request, ticket.counter, wanted, start_of(series, ticket.counter))
         assert isinstance(done.record, Settled), "the payload holds the kind of call"  # noqa: S101
         return done, done.record
 
-    async def _serve(self, http: web.Request, counter: str, wanted: Request, start: int) -> Done:
+    async def _serve(
+        self, http: web.Request, counter: str, wanted: Request, start: int | None
+    ) -> Done:
         if self._membership.trouble:
             detail = not_done(wanted.call, self._membership.trouble, "Ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail)
+        if counter == INVOICE and counter not in self._names:
+            detail = "Invoices are counted by site here: ask /api/v1/sequence/next for a number."
+            raise Problem(problems.UNKNOWN_NAME, detail)
         return await serve(self._counters.sequencer(counter, start), wanted, http.transport)
 
     async def _series(self, document_type: str) -> Series:
         try:
-            return (await read(self._registry.recent())).of(document_type)
+            return await read(self._registry.series(document_type))
         except UnknownSeries:
             raise no_such_series(document_type) from None
 

@@ -1,5 +1,6 @@
 """Counters of documents and open reservations over HTTP: how full, how fast, held by whom."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core import ledger
 from coordinator.core.catalogue import Catalogue, Series, UnknownSeries
-from coordinator.core.documents import counted_by, values_told
+from coordinator.core.documents import INVOICE, counted_by, type_of, values_told
 from coordinator.core.forecast import DAY_MS, WINDOW_DAYS, Used, forecast, percent_used
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
@@ -44,6 +45,7 @@ class Sequences:
         registry: Registry,
         documents: DocumentCounters,
     ) -> None:
+        self._invoices_max = settings.max_value
         self._store = store
         self._keys = keys
         self._registry = registry
@@ -68,9 +70,13 @@ class Sequences:
         since_ms = now - WINDOW_DAYS * DAY_MS
         counters = [(self._keys.counter(each.name), each.head) for each in page]
         used = await read(used_since(self._store, counters, since_ms))
-        rows = [_sequence(catalogue, *each, now) for each in zip(page, used, strict=True)]
+        rows = [
+            _sequence(series, each, lately, now)
+            for each, lately in zip(page, used, strict=True)
+            if (series := self._series_of(each.name, catalogue))  # it may be new this second
+        ]
         following = page[-1].name if len(found) > asked.limit else None
-        data = {"sequences": [row for row in rows if row], "next_cursor": following}
+        data = {"sequences": rows, "next_cursor": following}
         return json_answer({"success": True, "data": data | {"timestamp": iso(now)}})
 
     async def reservations(self, request: web.Request) -> web.StreamResponse:
@@ -96,6 +102,16 @@ class Sequences:
             "timestamp": iso(now),
         }
         return json_answer({"success": True, "data": data})
+
+    def _series_of(self, counter: str, catalogue: Catalogue) -> Series | None:
+        """Return the series of a counter; the count of invoices ends where the node's ends, too."""
+        try:
+            series = catalogue.of(type_of(counter) or "")
+        except UnknownSeries:
+            return None
+        if counter != INVOICE:
+            return series
+        return replace(series, max_value=min(series.max_value, self._invoices_max))
 
     async def _catalogue_with(self, document_type: str | None) -> Catalogue:
         """Return all series, this one among them. Raises Problem."""
@@ -174,28 +190,20 @@ def _order_in(cursor: str | None) -> tuple[int, str, int] | None:
     return int(until_ms), counter, int(number)
 
 
-def _sequence(
-    catalogue: Catalogue, found: CounterFound, used: Used, now: int
-) -> dict[str, Any] | None:
-    counted = counted_by(found.name)
-    try:
-        series = catalogue.of(counted.document_type) if counted else None
-    except UnknownSeries:
-        series = None
-    if counted is None or series is None:  # series are never taken away
-        return None
-    head = found.head
+def _sequence(series: Series, found: CounterFound, used: Used, now: int) -> dict[str, Any]:
+    counted, head = counted_by(found.name), found.head
+    scope = counted.scope if counted else {}
     left = max(0, series.max_value - head.highest) + head.gaps
     ahead = forecast(used, left, now)
     is_closed = head.closed > 0
     out_ms = None if is_closed else ahead.out_ms
     return {
         "counter": found.name,
-        "document_type": counted.document_type,
-        "scope": counted.scope,
-        "scope_value": ", ".join(counted.scope.values()) or None,
+        "document_type": series.document_type,
+        "scope": scope,
+        "scope_value": ", ".join(scope.values()) or None,
         "current_value": head.highest,
-        "document_number": _as_written(series, counted.scope, head),
+        "document_number": _as_written(series, scope, head),
         "max_value": series.max_value,
         "utilization": round(percent_used(head.highest, head.start, series.max_value), 4),
         "left": left,

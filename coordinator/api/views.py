@@ -45,6 +45,9 @@ PROOFS_MAX = 8
 LISTED_MAX = 32
 """Counters in one listing: each has its place in the cursor."""
 
+OF_DOCUMENTS = "documents"
+"""Where numbers went that no site has asked for: those of documents."""
+
 FINISHED = "end"
 TRIMMED = "X-Trimmed-Through"
 """On a number's life: older records stood in entries up to this one, which have left the store."""
@@ -335,11 +338,7 @@ def statistics(seen: Overview, settings: Settings, now_ms: int) -> dict[str, Any
         "lastSequenceTime": iso(last_ms) if last_ms else None,
         "statisticsTime": iso(now_ms),
         "watermark": min(
-            (
-                c.head.highest if c.lowest_gap is None else c.lowest_gap - 1
-                for c in seen.counters
-                if c.head
-            ),
+            (c.watermark for c in seen.counters if c.watermark is not None),
             default=settings.first_number - 1,
         ),
         "openReservations": sum(h.held for h in heads),
@@ -357,12 +356,12 @@ def _by_place(heads: list[Head]) -> dict[str, Any]:
     cells: Counter[str] = Counter()
     for head in heads:
         for name, issued in head.counts.items():
-            site, partition, invoice_type = name.split(":")
+            site, partition, invoice_type = (each or OF_DOCUMENTS for each in name.split(":"))
             sites[site] += issued
             partitions[partition] += issued
             types[invoice_type] += issued
             both[f"{site}:{partition}"] += issued
-            cells[name] += issued
+            cells[f"{site}:{partition}:{invoice_type}"] += issued
     return {
         "sequencesBySite": sites,
         "sequencesByPartition": partitions,

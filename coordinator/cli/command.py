@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from coordinator.core.documents import counted_by
+from coordinator.core.documents import is_of_documents
 from coordinator.core.keys import Keys
 from coordinator.core.series import Strategy, counter_names
 from coordinator.core.transaction import Range
@@ -50,7 +50,7 @@ class Installation(NamedTuple):
 
         A counter of documents begins where its series began when it was made.
         """
-        return None if counted_by(counter) else self.start
+        return None if is_of_documents(counter) else self.start
 
 
 def say(text: str) -> None:

@@ -55,9 +55,15 @@ from coordinator.core.templates import render
 
 def _turn_of(request: Request) -> int:
     """Return when in its batch a request is decided: see the head of this module."""
-    if isinstance(request, Issue):
-        return 1 if request.release_at_once else 2
-    return 0
+    match request:
+        case Issue(release_at_once=True):
+            return 1
+        case Void(replacement=replacement):
+            return 0 if replacement is None else 2
+        case Issue() | Reserve() | Close():
+            return 2
+        case _:
+            return 0
 
 
 Operators = Assign | Void | Adjust | Import | Close
@@ -75,6 +81,7 @@ class Batch:
         self._next = state.head.next
         self._closed = state.head.closed > 0
         self._voided: set[int] = set()
+        self._came_back: set[int] = set()
         self.free = Free(state.gaps)
         self.checkpoint = b""
         self.settled: dict[int, Settled] = {}
@@ -157,7 +164,7 @@ class Batch:
         refused = None
         if not state.head.start <= number < state.head.next:
             refused = Why.NEVER_ISSUED
-        elif number in self.free:
+        elif number in self.free or number in self._came_back:  # another may have it again
             refused = Why.ALREADY_FREE
         elif number in state.void or number in self._voided:
             refused = Why.VOID
@@ -210,10 +217,14 @@ class Batch:
         return record
 
     def _give_back(self, cause: Cause, number: int, issued_in: int, reason: str) -> Released:
-        self.free.give_back(number, self.index, self._now.wall_ms)
+        self._come_back(number)
         record = Released(cause, number, issued_in, reason)
         self.records.append(record)
         return record
+
+    def _come_back(self, number: int) -> None:
+        self.free.give_back(number, self.index, self._now.wall_ms)
+        self._came_back.add(number)
 
     def _take_one(self, ask: Ask, series: Series) -> Issued | Refused:
         """Take the next number of a series; it is not noted yet."""
@@ -268,7 +279,7 @@ class Batch:
         )
         self.settled[number] = record
         if record.frees:
-            self.free.give_back(number, self.index, self._now.wall_ms)
+            self._come_back(number)
         self.records.append(record)
         return record
 

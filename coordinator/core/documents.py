@@ -11,6 +11,9 @@ from coordinator.core.templates import PERIOD_OF, BadValue, Scope, extract
 COUNTERS = "documents"
 """What the names of documents' counters begin with, and that of no other series may."""
 
+INVOICE = "invoice"
+"""The series whose counter is the one of the sequence API: both take from the same numbers."""
+
 
 def values_of(series: Series, given: Mapping[str, str], year: int, month: int) -> dict[str, str]:
     """Return the value of each token in the template: those given, and those of the issue date.
@@ -39,12 +42,28 @@ def counter_of(series: Series, values: Mapping[str, str]) -> str:
     """Return the name of the counter: ``documents/RFA/project=LCBP3/yearly=2026``.
 
     It names each scope: other scopes are other counters. No other counter's name begins like this.
+    Invoices without a scope are counted where the sequence API counts them.
     """
+    if series.document_type == INVOICE and not series.scopes:
+        return INVOICE
     places = [COUNTERS, series.document_type]
     for scope in series.scopes:
         of_scope = (values[token] for token in PERIOD_OF.get(scope, (scope.value,)))
         places.append(f"{scope.value.lower()}={quote('-'.join(of_scope), safe='')}")
     return "/".join(places)
+
+
+def type_of(counter: str) -> str | None:
+    """Return the document type that a counter counts; None for a counter of no documents."""
+    if counter == INVOICE:
+        return INVOICE
+    places = counter.split("/")
+    return places[1] if places[0] == COUNTERS and len(places) > 1 else None
+
+
+def start_of(series: Series, counter: str) -> int | None:
+    """Return the first number of a counter; None where the installation says it, for invoices."""
+    return None if counter == INVOICE else series.start
 
 
 class Counted(NamedTuple):
@@ -56,11 +75,16 @@ class Counted(NamedTuple):
 
 def counted_by(counter: str) -> Counted | None:
     """Return what a counter's name says; None for the counter of no documents."""
-    folder, document_type, *places = (*counter.split("/"), "")
-    pairs = [place.partition("=") for place in places if place]
-    if folder != COUNTERS or not document_type or not all(is_ for _, is_, _ in pairs):
+    document_type = type_of(counter)
+    pairs = [place.partition("=") for place in counter.split("/")[2:]]
+    if not document_type or not all(is_pair for _, is_pair, _ in pairs):
         return None
     return Counted(document_type, {name: unquote(value) for name, _, value in pairs})
+
+
+def is_of_documents(counter: str) -> bool:
+    """Tell whether a counter is one of documents only, which begins where its series begins."""
+    return counter.startswith(f"{COUNTERS}/")
 
 
 def values_told(series: Series, scope: Mapping[str, str]) -> dict[str, str]:

@@ -106,7 +106,7 @@ def _encode_ask(ask: Ask, origin: int, waited_us: int) -> list[Any]:
             proof = None
             if holder is not None:
                 of = None if holder.origin is None else list(holder.origin)
-                proof = [*holder[:3], of, holder.trimmed]
+                proof = [*holder[:3], of, holder.trimmed, holder.text]
             return ["release", *who, number, reason, issued_in, proof]
         case other:
             raise ValueError(f"{type(other).__name__} is not handed over")
@@ -164,10 +164,10 @@ def _decode_ask(kind: str, by: Origin, now_us: int, *fields: Any) -> Ask:
     number, reason, issued_in, proof = what
     holder = None
     if proof is not None:
-        of_number, read_at, held_in, of, trimmed = proof
+        of_number, read_at, held_in, of, trimmed, written = proof
         holds = None if of is None else _decode_origin(of)
         asked, at, issued = whole(of_number), whole(read_at), whole(held_in)
-        holder = Holder(asked, at, issued, holds, whole(trimmed))
+        holder = Holder(asked, at, issued, holds, whole(trimmed), text(written))
     return Ask(Release(call, whole(number), text(reason), whole(issued_in)), holder)
 
 

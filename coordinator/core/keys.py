@@ -157,6 +157,11 @@ class Keys(NamedTuple):
         return self.root + b"upkeep"
 
     @property
+    def expiry(self) -> bytes:
+        """Return the key that says which node looks for forgotten reservations, and how long."""
+        return self.root + b"expiry"
+
+    @property
     def series(self) -> bytes:
         """Return the key of the catalogue of series, which every change of one rewrites."""
         return self.root + b"series"

@@ -19,11 +19,15 @@ class Delete(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Read ``[start, end)`` in key order; a single key when ``end`` is empty; 0 is no limit."""
+    """Read ``[start, end)`` in key order; a single key when ``end`` is empty; 0 is no limit.
+
+    With ``keys_only`` the values are left out: found are empty ones.
+    """
 
     start: bytes
     end: bytes = b""
     limit: int = 0
+    keys_only: bool = False
 
 
 class Guard(NamedTuple):

@@ -92,6 +92,8 @@ class Verifier:
             self._tally.start = self._tally.start or old.start
             self._tally.begin_at(old.index, old.next, old.gaps, old.void)
         self._holds = HoldTally(self._chain.lost, self._findings)
+        if old:
+            self._holds.begin_at(old)
         self._beside = Beside(keys, self._findings, self.trimmed)
         self._last: Link | None = None
         self._window = window
@@ -230,6 +232,7 @@ class Verifier:
             return self._verdict()
         self._beside.tell_old_gaps(tally)
         tally.compare_old_gaps()
+        self._holds.compare_old(self._beside.old_held, self._beside.old_void)
         self._compare_head(head)
         remembered_from = self._first_remembered()
         report = Report(self._findings, chain.lost, chain.place)

@@ -1,6 +1,6 @@
 """The way in: a file becomes rows that can be taken, and what is wrong with the others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -43,20 +43,28 @@ def read_file(source: Path | IO[bytes], progress: Progress = in_silence) -> Read
 
     Raises BadFile, and OSError when it cannot be opened or read.
     """
-    with spooled(source) as spool:
-        start = spool.read(len(_COMPOUND))
-        spool.seek(0)
-        if start == _COMPOUND:
-            raise BadFile(
-                "The file has a password, or is of an old Excel (.xls). Save it as XLSX without a "
-                "password, or as CSV UTF-8."
-            )
-        records = sheet.records if start.startswith(_ZIP) else csv_records.records
-        with closing(records(spool)) as found:  # it lets go of the spool before that is closed
-            return _Reading(progress).of(found)
+    with spooled(source) as spool, closing(records_of(spool)) as found:
+        return _Reading(progress).of(found)
 
 
-def _has_values(record: Record) -> bool:
+def records_of(spool: IO[bytes]) -> Generator[Record, None, None]:
+    """Return the rows of a file, whichever its content is; closed, they let go of it.
+
+    Raises BadFile.
+    """
+    start = spool.read(len(_COMPOUND))
+    spool.seek(0)
+    if start == _COMPOUND:
+        raise BadFile(
+            "The file has a password, or is of an old Excel (.xls). Save it as XLSX without a "
+            "password, or as CSV UTF-8."
+        )
+    records = sheet.records if start.startswith(_ZIP) else csv_records.records
+    return records(spool)
+
+
+def has_values(record: Record) -> bool:
+    """Tell whether a row is not blank."""
     return any(isinstance(cell, NoText) or cell.strip() for cell in record.cells)
 
 
@@ -102,7 +110,7 @@ class _Reading:
                     f"The file goes on beyond row {SHEET_ROWS_MAX:,}. Remove the blank rows, or "
                     "split it."
                 )
-            if _has_values(record):
+            if has_values(record):
                 yield record
 
     def _take(self, record: Record, places: _Places) -> None:
@@ -182,12 +190,12 @@ def _text(column: Column, cell: Cell) -> str:
 
 def _places(header: Record) -> _Places:
     """Return which column stands where. Raises BadFile."""
-    known = {_bare(column): column for column in Column}
+    known = {bare(column): column for column in Column}
     names = ", ".join(Column)
     found: list[Column | None] = []
     for cell in header.cells:
         name = cell.shown if isinstance(cell, NoText) else cell.strip()
-        column = known.get(_bare(name))
+        column = known.get(bare(name))
         if name and column is None:
             raise BadFile(
                 f"The header has a name that is not known: {shown(name)!r}. Remove that column, or "
@@ -208,6 +216,6 @@ def _places(header: Record) -> _Places:
     return tuple(found)
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """Return a name in the header without what people write differently."""
     return "".join(name.split()).replace("_", "").casefold()

@@ -22,6 +22,8 @@ def _range(wanted: Range, revision: int = 0) -> dict[str, Any]:
         fields["range_end"] = _text(wanted.end)
     if wanted.limit:
         fields["limit"] = str(wanted.limit)
+    if wanted.keys_only:
+        fields["keys_only"] = True
     if revision:
         fields["revision"] = str(revision)
     return {"request_range": fields}

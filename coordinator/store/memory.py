@@ -135,7 +135,8 @@ class MemoryStore:
                 break
             version = next((v for v in reversed(self._history[key]) if v.revision <= at), None)
             if version is not None and version.value is not None:
-                found.append(KeyValue(key, version.value, version.revision))
+                value = b"" if wanted.keys_only else version.value
+                found.append(KeyValue(key, value, version.revision))
         return tuple(found)
 
     def _set(self, key: bytes, value: bytes | None) -> None:

@@ -111,6 +111,18 @@ async def test_under_reuse_each_tenure_has_its_own_end() -> None:
     ]  # fmt: skip
 
 
+async def test_a_number_that_is_given_up_and_reserved_in_one_entry_keeps_its_order() -> None:
+    counter = Counter(REUSE)
+    await counter.ask(counter.reserve("a"))
+    await counter.ask(counter.settle(1, "a", How.CANCELLED), counter.reserve("b"))
+    life = [("RESERVE", "RELEASED"), ("CANCEL", "RECOVERED"), ("RESERVE", "ACTIVE")]
+    assert await told(counter, 1) == life
+    assert [row[1:] for row in reversed(await listed(counter))] == life
+    assert await state(counter, 1) == ("RESERVED", None)
+    await counter.ask(counter.settle(1, "b"))
+    assert await told(counter, 1) == [*life, ("CONFIRM", "ACTIVE")]
+
+
 async def test_imported_numbers_and_those_left_out() -> None:
     counter = Counter()
     await counter.ask(bring_in((2, 2), (7, 1)))

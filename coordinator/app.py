@@ -21,11 +21,13 @@ from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
+from coordinator.api.numbers import Numbers
 from coordinator.api.operations import Operations
 from coordinator.api.operators import Operators
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.reservations import Reservations
 from coordinator.api.sequence import SequenceApi
+from coordinator.api.sequences import Sequences
 from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
@@ -36,6 +38,7 @@ from coordinator.core.plan import Rules
 from coordinator.core.room import Limits
 from coordinator.core.series import counter_names
 from coordinator.counters import Counters, Terms
+from coordinator.document_counters import DocumentCounters
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
 from coordinator.importing import Importer
@@ -89,7 +92,8 @@ class NodeApp:
         self._names = counter_names(
             settings.series, settings.strategy, settings.sites, settings.partitions
         )
-        self._metrics = Metrics(settings.max_value, self._names)
+        first, last = settings.first_number, settings.max_value
+        self._metrics = Metrics(last, self._names, settings.series, first)
         self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
         self.upkeep = Upkeep(store, Members(settings.etcd_endpoints), self._keys, settings)
@@ -119,12 +123,13 @@ class NodeApp:
         measured = Installation(self._store, self._keys, self._metrics.shown)
         counters, membership, registry = self._counters, self.membership, self._registry
         calls = DocumentCalls(registry, counters, self._names, membership)
+        found = DocumentCounters(self._store, self._keys)
         demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
-            *Views(settings, installation, counters, membership).routes(),
+            *Views(settings, installation, counters, membership, found).routes(),
             *Operations(
-                settings, measured, counters, membership, self.upkeep, self._metrics
+                settings, measured, counters, membership, self.upkeep, self._metrics, registry
             ).routes(),
             *DemoApi(settings, demonstrations).routes(),
             *TurnApi(self._token, self._names, counters).routes(),
@@ -134,6 +139,8 @@ class NodeApp:
             *Reservations(self._caller, calls).routes(),
             *Operators(self._caller, calls, self._store, self._keys).routes(),
             *self._bulk_import(node, registry).routes(),
+            *Numbers(settings, self._store, self._keys, registry, counters).routes(),
+            *Sequences(settings, self._store, self._keys, registry, found).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:

@@ -15,8 +15,10 @@ LAYERS = [
     {"faults", "imports"},
     {"witness"},
     {"turn"},
-    {"commit", "exports", "history", "imported_rows", "issue_dates", "overview"}
-    | {"preparing", "proof", "replica"},
+    {"confirmations", "document_counters", "imported_rows"},
+    {"commit", "exports", "history", "issue_dates", "overview"}
+    | {"preparing", "proof", "replica", "usage"},
+    {"chains"},
     {"registry", "staging", "text_index"},
     {"duplicates", "importing"},
     {"lanes", "service"},
@@ -24,6 +26,7 @@ LAYERS = [
     {"committer", "evidence", "handing", "trouble", "unheard"},
     {"reception"},
     {"sequencer"},
+    {"gauges"},
     {"config", "counters", "metrics"},
     {"jobs"},
     {"api"},

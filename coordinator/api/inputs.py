@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 from yarl import URL
 
@@ -54,7 +55,21 @@ Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE),
 ]
-Operation = Literal["GENERATE", "RELEASE", "RECOVER", "RESET", "ADJUST"]
+Operation = Literal[
+    "GENERATE",
+    "RELEASE",
+    "RECOVER",
+    "RESERVE",
+    "CONFIRM",
+    "CANCEL",
+    "EXPIRE",
+    "VOID",
+    "MANUAL_OVERRIDE",
+    "IMPORT",
+    "ADJUST",
+    "RESET",
+]
+CounterName = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,300}$")]
 _STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _KINDS = {"str", "constrained-str", "list"}
 """Parts of the place of an error that name one of several kinds a value may be of."""
@@ -153,7 +168,20 @@ class ResetBody(Input):
     requestId: Token | None = None
 
 
-class AuditQuery(Query):
+class WhichQuery(Query):
+    """Which counters are meant: one by name, those of a document type, or those of invoices."""
+
+    counter: CounterName | None = None
+    documentType: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.counter is not None and self.documentType is not None:
+            raise ValueError("counter and documentType: give one of them")
+        return self
+
+
+class AuditQuery(WhichQuery):
     """``GET /api/v1/sequence/audit``."""
 
     limit: Annotated[Whole, Field(ge=1, le=1_000)] = 100
@@ -165,7 +193,7 @@ class AuditQuery(Query):
     requestId: Token | None = None
 
 
-class LifeQuery(Query):
+class LifeQuery(WhichQuery):
     """``GET /api/v1/sequence/audit/{number}``: whose number, where several counters have it."""
 
     siteId: Name | None = None

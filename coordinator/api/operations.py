@@ -14,6 +14,7 @@ from coordinator.jobs.membership import Membership
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.metrics import Metrics
 from coordinator.overview import Installation
+from coordinator.registry import Registry
 from coordinator.store.members import Member
 
 READY_WITHIN_S = 3.0
@@ -30,7 +31,9 @@ class Operations:
         membership: Membership,
         upkeep: Upkeep,
         metrics: Metrics,
+        registry: Registry,
     ) -> None:
+        self._registry = registry
         self._settings = settings
         self._installation = installation
         self._counters = counters
@@ -78,6 +81,10 @@ class Operations:
                 seen = await self._installation.overview()
             for counter in seen.counters:
                 self._metrics.saw(counter.name, counter.head)
+            async with asyncio.timeout(READY_WITHIN_S):
+                series = (await self._registry.recent()).series
+            bounds = {each.document_type: (each.start, each.max_value) for each in series}
+            self._metrics.sequences.defined(bounds)
         except (*CANNOT_READ, TimeoutError):
             pass  # metrics must be readable above all when etcd is down
         self._metrics.saw_loaded(len(self._counters))

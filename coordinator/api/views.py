@@ -1,6 +1,5 @@
 """The reading calls of the sequence API: what is committed, the same from every node."""
 
-import asyncio
 import heapq
 from collections import Counter
 from operator import itemgetter
@@ -10,7 +9,8 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
-from coordinator.api.audit import Cursor, Filter, Listing, listing, rows_of_life
+from coordinator.api.audit import Cursor, Filter, Listing, listing
+from coordinator.api.audit_records import rows_of_life
 from coordinator.api.gate import Gate, Width
 from coordinator.api.inputs import (
     NUMBER_MAX,
@@ -19,14 +19,17 @@ from coordinator.api.inputs import (
     LifeQuery,
     NothingQuery,
     NumberPath,
+    WhichQuery,
 )
-from coordinator.api.problems import FieldError, Problem
+from coordinator.api.problems import FieldError, Problem, one_line
+from coordinator.api.proofs import Proofs
 from coordinator.clock import now_ms
 from coordinator.config import Settings
+from coordinator.core.documents import counted_by
 from coordinator.core.head import Head
 from coordinator.core.series import counter_names
-from coordinator.core.verify import Verdict
 from coordinator.counters import Counters
+from coordinator.document_counters import DocumentCounters
 from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
 from coordinator.overview import CounterSeen, Installation, NodeSeen, Overview
@@ -59,7 +62,9 @@ class Views:
         installation: Installation,
         counters: Counters,
         membership: Membership,
+        documents: DocumentCounters,
     ) -> None:
+        self._documents = documents
         self._settings = settings
         self._installation = installation
         self._counters = counters
@@ -67,7 +72,8 @@ class Views:
         self._names = installation.counters
         self._quick = Gate(Width(at_once=8, waiting_max=256, within_s=settings.deadline_s))
         self._long = Gate(Width(at_once=2, waiting_max=64, within_s=settings.deadline_s))
-        self._proof: asyncio.Task[list[Verdict]] | None = None
+        at_once = PROOFS_MAX if len(self._names) > LISTED_MAX else 1
+        self._proofs = Proofs(counters, settings.first_number, at_once)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
@@ -128,7 +134,7 @@ class Views:
         Of too many counters only those that changed last are listed, and there is no next page.
         """
         asked = AuditQuery.parse(request.rel_url)
-        names = self._names_of(asked.siteId, asked.partitionId)
+        names = await self._names_of(asked, asked.siteId, asked.partitionId)
         is_all = len(names) <= LISTED_MAX
         if not is_all:
             _refuse_cursor(asked.cursor)
@@ -158,8 +164,22 @@ class Views:
             response.headers[NEXT_CURSOR] = ".".join(texts)
         return response
 
-    def _names_of(self, site: str | None, partition: str | None) -> tuple[str, ...]:
-        """Return the counters that can have anything of this site and partition."""
+    async def _names_of(
+        self, which: WhichQuery, site: str | None = None, partition: str | None = None
+    ) -> tuple[str, ...]:
+        """Return the counters that are meant, and can have anything of this site and partition.
+
+        Of a document type's, which have no end, those that are found first. Raises Problem.
+        """
+        if which.counter is not None:
+            await self._check_there(which.counter)
+            return (which.counter,)
+        if which.documentType is not None:
+            found = await read(self._documents.after("", LISTED_MAX, which.documentType))
+            if not found:
+                detail = f"No document of type {which.documentType} has been numbered yet."
+                raise Problem(problems.UNKNOWN_NAME, detail)
+            return tuple(each.name for each in found)
         settings = self._settings
         return counter_names(
             settings.series,
@@ -167,6 +187,18 @@ class Views:
             settings.sites if site is None else (site,),
             settings.partitions if partition is None else (partition,),
         )
+
+    async def _check_there(self, counter: str) -> None:
+        if counter in self._names:
+            return
+        head = None
+        if counted_by(counter) is not None:
+            head = await read(self._documents.head_of(counter))
+        if head is None:
+            detail = f"There is no counter {one_line(counter)!r}. Those of invoices are "
+            detail += f"{', '.join(self._names[:LISTED_MAX])}; those of documents are listed at "
+            detail += "/api/v1/admin/document-numbering/sequences."
+            raise Problem(problems.UNKNOWN_NAME, detail)
 
     async def _changed_last(self, names: tuple[str, ...]) -> tuple[str, ...]:
         seen = await read(self._installation.overview())
@@ -177,7 +209,7 @@ class Views:
     async def audit_of_number(self, request: web.Request) -> web.StreamResponse:
         """Return everything that ever happened to a number, oldest first."""
         whose = LifeQuery.parse(request.rel_url)
-        names = self._names_of(whose.siteId, whose.partitionId)
+        names = await self._names_of(whose, whose.siteId, whose.partitionId)
         if len(names) > LISTED_MAX:
             _refuse("siteId", f"is needed, as is partitionId: {len(names)} counters may have it")
         number = NumberPath.parse(
@@ -230,23 +262,15 @@ class Views:
         return json_answer(body, 503 if trouble else 200)
 
     async def validate(self, request: web.Request) -> web.StreamResponse:
-        """Prove the ledger; callers who ask while a proof runs get the outcome of that one."""
-        NothingQuery.parse(request.rel_url)
-        if self._proof is None or self._proof.done():
-            self._proof = asyncio.create_task(self._prove())
-        verdicts = await read(asyncio.shield(self._proof))
-        body = report(dict(zip(self._names, verdicts, strict=True)))
+        """Prove the ledgers; callers who ask while a proof runs get the outcome of that one.
+
+        Without a name those of invoices: of documents' counters there may be very many.
+        """
+        which = WhichQuery.parse(request.rel_url)
+        is_all = which.counter is None and which.documentType is None
+        names = self._names if is_all else await self._names_of(which)
+        body = report(await read(self._proofs.of(names)))
         return json_answer(body | {"timestamp": iso(now_ms())})
-
-    async def _prove(self) -> list[Verdict]:
-        start = self._settings.first_number
-        at_once = asyncio.Semaphore(PROOFS_MAX if len(self._names) > LISTED_MAX else 1)
-
-        async def prove(name: str) -> Verdict:
-            async with at_once:
-                return await self._counters.history(name).prove(start)
-
-        return list(await asyncio.gather(*map(prove, self._names)))
 
 
 def _refuse(field: str, message: str) -> NoReturn:
@@ -317,8 +341,8 @@ def statistics(seen: Overview, settings: Settings, now_ms: int) -> dict[str, Any
             (c.watermark for c in seen.counters if c.watermark is not None),
             default=settings.first_number - 1,
         ),
-        "openReservations": 0,
-        "voided": 0,
+        "openReservations": sum(h.held for h in heads),
+        "voided": sum(h.void for h in heads),
         "systemHealthy": True,  # this very answer was read from a majority of the store
     }
     return body | _by_place(heads) | _of_nodes(seen.nodes, now_ms)

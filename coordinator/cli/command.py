@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from coordinator.core.documents import COUNTERS, INVOICE
+from coordinator.core.documents import INVOICE, is_of_documents
 from coordinator.core.keys import Keys
 from coordinator.core.series import Strategy, counter_names
 from coordinator.core.transaction import Range
@@ -46,10 +46,11 @@ class Installation(NamedTuple):
     start: int | None
 
     def start_of(self, counter: str) -> int | None:
-        """Return the first number of a counter; None for documents: each began where its series
-        did then.
+        """Return the first number of a counter; None: its own entries say it.
+
+        A counter of documents begins where its series began when it was made.
         """
-        return None if counter.startswith(f"{COUNTERS}/") else self.start
+        return None if is_of_documents(counter) else self.start
 
 
 def say(text: str) -> None:

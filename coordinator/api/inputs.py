@@ -88,7 +88,7 @@ class Query(Input):
                 field = one_line(name[:NAME_SHOWN_MAX])
                 raise _malformed([FieldError(field, "given more than once")])
             fields[name] = value
-        return _validated(cls, fields)
+        return validated(cls, fields)
 
 
 def shallow(value: Any, levels: int = LEVELS_MAX) -> Any:
@@ -216,7 +216,7 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
         raise Problem(MALFORMED, f"The body is no JSON: {broken}.") from None
     if not isinstance(fields, dict):
         raise Problem(MALFORMED, "The body must be a JSON object.")
-    return _validated(model, fields)
+    return validated(model, fields)
 
 
 def _check_headers(request: web.Request) -> None:
@@ -267,7 +267,8 @@ def _no_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
+def validated(model: type[Model], fields: dict[str, Any]) -> Model:
+    """Return what a caller sent as this model. Raises Problem."""
     try:
         return model.model_validate(fields)
     except ValidationError as invalid:

@@ -51,6 +51,10 @@ SERIES_EXISTS = Kind("NB029", 409, "Series exists already")
 SERIES_CHANGED = Kind("NB030", 409, "Series was changed meanwhile")
 CONFIRMED = Kind("NB031", 409, "Reservation is confirmed")
 HELD = Kind("NB032", 409, "Number is reserved, or void")
+DEMO_BUSY = Kind("NB049", 409, "A demonstration runs already")
+NO_SUCH_JOB = Kind("NB050", 404, "No such demonstration here")
+CANNOT_STRIKE = Kind("NB051", 409, "Not done to this process")
+OUT_OF_REACH = Kind("NB052", 503, "Out of reach just now", 1)
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

@@ -5,6 +5,7 @@ is part of a job's id.
 """
 
 import asyncio
+import re
 from typing import Any
 
 import orjson
@@ -29,6 +30,7 @@ from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.neighbours import Neighbours, Unreachable
 from coordinator.jobs.running import KEPT_MAX, Busy, Job, JobBook, Outcome, Script
 
+_ID = re.compile(r"[A-Za-z0-9._-]{1,80}")
 SEQUENCES_SHOWN = 10_000
 WAIT_S_MAX = 300.0
 """How long an old client waits for the demonstration before its own."""
@@ -242,6 +244,8 @@ class DemoApi:
         NothingQuery.parse(request.rel_url)
         job_id = request.match_info["id"]
         job = self._book.find(job_id)
+        if not _ID.fullmatch(job_id):
+            raise Problem(problems.NO_SUCH_JOB, "Ids of jobs look like node-1.0a1b2c3d.")
         if job is None and _node_of(job_id) in {"", self._settings.node_id}:
             detail = (
                 f"This node has no such job. It keeps its newest {KEPT_MAX}, until it restarts."

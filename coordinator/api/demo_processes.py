@@ -28,6 +28,7 @@ NEIGHBOUR_S_MAX = 0.5
 ANSWER_FIRST_S = 0.1
 """A node that is to be struck itself says so before it goes."""
 
+_OUR_SITES = {"same-origin", "none"}
 HOW = (
     "The nodes were started by hand, so nobody here can kill or restart them. Start the cluster "
     "with ./START-POC.sh (or python -m cluster up): its launcher takes such requests, on this "
@@ -98,6 +99,9 @@ class ProcessesApi:
         """Kill, stop, pause or restart a process."""
         allow(self._settings)
         NothingQuery.parse(request.rel_url)
+        if request.headers.get("Sec-Fetch-Site", "same-origin") not in _OUR_SITES:
+            detail = "A page of another site asks for this. Use the dashboard, or a tool like curl."
+            raise Problem(problems.CANNOT_STRIKE, detail)
         asked = await body_of(request, StrikeBody)
         name = request.match_info["name"]
         process = await self.may_strike(name, asked.action, force=asked.force)

@@ -88,7 +88,7 @@ class Nodes:
             ) as response:
                 body = await response.json()
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as lost:
-            return None, f"{url}{path}: {lost or type(lost).__name__}"
+            return None, f"{url}{path}: {str(lost) or type(lost).__name__}"
         if response.status >= _SERVER_ERROR:
             return None, f"{url}{path}: {body.get('detail', body)}"
         if not response.ok:

@@ -102,7 +102,9 @@ class Control:
             async with self._session.request(method, self._url + path, **options) as answer:
                 said = await answer.json()
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as lost:
-            raise ControlSilent(f"the launcher does not answer: {lost or lost!r}") from None
+            raise ControlSilent(
+                f"the launcher does not answer: {str(lost) or type(lost).__name__}"
+            ) from None
         if answer.status >= _REFUSED:
             raise ControlRefused(str(said.get("error", said)))
         return said

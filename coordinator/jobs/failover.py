@@ -176,7 +176,9 @@ class _Shown:
 
     def end(self) -> None:
         """Keep what there is: the load is over."""
+        seconds = time.monotonic() - self._load.began_s
         self._last = self._now()
+        self._last["load"]["perSecond"] = round(len(self._load.told) / seconds, 1)
 
     def more(self) -> dict[str, Any]:
         """Return the figures, the strikes and the successes in short spans."""
@@ -218,7 +220,7 @@ async def _page(
                     return await answer.json(), answer.headers.get(NEXT_CURSOR)
                 why = f"{url}: {answer.status}"
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as lost:
-            why = f"{url}: {lost or type(lost).__name__}"
+            why = f"{url}: {str(lost) or type(lost).__name__}"
         await asyncio.sleep(PAUSE_S * 2)
     raise Failed(f"the ledger cannot be read just now: {why}")
 
@@ -244,8 +246,8 @@ def _nothing_twice(
 
 
 def _summary(load: Load, strikes: list[dict[str, Any]]) -> str:
-    told = f"{len(load.told)} numbers, {len(load.failed)} requests failed, "
-    told += f"{load.counts['retried']} retried."
+    told = f"{len(load.told):,} numbers, {len(load.failed):,} requests failed, "
+    told += f"{load.counts['retried']:,} retried."
     for strike in strikes:
         first = strike["firstSuccessMs"]
         served = "nobody was served after it" if first is None else f"served again after {first} ms"

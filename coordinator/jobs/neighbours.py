@@ -11,7 +11,7 @@ from coordinator.overview import NodeSeen
 from coordinator.store import StoreError
 
 FRESH_S = 1.0
-READ_S_MAX = 1.0
+READ_S_MAX, READ_FIRST_S_MAX = 0.4, 3.0
 ASK_S_MAX = 3.0
 
 
@@ -35,7 +35,7 @@ class Neighbours:
         if now_s - self._read_s > FRESH_S:
             self._read_s = now_s
             try:
-                async with asyncio.timeout(READ_S_MAX):
+                async with asyncio.timeout(READ_S_MAX if self._nodes else READ_FIRST_S_MAX):
                     self._nodes = await self._read()
             except (StoreError, TimeoutError):
                 pass
@@ -61,7 +61,9 @@ class Neighbours:
             ) as answer:
                 return answer.status, await answer.json()
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as lost:
-            raise Unreachable(f"{name} does not answer: {lost or type(lost).__name__}") from None
+            raise Unreachable(
+                f"{name} does not answer: {str(lost) or type(lost).__name__}"
+            ) from None
 
     async def close(self) -> None:
         """Close the connections that are kept."""

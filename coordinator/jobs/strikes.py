@@ -28,6 +28,8 @@ class Strike:
     marks: dict[str, float] = field(default_factory=dict)
     back_s: float | None = None
     """When its process was started, or went on, again."""
+    gone_s: float | None = None
+    """From when on nobody can be served by it: one that is told to stop serves to its end."""
 
     def mark(self, what: str, at_s: float) -> None:
         """Write down when something happened first."""
@@ -84,12 +86,15 @@ class Strikes:
                     event,
                     leader is not None and leader.url == self.url_of(event.name),
                     callers_at(self._heard.successes, event.name, event.at_s),
+                    gone_s=None if event.what == "stop" else event.at_s,
                 )
             )
         elif event.what in _SEEN:
             for strike in reversed(self._strikes):
                 if strike.event.name == event.name:
                     strike.mark(f"{event.name} {_SEEN[event.what]}", event.at_s)
+                    if event.what == "ended" and strike.gone_s is None:
+                        strike.gone_s = event.at_s
                     if event.what != "ended" and strike.back_s is None:
                         strike.back_s = event.at_s
                     break
@@ -113,6 +118,8 @@ class Strikes:
 
     def _find_successes(self, strike: Strike) -> None:
         event, heard = strike.event, self._heard.successes
+        if strike.gone_s is None:
+            return
         names = ["first success"]
         if event.kind == "node" and strike.callers:
             names.append(f"first success of a caller of {event.name}")
@@ -123,7 +130,7 @@ class Strikes:
                 continue
             callers = strike.callers if what.startswith("first success of") else None
             again = what.endswith("serves again")
-            since_s = strike.back_s if again and strike.back_s is not None else event.at_s
+            since_s = strike.back_s if again and strike.back_s is not None else strike.gone_s
             first = first_after(heard, since_s, event.name if again else None, callers)
             if first is not None:
                 strike.mark(what, first.ended_s)
@@ -148,11 +155,16 @@ class Strikes:
                 ),
                 "marks": [
                     {"what": what, "afterMs": _ms(at_s - strike.event.at_s)}
-                    for what, at_s in sorted(strike.marks.items(), key=lambda mark: mark[1])
+                    for what, at_s in _in_order(strike)
                 ],
             }
             for strike in self._strikes
         ]
+
+
+def _in_order(strike: Strike) -> list[tuple[str, float]]:
+    """Return the marks by time; a leader comes before whom it lets be served."""
+    return sorted(strike.marks.items(), key=lambda m: (m[1], not m[0].startswith(NEW_LEADER)))
 
 
 def _led_by_s(strike: Strike) -> float:

@@ -255,7 +255,8 @@ class DemoApi:
 
     async def _ask_owner(self, request: web.Request) -> web.StreamResponse:
         owner = _node_of(request.match_info["id"])
-        if all(node.node != owner for node in await self._neighbours.nodes()):
+        nodes = await self._neighbours.nodes()
+        if nodes and all(node.node != owner for node in nodes):
             raise Problem(problems.NO_SUCH_JOB, f"No node called {owner} is known here.")
         try:
             status, body = await self._neighbours.ask(owner, request.method, request.path)

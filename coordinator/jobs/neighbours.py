@@ -27,18 +27,20 @@ class Neighbours:
         self._read = read
         self._nodes: tuple[NodeSeen, ...] = ()
         self._read_s = float("-inf")
+        self._reading = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
 
     async def nodes(self) -> tuple[NodeSeen, ...]:
         """Return all nodes, as of a second ago, or of when the store could last be read."""
-        now_s = time.monotonic()
-        if now_s - self._read_s > FRESH_S:
-            self._read_s = now_s
-            try:
-                async with asyncio.timeout(READ_S_MAX if self._nodes else READ_FIRST_S_MAX):
-                    self._nodes = await self._read()
-            except (StoreError, TimeoutError):
-                pass
+        async with self._reading:  # who asks meanwhile waits for the same answer
+            now_s = time.monotonic()
+            if now_s - self._read_s > FRESH_S:
+                try:
+                    async with asyncio.timeout(READ_S_MAX if self._nodes else READ_FIRST_S_MAX):
+                        self._nodes = await self._read()
+                except (StoreError, TimeoutError):
+                    pass
+                self._read_s = time.monotonic()
         return self._nodes
 
     async def others(self) -> tuple[NodeSeen, ...]:

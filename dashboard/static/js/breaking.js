@@ -157,7 +157,7 @@ function mountLoad(feed, nodes, ask, soon) {
   const show = (job) => {
     if (shown !== job.id) {
       shown = job.id;
-      update = loadView(() => follower.cancel());
+      update = loadView();
     }
     update(job);
     button.disabled = !isOver(job);
@@ -220,24 +220,24 @@ const FIGURES = [
   ["retried", "retried"], ["failed", "failed"],
 ];
 
-function loadView(cancel) {
+function loadView() {
   const figures = element("dl", { class: "load-figures" }, ...FIGURES.map(([name, label]) =>
-    element("div", { "data-load": name }, element("dd", {}), element("dt", {}, label))));
+    element("div", { "data-load": name }, element("dt", {}, label), element("dd", {}))));
   const pause = element("div", { "data-load": "pause" },
-    element("dd", {}), element("dt", {}, "longest wait of all"));
+    element("dt", {}, "longest wait of all"), element("dd", {}));
   figures.append(pause);
   const chart = element("div", { class: "spans" });
-  const strikes = element("ol", { class: "strikes" });
-  const update = jobView(byId("failover-outcome"), cancel, [figures, chart, strikes]);
+  const strikes = element("ol", { class: "strikes", tabindex: 0, "aria-label": "What was struck" });
+  const update = jobView(byId("failover-outcome"), [figures, chart, strikes]);
   return (job) => {
     update(job);
     for (const [name] of FIGURES) {
       const cell = figures.querySelector(`[data-load="${name}"]`);
-      setText(cell.firstElementChild, format.count(job.load?.[name]));
+      setText(cell.lastElementChild, format.count(job.load?.[name]));
       setAttribute(cell, "data-value", job.load?.[name] ?? "");
     }
     const longest = job.longestPauseMs;
-    setText(pause.firstElementChild, longest == null ? format.NONE : `${format.count(longest)} ms`);
+    setText(pause.lastElementChild, longest == null ? format.NONE : `${format.count(longest)} ms`);
     drawTimeline(chart, job);
     showStrikes(strikes, job.strikes ?? []);
   };

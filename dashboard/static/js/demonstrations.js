@@ -28,7 +28,7 @@ function mountForms(feed, forms, nodes) {
     if (!form) return;
     if (shown !== job.id) {
       shown = job.id;
-      update = jobView(form.querySelector(".outcome"), () => follower.cancel());
+      update = jobView(form.querySelector(".outcome"));
     }
     update(job);
     disable(!isOver(job));

@@ -2,7 +2,7 @@
 
 import { announce, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
-import { isOver, resultPath } from "./jobs.js";
+import { cancel, isOver, resultPath } from "./jobs.js";
 import { showProblem } from "./problems.js";
 
 const VERDICTS = {
@@ -11,7 +11,8 @@ const VERDICTS = {
 const TONES = { running: "running", succeeded: "good", failed: "bad", cancelled: "cancelled" };
 
 /** Makes the view of one job in `place`; returns `update(job)`. `extra` is put above the steps. */
-export function jobView(place, cancel, extra = []) {
+export function jobView(place, extra = []) {
+  let shown;
   const verdict = element("b", {});
   const took = element("span", { class: "took" });
   const bar = element("progress", { max: 1, "aria-label": "Progress" });
@@ -20,7 +21,7 @@ export function jobView(place, cancel, extra = []) {
   const summary = element("p", { class: "summary" });
   const numbers = element("span", {});
   const ending = element("p", { class: "ending" }, numbers, download);
-  const steps = element("ol", { class: "steps" });
+  const steps = element("ol", { class: "steps", tabindex: 0, "aria-label": "Steps" });
   const problems = element("div", { class: "problems" });
   place.replaceChildren(
     element("p", { class: "verdict" }, verdict, took, stop),
@@ -29,7 +30,7 @@ export function jobView(place, cancel, extra = []) {
   stop.addEventListener("click", async () => {
     stop.disabled = true;
     try {
-      await cancel();
+      await cancel(shown);
     } catch (problem) {
       stop.disabled = false;
       showProblem(problems, problem);
@@ -37,6 +38,7 @@ export function jobView(place, cancel, extra = []) {
   });
   let said;
   return (job) => {
+    shown = job;
     const over = isOver(job);
     const text = `${job.name}: ${VERDICTS[job.state] ?? job.state}`;
     if (said !== text) announce(text);

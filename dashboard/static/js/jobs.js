@@ -10,6 +10,8 @@ const GONE = 404;
 export const isOver = (job) => job.state !== "running";
 export const resultPath = (job) => `${ROOT}/${encodeURIComponent(job.id)}/result`;
 
+export const cancel = (job) => act(`${ROOT}/${encodeURIComponent(job.id)}/cancel`, {});
+
 /** Follows one job at a time; `show(job)` hears how it is, `away(problem or null)` of its silence. */
 export class Follower {
   #show;
@@ -35,10 +37,6 @@ export class Follower {
   follow(id) {
     this.#id = id;
     this.#poke();
-  }
-
-  async cancel() {
-    return act(`${ROOT}/${encodeURIComponent(this.#id)}/cancel`, {});
   }
 
   #poke() {
@@ -74,18 +72,25 @@ function remember(id) {
 export async function findAgain() {
   const named = /^#job=([\w.%-]+)$/.exec(location.hash)?.[1];
   const found = [];
-  if (named) {
+  if (named) found.push(...(await readAll([decodeURIComponent(named)])));
+  try {
+    const running = (await read(ROOT)).jobs.filter((job) => !isOver(job));
+    found.push(...(await readAll(running.map(({ id }) => id).filter((id) => id !== found[0]?.id))));
+  } catch {
+    // nobody answers: the strip says so
+  }
+  return found;
+}
+
+/** A node that was restarted has forgotten its jobs: those are left out. */
+async function readAll(ids) {
+  const found = [];
+  for (const id of ids) {
     try {
-      found.push(await read(`${ROOT}/${named}`));
+      found.push(await read(`${ROOT}/${encodeURIComponent(id)}`));
     } catch {
-      // its node may have been restarted, and forgot it
+      continue;
     }
   }
-  try {
-    const { jobs } = await read(ROOT);
-    const others = jobs.filter((job) => !isOver(job) && job.id !== found[0]?.id);
-    return [...found, ...others];
-  } catch {
-    return found;
-  }
+  return found;
 }

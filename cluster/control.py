@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, NamedTuple
 
 from cluster import processes
+from cluster.errors import StartError
 from cluster.supervisor import (
     MEMBER_STOP_S_MAX,
     NODE_STOP_S_MAX,
@@ -55,9 +56,12 @@ class Control:
     """The launcher's ear, with its address and its token."""
 
     def __init__(self, supervisor: Supervisor) -> None:
-        """Listen on a free port of loopback. Raises OSError."""
+        """Listen on a free port of loopback. Raises StartError."""
         self.token = secrets.token_hex(16)
-        self._server = _Server((HOST, 0), _Handler)
+        try:
+            self._server = _Server((HOST, 0), _Handler)
+        except OSError as problem:
+            raise StartError(f"The launcher cannot listen on {HOST}: {problem}") from problem
         self._server.supervisor = supervisor
         self._server.token = self.token
         self.url = f"http://{HOST}:{self._server.server_address[1]}"

@@ -159,6 +159,8 @@ def test_without_a_majority_no_number_flows_and_none_is_lost(cluster: Cluster) -
     assert (status, problem["code"]) == (409, "NB051")
     assert "majority is 2" in problem["detail"]
     assert processes(cluster)["member-2"]["state"] == "running"
+    body = {"name": "failover", "parameters": {"target": "leader"}}
+    assert ask(cluster.urls[0], JOBS, body)[1]["code"] == "NB051"
     assert strike(cluster, "member-2", "pause", seconds=3, force=True)[0] == 202
     time.sleep(1)
     began = time.monotonic()

@@ -130,12 +130,11 @@ class DemoApi:
         asked = validated(JOBS[named.name], named.model_dump(exclude_unset=True))
         parameters = asked.parameters
         if isinstance(parameters, Failover) and parameters.target is not None:
-            if parameters.target != "leader":
-                await self._processes.may_strike(
-                    parameters.target, parameters.action, force=parameters.force
-                )
+            target, action, force = parameters.target, parameters.action, parameters.force
+            if target == "leader":
+                await self._processes.may_strike_leader(action, force=force)
             else:
-                await self._processes.look()
+                await self._processes.may_strike(target, action, force=force)
             if parameters.target == self._settings.node_id:
                 return await self._start_elsewhere(named)
         try:

@@ -157,6 +157,16 @@ class ProcessesApi:
             raise Problem(problems.CANNOT_STRIKE, detail)
         return process
 
+    async def may_strike_leader(self, action: str, *, force: bool) -> None:
+        """Raise Problem unless the leader of etcd can be struck, as `may_strike` says."""
+        seen = await self.look()
+        url = await leader_of(self._members, self._settings.etcd_endpoints)
+        leader = next((each for each in seen.processes if each.url == url), None)
+        if leader is None:
+            detail = "etcd has no leader just now, or this launcher did not start it."
+            raise Problem(problems.CANNOT_STRIKE, f"{detail} Nothing was done.")
+        await self.may_strike(leader.name, action, force=force)
+
     async def _running_jobs(self) -> dict[str, str]:
         """Return by node the job that runs there, as far as the nodes tell."""
 

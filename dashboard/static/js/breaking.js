@@ -71,6 +71,9 @@ function mountProcesses(ask) {
 const processNamed = (name) =>
   byId("processes").querySelector(`[data-key="${CSS.escape(name)}"]`)?.process;
 
+const leading = () =>
+  [...byId("processes").children].map((row) => row.process).find((process) => process?.leader);
+
 const matters = (process) => Boolean(process?.risk || process?.thisNode);
 
 function build({ name, kind }, press) {
@@ -182,7 +185,7 @@ function mountLoad(feed, nodes, ask, soon) {
     event.preventDefault();
     if (button.disabled) return;
     const { target, action } = form.elements;
-    const process = target.value && processNamed(target.value);
+    const process = target.value === "leader" ? leading() : processNamed(target.value);
     if (!matters(process)) void start(false);
     else {
       const also = process.thisNode ? "Another node runs the load." : "";

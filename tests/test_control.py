@@ -163,13 +163,14 @@ def test_what_is_paused_stands_still_and_goes_on_by_itself(launcher: Launcher) -
     assert log.stat().st_size == written
     launcher.until(lambda: launcher.state() == "running")
     launcher.until(lambda: log.stat().st_size > written)
-    assert launcher.what() == ["pause", "resumed"]
+    act(launcher.supervisor, "node-1", Asked("pause", 30))
+    act(launcher.supervisor, "node-1", Asked("restart", None))
+    assert launcher.state() == "running"
+    assert launcher.what() == ["pause", "resumed", "pause", "restart", "resumed"]
 
 
 @posix
-def test_what_does_not_stop_is_killed_and_what_is_paused_is_stopped_too(
-    launcher: Launcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_stop_is_killed(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controls, "NODE_STOP_S_MAX", 0.3)
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(99)"
     launcher.supervisor.start([Spec("s", "node", (sys.executable, "-c", stubborn), "")])
@@ -177,9 +178,17 @@ def test_what_does_not_stop_is_killed_and_what_is_paused_is_stopped_too(
     act(launcher.supervisor, "s", Asked("stop", None))
     launcher.until(lambda: launcher.state("s") == "down")
     assert any("s was stopped by SIGKILL, as asked" in line for line in launcher.said)
-    act(launcher.supervisor, "node-1", Asked("pause", 30))
-    pid = launcher.supervisor.children["node-1"].pid
-    began = time.monotonic()
+
+
+@posix
+def test_what_stands_still_hears_that_all_is_stopped(launcher: Launcher) -> None:
+    polite = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('bye')))"
+    polite = f"{polite}; print('here', flush=True); time.sleep(99)"
+    launcher.supervisor.start([Spec("p", "node", (sys.executable, "-c", polite), "")])
+    log = launcher.folder / "p.log"
+    launcher.until(lambda: log.stat().st_size)
+    act(launcher.supervisor, "p", Asked("pause", 30))
+    pid = launcher.supervisor.children["p"].pid
     launcher.supervisor.stop()
-    assert time.monotonic() - began < 3  # it was let go on, so that it could hear
+    assert log.read_text("utf-8").split() == ["here", "bye"]
     assert not processes.command_line(pid or 0)

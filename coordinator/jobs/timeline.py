@@ -5,8 +5,8 @@ moments are monotonic seconds, the same clock in every process of a machine.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 SUCCESSES_KEPT = 50_000
@@ -29,15 +29,19 @@ def counts_as_after(began_s: float, since_s: float) -> bool:
 
 
 def first_after(
-    successes: Iterable[Success],
+    successes: Sequence[Success] | deque[Success],
     since_s: float,
     node: str | None = None,
     callers: frozenset[int] | None = None,
 ) -> Success | None:
-    """Return the success that ended first of those after a strike; at this node, if named."""
+    """Return the success that ended first of those after a strike; at this node, if named.
+
+    The successes stand in the order in which they ended: what ended before the strike is not read.
+    """
+    recent = takewhile(lambda success: success.ended_s >= since_s, reversed(successes))
     after = (
         success
-        for success in successes
+        for success in recent
         if counts_as_after(success.began_s, since_s)
         and node in {None, success.node}
         and (callers is None or success.caller in callers)
@@ -58,10 +62,14 @@ class Heard:
         self.began_s = began_s
         self.successes: deque[Success] = deque(maxlen=SUCCESSES_KEPT)
         self._buckets: Counter[int] = Counter()
+        self._last_s = began_s
+        self._longest_s = 0.0
 
     def add(self, success: Success) -> None:
         """Take down a success."""
         self.successes.append(success)
+        self._longest_s = max(self._longest_s, success.ended_s - self._last_s)
+        self._last_s = success.ended_s
         self._buckets[int((success.ended_s - self.began_s) / BUCKET_S)] += 1
 
     def spans(self, now_s: float) -> list[int]:
@@ -80,5 +88,4 @@ class Heard:
 
     def longest_pause_s(self, now_s: float) -> float:
         """Return the longest time in which nobody was answered."""
-        moments = [self.began_s, *(success.ended_s for success in self.successes), now_s]
-        return max(later - earlier for earlier, later in pairwise(moments))
+        return max(self._longest_s, now_s - self._last_s)

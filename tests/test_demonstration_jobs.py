@@ -173,13 +173,13 @@ async def test_nodes_started_by_hand_say_how_to_be_broken(start_node: Start) -> 
     assert (await ask(silent, "GET", PROCESSES, 503))["code"] == "NB052"
 
 
-async def test_a_page_of_another_site_cannot_strike(start_node: Start) -> None:
+async def test_a_page_of_another_site_cannot_start_anything(start_node: Start) -> None:
     node = await start_node(control_url="http://127.0.0.1:9")
-    body = {"action": "kill"}
     headers = {"Sec-Fetch-Site": "cross-site"}
-    async with node.post(f"{PROCESSES}/node-1", json=body, headers=headers) as answer:
-        assert answer.status == 409
-        assert "another site" in (await answer.json())["detail"]
+    for path, body in ((f"{PROCESSES}/node-1", {"action": "kill"}), (JOBS, {"name": "basic"})):
+        async with node.post(path, json=body, headers=headers) as answer:
+            assert answer.status == 409
+            assert "another site" in (await answer.json())["detail"]
 
 
 async def test_a_load_without_a_strike_is_proven_by_the_ledger(start_node: Start) -> None:

@@ -19,6 +19,7 @@ from coordinator.api.calls import Caller
 from coordinator.api.connections import Runner
 from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
+from coordinator.api.demo_processes import ProcessesApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
 from coordinator.api.numbers import Numbers
@@ -42,10 +43,14 @@ from coordinator.document_counters import DocumentCounters
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
 from coordinator.importing import Importer
+from coordinator.jobs.control import Control
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.expiry import Expiry
+from coordinator.jobs.failover import Failover
 from coordinator.jobs.forgotten import Search
 from coordinator.jobs.membership import CannotJoin, Membership
+from coordinator.jobs.neighbours import Neighbours
+from coordinator.jobs.running import JobBook
 from coordinator.jobs.trimming import Trimming
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.lanes import Lanes
@@ -96,7 +101,10 @@ class NodeApp:
         self._metrics = Metrics(last, self._names, settings.series, first)
         self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
-        self.upkeep = Upkeep(store, Members(settings.etcd_endpoints), self._keys, settings)
+        self._members = Members(settings.etcd_endpoints)
+        self.upkeep = Upkeep(store, self._members, self._keys, settings)
+        self._control = Control(settings.control_url, settings.control_token)
+        self._book = JobBook(settings.node_id)
         self._peers = HttpPeers()
         self._token = secrets.token_hex(16)
         me = Holder(*node, settings.url, self._token)
@@ -124,14 +132,13 @@ class NodeApp:
         counters, membership, registry = self._counters, self.membership, self._registry
         calls = DocumentCalls(registry, counters, self._names, membership)
         found = DocumentCounters(self._store, self._keys)
-        demonstrations = Demonstrations(settings, installation.live_urls)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
             *Views(settings, installation, counters, membership, found).routes(),
             *Operations(
                 settings, measured, counters, membership, self.upkeep, self._metrics, registry
             ).routes(),
-            *DemoApi(settings, demonstrations).routes(),
+            *self._demonstrations(installation),
             *TurnApi(self._token, self._names, counters).routes(),
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
@@ -164,6 +171,15 @@ class NodeApp:
         bounds = (invoices_from, settings.etcd_operations_max)
         importer = Importer(self._store, self._keys, node.node, self.witness, *bounds)
         return BulkImport(self._caller, registry, self._counters, self.membership, importer)
+
+    def _demonstrations(self, installation: Installation) -> list[web.RouteDef]:
+        settings, book, control = self._settings, self._book, self._control
+        self._neighbours = Neighbours(settings.node_id, installation.nodes)
+        processes = ProcessesApi(settings, control, self._members, self._neighbours, book)
+        demonstrations = Demonstrations(settings, installation.live_urls)
+        failover = Failover(settings, installation.nodes, control, self._members)
+        api = DemoApi(settings, demonstrations, failover, book, self._neighbours, processes)
+        return [*api.routes(), *processes.routes()]
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until cancelled. The first may raise CannotJoin."""
@@ -204,11 +220,14 @@ class NodeApp:
 
     async def stop(self) -> None:
         """Serve what waits, leave the installation, let go of the store."""
+        await self._book.stop()
         await self._save_witness()  # now too: a stop that takes long may be cut short
         await self._counters.stop(QUEUE_GRACE_S)
         await self._save_witness()
         await self.membership.leave()
         self._peers.close()
+        await self._control.close()
+        await self._neighbours.close()
         await self._store.close()
         self.upkeep.close()
 

@@ -109,7 +109,7 @@ class Query(Input):
     @classmethod
     def of(cls, fields: dict[str, str]) -> Self:
         """Return what fields of text say, as of a form. Raises Problem."""
-        return _validated(cls, fields)
+        return validated(cls, fields)
 
 
 def shallow(value: Any, levels: int = LEVELS_MAX) -> Any:
@@ -245,7 +245,7 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
         raise Problem(MALFORMED, f"The body is no JSON: {broken}.") from None
     if not isinstance(fields, dict):
         raise Problem(MALFORMED, "The body must be a JSON object.")
-    return _validated(model, fields)
+    return validated(model, fields)
 
 
 def _check_headers(request: web.Request) -> None:
@@ -312,7 +312,8 @@ _JSON = json.JSONDecoder(
 )
 
 
-def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
+def validated(model: type[Model], fields: dict[str, Any]) -> Model:
+    """Return what a caller sent as this model. Raises Problem."""
     try:
         return model.model_validate(fields)
     except ValidationError as invalid:

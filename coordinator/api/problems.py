@@ -65,6 +65,10 @@ ENDLESS = Kind("NB038", 409, "This count has no end")
 ROWS_REFUSED = Kind("NB043", 422, "Rows of the file do not fit: nothing was changed")
 BAD_FILE = Kind("NB044", 422, "File cannot be imported")
 IMPORT_TOO_LARGE = Kind("NB045", 422, "Too much for one commit")
+DEMO_BUSY = Kind("NB049", 409, "A demonstration runs already")
+NO_SUCH_JOB = Kind("NB050", 404, "No such demonstration here")
+CANNOT_STRIKE = Kind("NB051", 409, "Not done to this process")
+OUT_OF_REACH = Kind("NB052", 503, "Out of reach just now", 1)
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

@@ -19,6 +19,8 @@ from coordinator.api.connections import Runner
 from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
 from coordinator.api.documents import Documents
+from coordinator.api.events import Events
+from coordinator.api.live_view import LiveView
 from coordinator.api.operations import Operations
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.reservations import Reservations
@@ -35,6 +37,7 @@ from coordinator.counters import Counters, Terms
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
 from coordinator.jobs.demonstrations import Demonstrations
+from coordinator.jobs.live import Live
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.jobs.trimming import Trimming
 from coordinator.jobs.upkeep import Upkeep
@@ -48,6 +51,7 @@ from coordinator.service import Bounds, Node
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
 from coordinator.store.members import Members
+from coordinator.timeline import Timeline
 from coordinator.turn import Holder, Seat
 from coordinator.witness import Witness, WitnessUnreadable
 
@@ -106,12 +110,21 @@ class NodeApp:
         counters, membership = self._counters, self.membership
         registry = Registry(self._store, self._keys)
         demonstrations = Demonstrations(settings, installation.live_urls)
+        timeline = Timeline()
+        views = Views(settings, installation, counters, membership)
+        operations = Operations(
+            settings, measured, counters, membership, self.upkeep, self._metrics
+        )
+        view = LiveView(settings, node.instance, views, operations, timeline)
+        latencies = self._metrics.latencies
+        self.live = Live(installation, self.upkeep, latencies, timeline, view)
+        app.on_shutdown.append(view.end)
+        self._metrics.show_streams(lambda: view.broadcast.readers)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
-            *Views(settings, installation, counters, membership).routes(),
-            *Operations(
-                settings, measured, counters, membership, self.upkeep, self._metrics
-            ).routes(),
+            *views.routes(),
+            *operations.routes(),
+            *Events(view, timeline).routes(),
             *DemoApi(settings, demonstrations).routes(),
             *TurnApi(self._token, self._names, counters).routes(),
             *Admin(self._caller, counters, self._names).routes(),
@@ -142,6 +155,7 @@ class NodeApp:
             self._counters.keep_forgetting(),
             self.witness.keep_saving(),
             self.upkeep.run(),
+            self.live.run(),
         ]
         if self._settings.entries_kept:
             jobs.append(self._trimming().run())

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from coordinator.core.head import Head
 from coordinator.core.records import Entry, Issued
+from coordinator.latencies import Latencies
 from coordinator.service import Watcher
 from coordinator.store.members import Member
 
@@ -55,11 +56,15 @@ class _Waits(Collector):
         )
 
 
+def _streams(registry: CollectorRegistry) -> Gauge:
+    return Gauge("numbering_live_streams", "Event streams that are open", registry=registry)
+
+
 class Metrics:
     """What this node counts. Never read by a decision."""
 
     def __init__(self, max_value: int, counters: tuple[str, ...]) -> None:
-        self._max_value = max_value
+        self._max_value, self.latencies = max_value, Latencies()
         self.shown = counters[:COUNTERS_SHOWN_MAX]
         """The counters that have gauges."""
         self._places: set[tuple[str, str, str | None]] = set()
@@ -140,7 +145,11 @@ class Metrics:
             if issued and gauges is not None:
                 gauges(highest)
 
-        return Watcher(self._waits.answered, committed, self._lost.inc, self._handed.inc)
+        return Watcher(self._answered, committed, self._lost.inc, self._handed.inc)
+
+    def _answered(self, waits_us: list[int]) -> None:
+        self._waits.answered(waits_us)
+        self.latencies.answered(waits_us)
 
     def _place(self, name: tuple[str, str, str | None]) -> tuple[str, str, str | None]:
         if name not in self._places:
@@ -175,6 +184,10 @@ class Metrics:
             if member is not None:
                 self._bytes.labels(url, "all").set(member.bytes)
                 self._bytes.labels(url, "used").set(member.bytes_used)
+
+    def show_streams(self, streams: Callable[[], int]) -> None:
+        """Let the number of open event streams be asked here."""
+        _streams(self._registry).set_function(streams)
 
     def refused(self, code: str) -> None:
         """Count a refusal."""

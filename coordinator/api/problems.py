@@ -51,6 +51,7 @@ SERIES_EXISTS = Kind("NB029", 409, "Series exists already")
 SERIES_CHANGED = Kind("NB030", 409, "Series was changed meanwhile")
 CONFIRMED = Kind("NB031", 409, "Reservation is confirmed")
 HELD = Kind("NB032", 409, "Number is reserved, or void")
+STREAMS_FULL = Kind("NB047", 503, "Too many event streams", 5)
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

@@ -68,6 +68,8 @@ class Views:
         self._quick = Gate(Width(at_once=8, waiting_max=256, within_s=settings.deadline_s))
         self._long = Gate(Width(at_once=2, waiting_max=64, within_s=settings.deadline_s))
         self._proof: asyncio.Task[list[Verdict]] | None = None
+        self.proven: dict[str, Any] | None = None
+        """What the last proof on this node came to, whoever asked for it."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
@@ -90,10 +92,13 @@ class Views:
     async def gaps(self, request: web.Request) -> web.StreamResponse:
         """Return the gaps in ascending order, a page at a time."""
         asked = GapsQuery.parse(request.rel_url)
-        seen = await read(self._installation.overview())
+        return json_answer(await self.gaps_of(await read(self._installation.overview()), asked))
+
+    async def gaps_of(self, seen: Overview, asked: GapsQuery) -> dict[str, Any]:
+        """Return a page of the gaps as its body. Raises Problem."""
         pages, last = await self._lowest_gaps(seen, asked)
         by_counter = {name: [n for n in pages.get(name, ()) if n <= last] for name in self._names}
-        body = {
+        return {
             "gaps": sorted(number for numbers in by_counter.values() for number in numbers),
             "count": sum(c.head.gaps for c in seen.counters if c.head is not None),
             "nextGap": _lowest_gap(seen),
@@ -101,7 +106,6 @@ class Views:
             "byCounter": by_counter,
             "timestamp": iso(now_ms()),
         }
-        return json_answer(body)
 
     async def _lowest_gaps(
         self, seen: Overview, asked: GapsQuery
@@ -157,6 +161,14 @@ class Views:
             texts = (FINISHED if cursor is None else str(cursor) for cursor in following)
             response.headers[NEXT_CURSOR] = ".".join(texts)
         return response
+
+    async def newest(self, seen: Overview, limit: int) -> list[dict[str, Any]]:
+        """Return the newest audit records of the counters that changed last. Raises Problem."""
+        found = [c for c in seen.counters if c.head is not None]
+        names = [c.name for c in heapq.nlargest(LISTED_MAX, found, key=_changed_ms)]
+        histories = map(self._counters.history, names)
+        lists = [await read(listing(each, Cursor(), limit, Filter())) for each in histories]
+        return [self._shown(names[at], record) for at, record in _merge(lists, limit)[0]]
 
     def _names_of(self, site: str | None, partition: str | None) -> tuple[str, ...]:
         """Return the counters that can have anything of this site and partition."""
@@ -232,11 +244,16 @@ class Views:
     async def validate(self, request: web.Request) -> web.StreamResponse:
         """Prove the ledger; callers who ask while a proof runs get the outcome of that one."""
         NothingQuery.parse(request.rel_url)
+        return json_answer(await self.prove())
+
+    async def prove(self) -> dict[str, Any]:
+        """Return what a proof comes to, begun now or under way. Raises Problem."""
         if self._proof is None or self._proof.done():
             self._proof = asyncio.create_task(self._prove())
         verdicts = await read(asyncio.shield(self._proof))
         body = report(dict(zip(self._names, verdicts, strict=True)))
-        return json_answer(body | {"timestamp": iso(now_ms())})
+        self.proven = body | {"timestamp": iso(now_ms())}
+        return self.proven
 
     async def _prove(self) -> list[Verdict]:
         start = self._settings.first_number
@@ -247,6 +264,10 @@ class Views:
                 return await self._counters.history(name).prove(start)
 
         return list(await asyncio.gather(*map(prove, self._names)))
+
+
+def _changed_ms(counter: CounterSeen) -> int:
+    return 0 if counter.head is None else counter.head.changed_ms
 
 
 def _refuse(field: str, message: str) -> NoReturn:
@@ -317,8 +338,8 @@ def statistics(seen: Overview, settings: Settings, now_ms: int) -> dict[str, Any
             (c.watermark for c in seen.counters if c.watermark is not None),
             default=settings.first_number - 1,
         ),
-        "openReservations": 0,
-        "voided": 0,
+        "openReservations": sum(h.held for h in heads),
+        "voided": sum(h.void for h in heads),
         "systemHealthy": True,  # this very answer was read from a majority of the store
     }
     return body | _by_place(heads) | _of_nodes(seen.nodes, now_ms)

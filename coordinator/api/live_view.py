@@ -114,7 +114,10 @@ class LiveView:
 
     async def _gaps(self, seen: Overview) -> dict[str, Any]:
         page = await self._views.gaps_of(seen, GapsQuery(limit=GAPS_SHOWN))
-        return {name: page[name] for name in ("gaps", "count", "nextGap")}
+        gaps = page["gaps"]
+        # They are read a moment after the heads: what is counted must be what is listed.
+        count = page["count"] if len(gaps) >= GAPS_SHOWN else len(gaps)
+        return {"gaps": gaps, "count": count, "nextGap": gaps[0] if gaps else -1}
 
     def _tell(self, name: str, body: dict[str, Any], markers: tuple[Marker, ...]) -> None:
         if markers:
@@ -159,7 +162,8 @@ class LiveView:
         running = self._proof is not None and not self._proof.done()
         known = self._heads == self._proven_heads and self._views.proven is not None
         now_s = asyncio.get_running_loop().time()
-        if running or known or now_s < self._proof_due_s or entries > PROOF_ENTRIES_MAX:
+        fits = 0 < entries < PROOF_ENTRIES_MAX
+        if running or known or now_s < self._proof_due_s or not fits:
             return
         self._proof = asyncio.create_task(self._prove(self._heads))
 

@@ -12,7 +12,8 @@ SUB_BITS = 4
 US_MAX = (1 << 32) - 1
 """A longer one, over an hour, counts as this."""
 
-_BUCKETS = (33 - SUB_BITS) << SUB_BITS
+_SHIFTS = US_MAX.bit_length() - SUB_BITS
+_BUCKETS = (_SHIFTS + 1) << SUB_BITS
 
 
 class Percentiles(NamedTuple):
@@ -36,7 +37,11 @@ class Latencies:
         """Count answers, by the microseconds that each took; a negative one counts as 0."""
         counts = self._counts
         for wait_us in waits_us:
-            counts[bucket_of(wait_us)] += 1
+            shift = wait_us.bit_length() - SUB_BITS - 1
+            if 0 < shift < _SHIFTS and wait_us > 0:
+                counts[(shift << SUB_BITS) + (wait_us >> shift)] += 1
+            else:
+                counts[bucket_of(wait_us)] += 1  # rare: hardly anything is so short, or so long
 
     def take(self) -> Percentiles:
         """Return what was counted since the last call, and begin anew."""

@@ -116,7 +116,7 @@ class Timeline:
         second = point.time_ms // FINE_MS
         while self._fine and self._fine[-1].time_ms // FINE_MS > second:
             self._fine.pop()
-        while self._coarse and self._coarse[-1].time_ms > point.time_ms:
+        while self._coarse and self._coarse[-1].time_ms >= point.time_ms:
             self._coarse.pop()
         if self._fine and self._fine[-1].time_ms // FINE_MS == second:
             earlier = self._fine.pop()

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import re
 import signal
+import socket
 import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import pytest
@@ -28,24 +30,41 @@ from coordinator.config import Settings
 from coordinator.store.etcd import EtcdStore
 
 
-@pytest.fixture
-async def node(etcd: str) -> AsyncIterator[Client]:
+class Watched(NamedTuple):
     """One node in this process, with the job that looks at the cluster."""
+
+    app: NodeApp
+    client: Client
+
+    @property
+    def broadcast(self) -> Broadcast:
+        return self.app.live._audience.broadcast  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+async def watched(etcd: str) -> AsyncIterator[Watched]:
     port = free_port()
     chosen = Settings(
         etcd_endpoints=(etcd,),  # type: ignore[arg-type]
         root=f"/test-{uuid.uuid4().hex[:8]}/",
         profile="demonstration",  # type: ignore[arg-type]
         port=port,
+        head_s=1.0,  # what holds for requests must not end streams
+        idle_s=1.0,
     )
     serving = NodeApp(chosen, EtcdStore(chosen.etcd_endpoints))
     await serving.membership.join()
     await serving.membership.be_seen()
     job = asyncio.create_task(serving.live.run())
     async with TestClient(NodeServer(serving, port)) as client:
-        yield client
+        yield Watched(serving, client)
     job.cancel()
     await serving.stop()
+
+
+@pytest.fixture
+def node(watched: Watched) -> Client:
+    return watched.client
 
 
 def url_of(client: TestClient[web.Request, web.Application]) -> str:
@@ -181,6 +200,46 @@ async def test_what_stands_in_the_strip_is_proven_by_itself(node: Client) -> Non
     assert proven.body["proof"]["valid"]
     assert proven.body["proof"]["upTo"] == 1
     assert proven.body["proof"]["duplicates"] == 0
+
+
+async def test_a_stream_outlives_the_bounds_of_requests(watched: Watched) -> None:
+    async with stream(url_of(watched.client)) as events:
+        began = time.monotonic()
+        while time.monotonic() < began + 3:
+            await events.next()
+        server = watched.client.server.runner.server  # type: ignore[union-attr]
+        assert [connection.idles for connection in server.connections] == [False]
+
+
+async def test_who_does_not_read_gets_a_snapshot_and_slows_nobody(watched: Watched) -> None:
+    url, large = url_of(watched.client), {"x": "x" * 200_000}
+    with small_socket(watched.client.port) as slow:
+        slow.sendall(f"GET {EVENTS} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        async with stream(url) as quick:
+            await quick.next("snapshot")
+            for at in range(60):
+                watched.broadcast.tell("large", large | {"at": at})
+                await asyncio.sleep(0)
+                assert (await quick.next("large")).body["at"] == at
+        said = await asyncio.to_thread(read_until_second_snapshot, slow)
+    assert 0 < said.count(b"event: large") < 60
+
+
+def small_socket(port: int | None) -> socket.socket:
+    each = socket.socket()
+    each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    each.connect(("127.0.0.1", port))
+    each.settimeout(10)
+    return each
+
+
+def read_until_second_snapshot(slow: socket.socket) -> bytes:
+    said = bytearray()
+    while said.count(b"event: snapshot") < 2:
+        chunk = slow.recv(65_536)
+        assert chunk, "the stream was ended"
+        said += chunk
+    return bytes(said)
 
 
 class Slowly:

@@ -27,6 +27,8 @@ REST, REST_WATCHED = 19.0, 3.0
 
 LOOK_WITHIN_S = 3.0
 MEMBERS_EVERY_S = 2.0
+MEMBERS_UNWELL_EVERY_S = 0.5
+"""While one of them does not answer: who watches a failover wants to know when it is over."""
 
 
 class Sample(NamedTuple):
@@ -121,7 +123,7 @@ class Live:
                 watched = self._audience.watching
                 turns = await self._installation.turns() if watched else None
                 nodes = {node.node: node.instance for node in seen.nodes if node.active}
-                self._notice(Seen(nodes=nodes, turns=turns))
+                self._notice(Seen(nodes=nodes, turns=turns), now_ms())
                 if turns is not None:
                     await self._show(seen, turns)
         except (*CANNOT_READ, TimeoutError) as down:
@@ -168,14 +170,15 @@ class Live:
         for _ in markers:
             self._unshown.popleft()
 
-    def _notice(self, seen: Seen) -> None:
-        markers = changes(self._known, seen, now_ms())
+    def _notice(self, seen: Seen, time_ms: int) -> None:
+        markers = changes(self._known, seen, time_ms)
         self._known = later(self._known, seen)
         self._timeline.mark(markers)
         self._unshown.extend(markers)
 
     async def _keep_looking_at_members(self) -> None:
         while True:
+            began_ms = now_ms()
             try:
                 if self._audience.watching:
                     await self._upkeep.look()
@@ -188,5 +191,6 @@ class Live:
             if any(member is not None for member in members.values()):
                 leads = (url for url, m in members.items() if m is not None and m.is_leader)
                 answering = {url: member is not None for url, member in members.items()}
-                self._notice(Seen(members=answering, leader=next(leads, None)))
-            await asyncio.sleep(MEMBERS_EVERY_S)
+                self._notice(Seen(members=answering, leader=next(leads, None)), began_ms)
+            all_are_well = None not in members.values()
+            await asyncio.sleep(MEMBERS_EVERY_S if all_are_well else MEMBERS_UNWELL_EVERY_S)

@@ -13,8 +13,8 @@ const LABEL_ROWS = 3;
 
 const WORDS = {
   "node-gone": ["gone", "bad"], "node-came": ["up", "good"],
-  "member-gone": ["etcd gone", "bad"], "member-came": ["etcd up", "good"],
-  "new-leader": ["leads etcd", "muted"], "turn-moved": ["commits", "muted"],
+  "member-gone": ["gone", "bad"], "member-came": ["up", "good"],
+  "new-leader": ["leads", "muted"], "turn-moved": ["commits for all", "muted"],
 };
 
 const CHARTS = [
@@ -150,7 +150,10 @@ function valueAxis({ suggestedMax, unit }) {
 }
 
 function describe({ kind, who }) {
-  return `${who.replace(/^https?:\/\//, "")} ${WORDS[kind]?.[0] ?? kind}`;
+  const what = WORDS[kind]?.[0] ?? kind;
+  // Members of etcd are known by their address; on this host by its port.
+  const address = who.replace(/^https?:\/\/(127\.0\.0\.1|localhost)?/, "");
+  return who === address ? `${who} ${what}` : `etcd ${address} ${what}`;
 }
 
 /** Vertical lines where something happened; their labels in a few rows, as many as find room. */

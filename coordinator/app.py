@@ -14,14 +14,17 @@ from aiohttp import web
 import dashboard.view
 from coordinator import __version__
 from coordinator.api.admin import Admin
+from coordinator.api.bulk_import import BulkImport
 from coordinator.api.calls import Caller
 from coordinator.api.connections import Runner
 from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
+from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
 from coordinator.api.events import Events
 from coordinator.api.live_view import LiveView
 from coordinator.api.operations import Operations
+from coordinator.api.operators import Operators
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.reservations import Reservations
 from coordinator.api.sequence import SequenceApi
@@ -29,6 +32,7 @@ from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
 from coordinator.config import Settings
+from coordinator.core.documents import INVOICE
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.core.room import Limits
@@ -36,7 +40,10 @@ from coordinator.core.series import counter_names
 from coordinator.counters import Counters, Terms
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
+from coordinator.importing import Importer
 from coordinator.jobs.demonstrations import Demonstrations
+from coordinator.jobs.expiry import Expiry
+from coordinator.jobs.forgotten import Search
 from coordinator.jobs.live import Live
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.jobs.trimming import Trimming
@@ -98,6 +105,13 @@ class NodeApp:
             *(store, self._keys, node, terms, self._metrics.watcher, self.witness),
             Company(Seat(me, lambda: self.membership.lease), self._peers, RunsMet(), Lanes()),
         )
+        self._registry = Registry(store, self._keys)
+        joined = self.membership.has_joined
+        self.expiry = Expiry(self._counters, self._registry, joined)
+        self.search = Search(
+            *(store, self._keys, settings.node_id, self._counters, self._registry),
+            *(joined, self._metrics.saw_reserved),
+        )
         self._caller = Caller(settings, node.instance)
         self.refusals = Refusals(self._caller.name_request, self._metrics.refused)
         self.web = self._web(node)
@@ -107,8 +121,8 @@ class NodeApp:
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         installation = Installation(self._store, self._keys, self._names)
         measured = Installation(self._store, self._keys, self._metrics.shown)
-        counters, membership = self._counters, self.membership
-        registry = Registry(self._store, self._keys)
+        counters, membership, registry = self._counters, self.membership, self._registry
+        calls = DocumentCalls(registry, counters, self._names, membership)
         demonstrations = Demonstrations(settings, installation.live_urls)
         timeline = Timeline()
         views = Views(settings, installation, counters, membership)
@@ -130,7 +144,9 @@ class NodeApp:
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),
-            *Reservations(self._caller, registry, counters, self._names, membership).routes(),
+            *Reservations(self._caller, calls).routes(),
+            *Operators(self._caller, calls, self._store, self._keys).routes(),
+            *self._bulk_import(node, registry).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:
@@ -148,6 +164,13 @@ class NodeApp:
         app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))
         return app
 
+    def _bulk_import(self, node: Node, registry: Registry) -> BulkImport:
+        settings = self._settings
+        invoices_from = settings.first_number if INVOICE in self._names else None
+        bounds = (invoices_from, settings.etcd_operations_max)
+        importer = Importer(self._store, self._keys, node.node, self.witness, *bounds)
+        return BulkImport(self._caller, registry, self._counters, self.membership, importer)
+
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until cancelled. The first may raise CannotJoin."""
         jobs = [
@@ -155,6 +178,8 @@ class NodeApp:
             self._counters.keep_forgetting(),
             self.witness.keep_saving(),
             self.upkeep.run(),
+            self.expiry.run(),
+            self.search.run(),
             self.live.run(),
         ]
         if self._settings.entries_kept:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from coordinator.clock import now
+from coordinator.core.documents import type_of
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.faults import Rewound
@@ -119,6 +120,10 @@ class Counters:
             sequencer.retire()
         else:
             self._recent[name] = sequencer
+
+    def of_documents(self) -> list[tuple[str, Sequencer]]:
+        """Return the counters in memory that count documents. Use them at once."""
+        return [each for each in self._all() if type_of(each[0]) is not None]
 
     def _all(self) -> Iterator[tuple[str, Sequencer]]:
         yield from self._older.items()

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from typing import NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,7 +18,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from coordinator.core.head import Head
-from coordinator.core.records import Entry, Issued
+from coordinator.core.records import Entry, How, Issued, Settled
 from coordinator.latencies import Latencies
 from coordinator.service import Watcher
 from coordinator.store.members import Member
@@ -31,6 +32,17 @@ OTHER = "other"
 _WAIT_BUCKETS_US = tuple(
     step * unit for unit in (1_000, 10_000, 100_000, 1_000_000) for step in (1, 2, 5)
 )
+
+
+class Reserved(NamedTuple):
+    """Numbers of documents that are reserved now, and those that are void for ever."""
+
+    open: int = 0
+    void: int = 0
+
+    def plus(self, other: "Reserved") -> "Reserved":
+        """Return both together."""
+        return Reserved(self.open + other.open, self.void + other.void)
 
 
 class _Waits(Collector):
@@ -58,6 +70,43 @@ class _Waits(Collector):
 
 def _streams(registry: CollectorRegistry) -> Gauge:
     return Gauge("numbering_live_streams", "Event streams that are open", registry=registry)
+
+
+class _Reservations:
+    """How many there are and how they end."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._settled = Counter(
+            "numbering_reservations_settled",
+            "Reservations that ended through this node: confirmed, cancelled or expired",
+            ("how",),
+            registry=registry,
+        )
+        for how in How:
+            self._settled.labels(how.value)
+        self._open, self._void = (
+            Gauge(
+                f"numbering_{what}",
+                f"{said}, as the node whose turn it is has counted within the last minutes; "
+                "others show none",
+                ("document_type",),
+                registry=registry,
+            )
+            for what, said in (
+                ("reservations_open", "Numbers reserved"),
+                ("voids", "Numbers that will never be issued again"),
+            )
+        )
+
+    def settled(self, how: How) -> None:
+        self._settled.labels(how.value).inc()
+
+    def saw(self, by_type: dict[str, Reserved]) -> None:
+        self._open.clear()
+        self._void.clear()
+        for document_type, seen in by_type.items():
+            self._open.labels(document_type).set(seen.open)
+            self._void.labels(document_type).set(seen.void)
 
 
 class Metrics:
@@ -110,9 +159,9 @@ class Metrics:
         self._handed = Counter(
             "numbering_batches_handed_over", "Batches served by another node", registry=registry
         )
-        self._overrides = Counter(
-            "numbering_manual_overrides", "Numbers set by hand", registry=registry
-        )
+        named = ("numbering_manual_overrides", "Numbers that operators named", ("document_type",))
+        self._overrides = Counter(*named, registry=registry)
+        self._reservations = _Reservations(registry)
         self._bytes = Gauge(
             "numbering_store_bytes",
             "Size of a member's database in etcd: all of it, and what is in use",
@@ -138,6 +187,10 @@ class Metrics:
                     issued[name] = issued.get(name, 0) + record.quantity
                     highest = record.first + record.fresh - 1
                     reused += record.quantity_reused
+                    if record.given is not None and not record.given.replaces:
+                        self._overrides.labels(record.cause.origin.invoice_type).inc()
+                elif isinstance(record, Settled) and record.cause.part == part:
+                    self._reservations.settled(record.how)
             for name, quantity in issued.items():
                 self._issued.labels(*self._place(name)).inc(quantity)
             if reused:
@@ -173,6 +226,10 @@ class Metrics:
         """Take over what a read of the store showed of a counter that has gauges."""
         if head is not None:
             self._gauges(counter)(head.highest)
+
+    def saw_reserved(self, by_type: dict[str, Reserved]) -> None:
+        """Take over what there is by document type; nothing when another node counts."""
+        self._reservations.saw(by_type)
 
     def saw_loaded(self, counters: int) -> None:
         """Take over how many counters are in memory."""

@@ -15,7 +15,7 @@ import orjson
 
 from coordinator.commit import Found, send
 from coordinator.core import catalogue as catalogues
-from coordinator.core.catalogue import Catalogue, Series, decode_series
+from coordinator.core.catalogue import Catalogue, Series, UnknownSeries, decode_series
 from coordinator.core.keys import Keys
 from coordinator.core.records import Origin
 from coordinator.core.starter import STARTER
@@ -87,6 +87,17 @@ class Registry:
         if self._recent is None or now_s - self._recent_s > RECENT_S:
             self._recent, self._recent_s = await self.catalogue(), now_s
         return self._recent
+
+    async def series(self, document_type: str) -> Series:
+        """Return a series as it was a second ago, or later; a new one is known at once.
+
+        Raises UnknownSeries, and as ``catalogue`` does.
+        """
+        try:
+            return (await self.recent()).of(document_type)
+        except UnknownSeries:
+            self._recent = None
+            return (await self.recent()).of(document_type)
 
     async def change(self, decide: Callable[[Catalogue], tuple[Catalogue, Change]]) -> Change:
         """Make what ``decide`` makes of the newest catalogue the next one; return the change.

@@ -10,6 +10,7 @@ from dataclasses import replace
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
+from coordinator.core.holds import Holds
 from coordinator.core.keys import CounterKeys, number_in
 from coordinator.core.marks import decode_digests, decode_mark, decode_voids
 from coordinator.core.records import Entry
@@ -201,6 +202,11 @@ class Replica:
                     return entry, True
             missing -= len(page)
         return None, missing <= 0
+
+    @property
+    def holds(self) -> Holds:
+        """Return the open reservations of this replica; none while the counter is not loaded."""
+        return Holds() if self._state is None else self._state.holds
 
     @property
     def seen(self) -> Seen:

@@ -13,6 +13,7 @@ from math import inf
 from coordinator.commit import Overtaken
 from coordinator.committer import Committer
 from coordinator.core.forwarding import Forward, Settled
+from coordinator.core.holds import Holds
 from coordinator.core.keys import CounterKeys
 from coordinator.core.outcomes import answered_before
 from coordinator.core.plan import Rules
@@ -161,12 +162,15 @@ class Sequencer:
         return self._trouble.rewound
 
     @property
+    def holds(self) -> Holds:
+        """Return the open reservations of the replica in memory; others may have settled some."""
+        return self._replica.holds
+
+    @property
     def is_idle(self) -> bool:
         """Tell whether all is well, and nobody waits, nor for a number to be given back."""
-        busy = (
-            self._work.is_set() or self._unheard.is_busy or self._reception.is_busy or self._handing
-        )
-        return self._room.is_deserted and not busy
+        busy = self._work.is_set() or self._unheard.is_busy or self._reception.is_busy
+        return self._room.is_deserted and not (busy or self._handing)
 
     def retire(self) -> None:
         """End at once, when it is idle; it must not be used again.
@@ -287,10 +291,7 @@ class Sequencer:
         return state
 
     async def _commit(self, state: CounterState, batch: list[Pending], accepted: str = "") -> bool:
-        """Serve own requests and guests' on this state.
-
-        Returns whether the ledger notes now that ``accepted`` may be lost.
-        """
+        """Serve own requests and guests'. True: the ledger notes now that ``accepted`` is lost."""
         part = Part(*self._node, self._next_serial(), self._times.since)
         sheet = self._committer.plan(state, [pending.ask for pending in batch], part)
         entry = sheet.planned.entry

@@ -81,11 +81,11 @@ class NodeServer(TestServer):
 
     def __init__(self, node: NodeApp, port: int) -> None:
         super().__init__(node.web, port=port)
-        self._node = node
+        self.node = node
 
     async def _make_runner(self, **more: object) -> Runner:
         more.pop("debug", None)
-        return self._node.runner(1_000, **more)
+        return self.node.runner(1_000, **more)
 
 
 @pytest.fixture

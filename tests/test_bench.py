@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,10 @@ from bench.histogram import Histogram
 from bench.lab import Lab, Sizes
 from bench.loads import Sample
 from bench.options import parse
+from bench.pairs import NEXT_BESIDE, PAIRS_FOR_ONE, pair_of
 from bench.progress import Progress, Share
 from bench.report import figure_rows
-from bench.results import Figure, NotMeasuredError, Results
+from bench.results import Figure, NotMeasuredError, Results, Verdict
 from bench.rows import ROWS, usable
 from bench.tally import LOST, TRANSACTIONS, costs, sum_of
 
@@ -186,6 +189,59 @@ def test_bodies_count_up_and_say_how_long_they_are():
     assert source.request() == b'POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n{"n": 100}'
 
 
+async def paired(connections: int, requests: int, answer) -> list[Source]:
+    """Load a server of reservations; ``answer(path, body)`` is the status and the token."""
+
+    async def serve(reader, writer):
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.partition(b"Content-Length: ")[2].split()[0])
+                path, body = head.split()[1].decode(), await reader.readexactly(length)
+                status, token = answer(path, json.loads(body))
+                said = json.dumps({"data": {"token": token}}).encode()
+                start = f"HTTP/1.1 {status} X\r\nContent-Length: {len(said)}\r\n\r\n"
+                writer.write(start.encode() + said)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    target = pair_of(server.sockets[0].getsockname()[1])
+    load = Load(Plan("closed", (target,) * connections, connections, 5.0, requests=requests))
+    try:
+        await load.run()
+    finally:
+        server.close()
+    return load.sources
+
+
+async def test_each_connection_confirms_its_own_reservation_and_leaves_none_half_done():
+    counted, tokens = itertools.count(), set()
+
+    def answer(path: str, body: dict[str, str]) -> tuple[int, str]:
+        if path.endswith("/reserve"):
+            tokens.add(token := f"t{next(counted)}")
+            return 201, token
+        tokens.remove(body["token"])  # raises for one that is not open
+        return 200, ""
+
+    sources = await paired(5, 27, answer)
+    assert (next(counted), tokens) == (27, set())
+    assert sum(source.answered_well for source in sources) == 27
+    assert sum(source.errors for source in sources) == 0
+    assert sum(source.latencies.total for source in sources) == 27
+
+
+async def test_a_refused_half_is_one_error_and_no_pair():
+    for answer in (
+        lambda path, _: (409 if path.endswith("/confirm") else 201, "t"),
+        lambda *_: (503, ""),
+        lambda *_: (200, "t"),  # what a reservation never answers
+    ):
+        sources = await paired(2, 9, answer)
+        assert sum(source.answered_well + source.latencies.total for source in sources) == 0
+        assert sum(source.errors for source in sources) == 9
+
+
 # Ratios, goals, costs
 
 
@@ -228,6 +284,13 @@ def test_the_best_form_of_postgresql_is_the_one_that_is_quicker():
     )
     best = next(f for f in figures(lab()) if "best form" in f.what)
     assert (best.judge(results).value, best.judge(results).beside) == (6.0, "60/s : 10/s")
+
+
+def test_pairs_have_to_be_half_as_many_as_single_calls_in_the_same_rounds():
+    facts = {PAIRS_FOR_ONE: 0.5, NEXT_BESIDE: 10.0}
+    results = Results({"reserve-confirm": [replace(sample(5), facts=facts)]})
+    figure = next(f for f in figures(lab()) if "reserve and confirm" in f.what)
+    assert figure.judge(results) == Verdict(0.5, "5/s : 10/s", ok=True)
 
 
 def test_costs_are_for_each_number_and_lost_compares_for_each_that_was_tried():

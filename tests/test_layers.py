@@ -15,8 +15,10 @@ LAYERS = [
     {"faults", "imports"},
     {"witness"},
     {"turn"},
-    {"commit", "exports", "history", "issue_dates", "overview", "proof", "replica"},
-    {"registry"},
+    {"commit", "exports", "history", "imported_rows", "issue_dates", "overview"}
+    | {"preparing", "proof", "replica"},
+    {"registry", "staging", "text_index"},
+    {"duplicates", "importing"},
     {"lanes", "service"},
     {"expected", "guests", "peers", "waiting"},
     {"committer", "evidence", "handing", "trouble", "unheard"},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from coordinator.core.breaks import Break
 from coordinator.core.catalogue import GapPolicy, Series
-from coordinator.core.records import Given, How, Imported, Issued, Passed, Rows, Voided
+from coordinator.core.records import Given, How, Imported, Issued, Passed, Voided, passed_with
 from coordinator.core.requests import (
     Adjust,
     Assign,
@@ -50,7 +50,7 @@ def void(number: int, series: Series | None = None, key: str | None = None) -> V
 
 
 def bring_in(*runs: tuple[int, int]) -> Import:
-    return Import(call(), runs, "import-1", (Rows(runs[0][0], "0" * 64),), MAX)
+    return Import(call(), runs, "import-1", (), MAX)
 
 
 async def states(counter: Counter) -> dict[int, str]:
@@ -107,6 +107,24 @@ async def test_a_number_that_is_taken_is_not_assigned(number: int, why: Why, sub
     before = await states(counter)
     assert await counter.ask(assign(number)) == [Refused(why, subject)]
     assert await states(counter) == before
+
+
+async def test_no_more_numbers_are_passed_over_than_the_operator_has_said() -> None:
+    counter = Counter()
+    await issue(counter, 1)
+    for request in (assign(9), Adjust(call(), 9, WHY, MAX)):
+        far = request._replace(pass_over_max=6)
+        assert await counter.ask(far) == [Refused(Why.FAR_AHEAD, "7")]
+        beyond = [request._replace(**{name: MAX + 1}) for name in ("number", "to")
+                  if name in request._fields]  # fmt: skip
+        assert await counter.ask(*beyond) == [Refused(Why.EXHAUSTED, str(MAX))]
+    assert await states(counter) == {1: "issued"}
+    first, taken = await counter.ask(assign(9)._replace(pass_over_max=7), assign(5))
+    assert passed_with(first.entry, first.record) == first.entry.records[0]
+    assert taken == Refused(Why.TAKEN, "void")
+    adjusted, exact = await counter.ask(Adjust(call(), 12, WHY, MAX), assign(12))
+    assert isinstance(adjusted.record, Passed)
+    assert passed_with(exact.entry, exact.record) is None
 
 
 async def test_the_largest_number_can_be_assigned_and_nothing_follows() -> None:

@@ -1,17 +1,19 @@
 """Reservations in the core: made, settled once, and never lost, on any history."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from document_counters import COR, KEYS, Counter
+from document_counters import COR, HERE, KEYS, VALUES, Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.core.breaks import Break
 from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.records import How, Issued, Settled
-from coordinator.core.requests import Done, Refused, Why
+from coordinator.core.requests import Call, Done, Refused, Trim, Void, Why
 from coordinator.core.transaction import Delete, Put, Transaction
+from coordinator.jobs.trimming import checkpoint_after
 from coordinator.proof import prove
 from coordinator.replica import Replica
 from coordinator.store import Committed
@@ -76,6 +78,41 @@ async def test_under_reuse_a_cancelled_number_goes_to_the_next_one_and_under_voi
         )
         assert isinstance(cancelled.record, Settled)
         assert reserved.record.spans()[0].start == then
+
+
+async def test_a_free_number_above_a_largest_one_that_was_lowered_is_not_reserved() -> None:
+    series = Series("COR", COR.template, "COR", COR.scopes, gap_policy=GapPolicy.REUSE)
+    counter = Counter(series)
+    await counter.ask(*(counter.reserve(f"t{number}") for number in (1, 2, 3)))
+    await counter.ask(*(counter.settle(n, f"t{n}", How.CANCELLED) for n in (1, 3)))
+    counter.series = replace(series, max_value=2)
+    told = await counter.ask(counter.reserve("x"), counter.reserve("y"))
+    assert [getattr(told[0], "record", None) is not None, told[1]] == [
+        True,
+        Refused(Why.EXHAUSTED, "2"),
+    ]
+
+
+async def test_whoever_reserves_beside_one_who_cancels_closes_the_gap_that_it_takes() -> None:
+    counter = Counter(Series("COR", COR.template, "COR", COR.scopes, gap_policy=GapPolicy.REUSE))
+    await counter.ask(*(counter.reserve(f"t{n}") for n in range(6)))
+    await counter.ask(counter.settle(5, "t4", How.CANCELLED))
+    reserved, _ = await counter.ask(counter.reserve("u"), counter.settle(3, "t2", How.CANCELLED))
+    assert reserved.record.spans()[0].start == 3
+    state = await counter.reloaded()
+    assert [number for run in state.gaps for number in run.numbers] == [5]
+    assert (await prove(counter.store, KEYS, 1)).valid
+
+
+async def test_whoever_replaces_a_void_number_closes_the_gap_that_it_takes() -> None:
+    counter = Counter(Series("COR", COR.template, "COR", COR.scopes, gap_policy=GapPolicy.REUSE))
+    await counter.ask(*(counter.reserve(f"t{n}") for n in range(6)))
+    await counter.ask(counter.settle(5, "t4", How.CANCELLED), counter.settle(6, "t5"))
+    void = Void(Call(HERE, "v", 0), 6, "COR-2026-00006", "misprinted", (counter.series, VALUES))
+    voided, _ = await counter.ask(void, counter.settle(3, "t2", How.CANCELLED))
+    assert voided.record.replaced_by == 3
+    assert [number for run in (await counter.reloaded()).gaps for number in run.numbers] == [5]
+    assert (await prove(counter.store, KEYS, 1)).valid
 
 
 async def test_at_the_largest_number_no_more_are_reserved() -> None:
@@ -189,3 +226,38 @@ async def test_keys_of_reservations_that_are_not_what_the_ledger_gives_are_found
     assert await broken(Delete(held, held + b"\0")) == {Break.MISSING_KEY}
     assert await broken(Put(held, b"[]")) == {Break.ALTERED_KEY}
     assert await broken(Put(KEYS.held(7), b"[]")) == {Break.STRAY_KEY}
+
+
+async def trimmed() -> Counter:
+    """Return a counter whose trimmed entries have left 3 and 4 reserved, and 2 void."""
+    counter = Counter()
+    await counter.ask(*(counter.reserve(f"t{n}") for n in range(4)))
+    await counter.ask(counter.settle(1, "t0"), counter.settle(2, "t1", How.CANCELLED))
+    await counter.ask(counter.reserve("u"))
+    checkpoint = await checkpoint_after(counter.store, KEYS, 1, 2)
+    (done,) = await counter.ask(Trim(Call(HERE, "trim", 0), checkpoint))
+    assert isinstance(done, Done)
+    return counter
+
+
+async def test_what_trimmed_entries_have_reserved_is_settled_and_proven_all_the_same() -> None:
+    counter = await trimmed()
+    assert (await prove(counter.store, KEYS, 1)).findings == ()
+    for number, token, how in ((3, "t2", How.CANCELLED), (5, "u", How.CONFIRMED)):
+        (done,) = await counter.ask(counter.settle(number, token, how))
+        assert (done.record.number, done.record.how) == (number, how)
+        assert (await prove(counter.store, KEYS, 1)).findings == ()
+
+
+async def test_keys_that_trimmed_entries_have_left_are_counted() -> None:
+    void, held = KEYS.void(2), KEYS.held(0)
+    for write, kind in (
+        (Delete(void, void + b"\0"), Break.MISSING_KEY),
+        (Delete(held, held + b"\0"), Break.MISSING_KEY),
+        (Put(held, b"[]"), Break.ALTERED_KEY),
+        (Put(KEYS.void(1), b'{"t":1000000,"r":[[4,1]]}'), Break.STRAY_KEY),
+    ):
+        counter = await trimmed()
+        await counter.store.commit(Transaction(counter.replica.guard, (write,), ()))
+        findings = (await prove(counter.store, KEYS, 1)).findings
+        assert kind in {finding.kind for finding in findings}, write

@@ -73,6 +73,24 @@ _REFUSALS = {
         problems.TOO_LARGE,
         "{} numbers do not fit into one transaction of the store. Ask for fewer at a time.",
     ),
+    Why.TAKEN: (problems.DUPLICATE, "The number is taken: {}. Choose one that is not."),
+    Why.NOT_AHEAD: (
+        problems.NOT_AHEAD,
+        "The count goes on with {0}, and only up: lower numbers would go out twice. Ask for more.",
+    ),
+    Why.FAR_AHEAD: (
+        problems.FAR_AHEAD,
+        "{0} numbers would become void. If that is meant, ask again with pass_over_max: {0}.",
+    ),
+    Why.OTHER_TEXT: (problems.OTHER_TEXT, "It was issued as {}. Write it as it was issued."),
+    Why.CLOSED: (
+        problems.CLOSED,
+        "The count is closed for good: no number goes out or comes back. Take one that is open.",
+    ),
+    Why.OPEN_RESERVATIONS: (
+        problems.OPEN_RESERVATIONS,
+        "{} of its numbers are reserved. Confirm or cancel them, or wait until they expire.",
+    ),
 }
 
 
@@ -197,7 +215,14 @@ def not_done(call: Call, why: str, advice: str) -> str:
 async def serve(
     sequencer: Sequencer, request: Request, connection: asyncio.Transport | None
 ) -> Done:
-    """Have a request served. Raises Problem for everything but success.
+    """Have a request served, as ``ask`` does. Raises Problem for everything but success."""
+    return done_of(await ask(sequencer, request, connection))
+
+
+async def ask(
+    sequencer: Sequencer, request: Request, connection: asyncio.Transport | None
+) -> Answer:
+    """Have a request served; return also a refusal. Raises Problem when nobody could decide.
 
     When the caller's connection has gone by then, the sequencer hears of it: nothing of the answer
     has been written yet. The server cancels a handler whose connection goes while it waits.
@@ -213,15 +238,20 @@ async def serve(
         raise problem_of(failed, request.call) from None
     if connection is None or connection.is_closing():
         sequencer.caller_left(request, reply)
-    return done_of(outcome)
+    return outcome
 
 
 def done_of(outcome: Answer) -> Done:
     """Return what was done. Raises Problem for a refusal."""
     if isinstance(outcome, Refused):
-        kind, sentence = _REFUSALS[outcome.why]
-        raise Problem(kind, sentence.format(outcome.subject))
+        raise refusal(outcome)
     return outcome
+
+
+def refusal(refused: Refused) -> Problem:
+    """Return what a caller is told about a request that was refused."""
+    kind, sentence = _REFUSALS[refused.why]
+    return Problem(kind, sentence.format(refused.subject))
 
 
 def problem_of(failed: NotServed | OutcomeUnknown, call: Call) -> Problem:

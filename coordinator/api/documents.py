@@ -16,7 +16,7 @@ from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core import head as heads
 from coordinator.core.catalogue import BadSeries, Catalogue, Series, UnknownSeries
-from coordinator.core.documents import counter_of, given_by, values_of
+from coordinator.core.documents import counter_of, given_by, scope_values_of, values_of
 from coordinator.core.keys import Keys, number_in
 from coordinator.core.templates import BadValue, render
 from coordinator.core.transaction import Range
@@ -96,12 +96,21 @@ class Documents:
 
 
 def values_of_document(
-    series: Series, scope_value: str | None, scope: dict[str, str], issue_date: str | None
+    series: Series,
+    scope_value: str | None,
+    scope: dict[str, str],
+    issue_date: str | None,
+    *,
+    of_scopes_only: bool = False,
 ) -> dict[str, str]:
-    """Return the values of the template's tokens. Raises Problem."""
+    """Return the values of the template's tokens, or only as far as a counter needs them.
+
+    Raises Problem.
+    """
+    find = scope_values_of if of_scopes_only else values_of
     try:
         month = month_of(issue_date, zone_of(series.time_zone), now_ms())
-        return values_of(series, given_by(series, scope_value, scope), *month)
+        return find(series, given_by(series, scope_value, scope), *month)
     except BadDate as bad:
         error = FieldError("issue_date", str(bad))
     except BadValue as bad:

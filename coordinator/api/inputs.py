@@ -22,6 +22,7 @@ from yarl import URL
 
 from coordinator.api.problems import (
     MALFORMED,
+    TOO_LARGE,
     TOO_SLOW,
     UNSUPPORTED,
     FieldError,
@@ -88,6 +89,11 @@ class Query(Input):
                 field = one_line(name[:NAME_SHOWN_MAX])
                 raise _malformed([FieldError(field, "given more than once")])
             fields[name] = value
+        return cls.of(fields)
+
+    @classmethod
+    def of(cls, fields: dict[str, str]) -> Self:
+        """Return what fields of text say, as of a form. Raises Problem."""
         return _validated(cls, fields)
 
 
@@ -202,12 +208,7 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
     _check_headers(request)
     content = await _content(request)
     try:
-        fields = json.loads(
-            content.decode(),
-            object_pairs_hook=_each_once,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
+        fields = _JSON.decode(content.decode())
         orjson.dumps(fields)  # refuses what no other JSON reader could take: lone surrogates
     except FieldRepeated as repeated:
         field = one_line(str(repeated)[:NAME_SHOWN_MAX])
@@ -225,14 +226,25 @@ def _check_headers(request: web.Request) -> None:
         raise Problem(UNSUPPORTED, f"Send the body as application/json, not {one_line(given)}.")
     if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
         raise Problem(UNSUPPORTED, "Send the body in UTF-8, as JSON is.")
+    check_body(request, request.client_max_size)
+
+
+def check_body(request: web.Request, bytes_max: int) -> None:
+    """Raise Problem for a body that nobody decodes here, or that says that it is too large."""
     codings = request.headers.getall(hdrs.CONTENT_ENCODING, [""])
     if len(codings) > 1 or codings[0].strip().lower() not in _CODINGS:
         raise Problem(UNSUPPORTED, "Send the body as it is, or compressed by gzip or deflate.")
-    if (request.content_length or 0) > request.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+    if (request.content_length or 0) > bytes_max:
+        raise Problem(TOO_LARGE, f"The body is larger than {bytes_max} bytes.")
 
 
 async def _content(request: web.Request) -> bytes:
+    body = request.content
+    if body.is_eof() and not body.exception():  # it came with the head, as small ones do
+        content = body.read_nowait()
+        if len(content) > request.client_max_size:  # compressed, it was shorter
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+        return content
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
             return await request.read()
@@ -265,6 +277,11 @@ def _finite(digits: str) -> float:
 
 def _no_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_each_once, parse_constant=_no_constant, parse_float=_finite
+)
 
 
 def _validated(model: type[Model], fields: dict[str, Any]) -> Model:

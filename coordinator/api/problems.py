@@ -3,11 +3,14 @@
 The table below is the one place where an error gets its code, its status and its title.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import orjson
 from aiohttp import hdrs, web
 from multidict import istr
+
+from coordinator.imports import RowError
 
 REQUEST_ID = istr("X-Request-Id")
 
@@ -24,7 +27,9 @@ class Kind(NamedTuple):
 UNKNOWN_NAME = Kind("NB001", 404, "Not configured")
 EXHAUSTED = Kind("NB002", 409, "Sequence exhausted")
 NO_RESERVATION = Kind("NB004", 409, "Reservation expired or unknown")
+DUPLICATE = Kind("NB005", 409, "Duplicate number")
 BAD_FORMAT = Kind("NB006", 422, "Invalid format")
+NO_OVERRIDE = Kind("NB007", 403, "Manual override not allowed")
 BUSY = Kind("NB003", 503, "Busy: nothing was allocated", 1)
 STORE_UNAVAILABLE = Kind("NB008", 503, "Store unavailable: nothing was allocated", 2)
 MALFORMED = Kind("NB009", 400, "Malformed request")
@@ -51,6 +56,15 @@ SERIES_EXISTS = Kind("NB029", 409, "Series exists already")
 SERIES_CHANGED = Kind("NB030", 409, "Series was changed meanwhile")
 CONFIRMED = Kind("NB031", 409, "Reservation is confirmed")
 HELD = Kind("NB032", 409, "Number is reserved, or void")
+CLOSED = Kind("NB033", 409, "Count is closed")
+OPEN_RESERVATIONS = Kind("NB034", 409, "Reservations are open")
+NOT_AHEAD = Kind("NB035", 409, "The count only goes up")
+FAR_AHEAD = Kind("NB036", 409, "Many numbers would be passed over")
+OTHER_TEXT = Kind("NB037", 409, "Number was issued under another text")
+ENDLESS = Kind("NB038", 409, "This count has no end")
+ROWS_REFUSED = Kind("NB043", 422, "Rows of the file do not fit: nothing was changed")
+BAD_FILE = Kind("NB044", 422, "File cannot be imported")
+IMPORT_TOO_LARGE = Kind("NB045", 422, "Too much for one commit")
 STREAMS_FULL = Kind("NB047", 503, "Too many event streams", 5)
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
@@ -70,21 +84,24 @@ class FieldError(NamedTuple):
 class Problem(Exception):
     """A request that cannot be served; ``Refusals`` turns it into the answer.
 
-    ``allow`` are the methods that the address takes, where the method was wrong.
+    ``allow`` are the methods that the address takes, where the method was wrong; ``more`` are
+    fields that the answer has besides those of every problem.
     """
 
     def __init__(
         self,
         kind: Kind,
         detail: str,
-        errors: tuple[FieldError, ...] = (),
+        errors: tuple[FieldError | RowError, ...] = (),
         allow: str | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.errors = errors
         self.allow = allow
+        self.more = more or {}
 
 
 def answer(problem: Problem, request_id: str) -> web.Response:
@@ -101,6 +118,7 @@ def answer(problem: Problem, request_id: str) -> web.Response:
         "errors": [error._asdict() for error in problem.errors],
         "success": False,
         "error": problem.detail,
+        **problem.more,
     }
     headers = {"Content-Type": "application/problem+json"}
     if kind.retry_after_s:

@@ -9,20 +9,17 @@ import orjson
 from aiohttp import web
 
 from coordinator.api import problems
-from coordinator.api.answers import iso, json_answer, read
-from coordinator.api.calls import REPLAYED, Caller, not_done, serve
+from coordinator.api.answers import iso
+from coordinator.api.calls import Caller
+from coordinator.api.document_calls import DocumentCalls, answer_of
 from coordinator.api.document_inputs import CancelBody, ConfirmBody, ReserveBody
 from coordinator.api.documents import PATH, values_of_document
 from coordinator.api.inputs import body_of, metadata_text
 from coordinator.api.problems import Problem
-from coordinator.api.templates import no_such_series
-from coordinator.core.catalogue import GapPolicy, Series, UnknownSeries
-from coordinator.core.documents import INVOICE, counter_of, type_of
+from coordinator.core.catalogue import GapPolicy
+from coordinator.core.documents import counter_of, start_of, type_of
 from coordinator.core.records import How, Issued, Settled
-from coordinator.core.requests import Done, Request, Reserve, Settle
-from coordinator.counters import Counters
-from coordinator.jobs.membership import Membership
-from coordinator.registry import Registry
+from coordinator.core.requests import Done, Reserve, Settle
 
 SECRET_BYTES = 12
 
@@ -57,19 +54,9 @@ class Ticket(NamedTuple):
 class Reservations:
     """Handlers of reservations."""
 
-    def __init__(
-        self,
-        caller: Caller,
-        registry: Registry,
-        counters: Counters,
-        names: tuple[str, ...],
-        membership: Membership,
-    ) -> None:
-        self._names = names
+    def __init__(self, caller: Caller, calls: DocumentCalls) -> None:
         self._caller = caller
-        self._registry = registry
-        self._counters = counters
-        self._membership = membership
+        self._calls = calls
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
@@ -83,7 +70,7 @@ class Reservations:
         """Keep the next number for the caller, for as long as its series says."""
         asked = await body_of(request, ReserveBody)
         metadata = metadata_text(asked.metadata)
-        series = await self._series(asked.document_type)
+        series = await self._calls.series(asked.document_type)
         given = (asked.scope_value, asked.scope, asked.issue_date)
         values = values_of_document(series, *given)
         payload = (asked.document_type, *given)
@@ -93,7 +80,7 @@ class Reservations:
         secret = secrets.token_urlsafe(SECRET_BYTES)
         counter = counter_of(series, values)
         wanted = Reserve(call, series, tuple(values.items()), secret)
-        done = await self._serve(request, counter, wanted, series.start)
+        done = await self._calls.serve(request, counter, wanted, start_of(series, counter))
         record = done.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
         assert record.held is not None, "a reservation was made"  # noqa: S101
@@ -106,7 +93,7 @@ class Reservations:
             "expires_at": iso(record.held.until_ms),
             "metadata": asked.metadata,
         }
-        return _answer(done, {"success": True, "data": data}, HTTPStatus.CREATED)
+        return answer_of(done, {"success": True, "data": data}, HTTPStatus.CREATED)
 
     async def confirm(self, request: web.Request) -> web.StreamResponse:
         """Make a reserved number the caller's for good. Confirming again answers the same."""
@@ -115,7 +102,7 @@ class Reservations:
         if record.how is not How.CONFIRMED:
             raise Problem(problems.NO_RESERVATION, f"{_ended(record, done)} Reserve a new number.")
         data = {"document_number": record.held.text, "confirmed_at": iso(done.entry.time_ms)}
-        return _answer(done, {"success": True, "data": data})
+        return answer_of(done, {"success": True, "data": data})
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """Give a reserved number up. Cancelling again answers the same."""
@@ -123,45 +110,23 @@ class Reservations:
         done, record = await self._settle(request, asked, How.CANCELLED, asked.reason)
         if record.how is How.CONFIRMED:
             raise Problem(problems.CONFIRMED, f"{_ended(record, done)} It can be voided only.")
-        return _answer(done, {"success": True, "message": _ended(record, done)})
+        return answer_of(done, {"success": True, "message": _ended(record, done)})
 
     async def _settle(
         self, request: web.Request, asked: ConfirmBody, how: How, reason: str
     ) -> tuple[Done, Settled]:
         ticket = Ticket.of(asked.token)
-        series = await self._series(type_of(ticket.counter) or "")
+        series = await self._calls.series(type_of(ticket.counter) or "")
         payload = (asked.token, how.value)
         call = self._caller.call(request, "", "", series.document_type, asked.requestId, payload)
         voids = series.gap_policy is GapPolicy.VOID
         wanted = Settle(call, ticket.number, ticket.secret, how, voids, reason)
-        done = await self._serve(request, ticket.counter, wanted, series.start)
+        start = start_of(series, ticket.counter)
+        done = await self._calls.serve(request, ticket.counter, wanted, start)
         assert isinstance(done.record, Settled), "the payload holds the kind of call"  # noqa: S101
         return done, done.record
-
-    async def _serve(self, http: web.Request, counter: str, wanted: Request, start: int) -> Done:
-        if self._membership.trouble:
-            detail = not_done(wanted.call, self._membership.trouble, "Ask another node.")
-            raise Problem(problems.STORE_UNAVAILABLE, detail)
-        if counter == INVOICE and counter not in self._names:
-            detail = "Invoices are counted by site here: ask /api/v1/sequence/next for a number."
-            raise Problem(problems.UNKNOWN_NAME, detail)
-        own = None if counter == INVOICE else start  # invoices start as the installation says
-        return await serve(self._counters.sequencer(counter, own), wanted, http.transport)
-
-    async def _series(self, document_type: str) -> Series:
-        try:
-            return (await read(self._registry.recent())).of(document_type)
-        except UnknownSeries:
-            raise no_such_series(document_type) from None
 
 
 def _ended(record: Settled, done: Done) -> str:
     when = iso(done.entry.time_ms)
     return f"The reservation of {record.held.text} was {record.how.value} at {when}."
-
-
-def _answer(done: Done, body: dict[str, object], status: int = 200) -> web.StreamResponse:
-    answer = json_answer(body, status)
-    if done.replayed:
-        answer.headers[REPLAYED] = "true"
-    return answer

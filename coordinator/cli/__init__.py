@@ -8,7 +8,16 @@ import textwrap
 from collections.abc import Sequence
 
 from coordinator import __version__
-from coordinator.cli import audit_export, import_file, serve, set_state, status, validate
+from coordinator.cli import (
+    audit_export,
+    check_duplicates,
+    import_file,
+    load_test,
+    serve,
+    set_state,
+    status,
+    validate,
+)
 from coordinator.cli.command import INTERRUPTED, Command, say
 
 COMMANDS: tuple[Command, ...] = (
@@ -18,6 +27,8 @@ COMMANDS: tuple[Command, ...] = (
     audit_export.COMMAND,
     set_state.COMMAND,
     import_file.COMMAND,
+    check_duplicates.COMMAND,
+    load_test.COMMAND,
 )
 
 _EPILOG = """\

@@ -103,7 +103,9 @@ async def _export(given: dict[str, Any], out: IO[bytes]) -> Exported:
         if counter not in there.counters:
             names = ", ".join(there.counters) or "none"
             raise LookupError(f"no counter {counter!r} under {given['root']}; there are: {names}")
-        return await export(store, keys.root, counter, there.start, now_ms(), out, Meter(counter))
+        return await export(
+            store, keys.root, counter, there.start_of(counter), now_ms(), out, Meter(counter)
+        )
     finally:
         await store.close()
 

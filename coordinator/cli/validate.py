@@ -119,7 +119,7 @@ async def _prove_all(given: dict[str, Any]) -> dict[str, Verdict]:
             what = f"no counter {unknown[0]!r}" if unknown else "no counter"
             raise LookupError(f"{what} under {given['root']}; there are: {names}")
         return {
-            name: await prove(store, keys.counter(name), there.start, Meter(name))
+            name: await prove(store, keys.counter(name), there.start_of(name), Meter(name))
             for name in dict.fromkeys(wanted)
         }
     finally:

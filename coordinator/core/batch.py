@@ -6,7 +6,7 @@ from coordinator.core import head as heads
 from coordinator.core.catalogue import Series
 from coordinator.core.free import Free
 from coordinator.core.head import Head
-from coordinator.core.outcomes import Again, Other, Outcome, Same, answered_before
+from coordinator.core.outcomes import Again, Other, Outcome, Same, answered_before, turn_of
 from coordinator.core.records import (
     Cause,
     Closed,
@@ -16,6 +16,7 @@ from coordinator.core.records import (
     Imported,
     Issued,
     LossAccepted,
+    Origin,
     Passed,
     Record,
     Released,
@@ -23,7 +24,9 @@ from coordinator.core.records import (
     Settled,
     Trimmed,
     Voided,
+    passed_over_by,
     settling_key,
+    voids_of,
 )
 from coordinator.core.request_keys import digest
 from coordinator.core.requests import (
@@ -41,7 +44,6 @@ from coordinator.core.requests import (
     NeedsHolder,
     Refused,
     Release,
-    Request,
     Reserve,
     Reset,
     Settle,
@@ -51,14 +53,6 @@ from coordinator.core.requests import (
 )
 from coordinator.core.state import CounterState
 from coordinator.core.templates import render
-
-
-def _turn_of(request: Request) -> int:
-    """Return when in its batch a request is decided: see the head of this module."""
-    if isinstance(request, Issue):
-        return 1 if request.release_at_once else 2
-    return 0
-
 
 Operators = Assign | Void | Adjust | Import | Close
 
@@ -75,6 +69,7 @@ class Batch:
         self._next = state.head.next
         self._closed = state.head.closed > 0
         self._voided: set[int] = set()
+        self._came_back: set[int] = set()
         self.free = Free(state.gaps)
         self.checkpoint = b""
         self.settled: dict[int, Settled] = {}
@@ -82,7 +77,7 @@ class Batch:
     def decide(self, asks: list[Ask]) -> list[Outcome]:
         """Return the outcome of each request, in their order, and fill ``records``."""
         outcomes = self._by_key(asks)
-        in_order = sorted(range(len(asks)), key=lambda position: _turn_of(asks[position].request))
+        in_order = sorted(range(len(asks)), key=lambda position: turn_of(asks[position].request))
         for position in in_order:
             if position not in outcomes:
                 outcomes[position] = self._decide(asks[position])
@@ -157,7 +152,7 @@ class Batch:
         refused = None
         if not state.head.start <= number < state.head.next:
             refused = Why.NEVER_ISSUED
-        elif number in self.free:
+        elif number in self.free or number in self._came_back:  # another may have it again
             refused = Why.ALREADY_FREE
         elif number in state.void or number in self._voided:
             refused = Why.VOID
@@ -210,14 +205,19 @@ class Batch:
         return record
 
     def _give_back(self, cause: Cause, number: int, issued_in: int, reason: str) -> Released:
-        self.free.give_back(number, self.index, self._now.wall_ms)
+        self._come_back(number)
         record = Released(cause, number, issued_in, reason)
         self.records.append(record)
         return record
 
+    def _come_back(self, number: int) -> None:
+        self.free.give_back(number, self.index, self._now.wall_ms)
+        self._came_back.add(number)
+
     def _take_one(self, ask: Ask, series: Series) -> Issued | Refused:
         """Take the next number of a series; it is not noted yet."""
-        if not len(self.free) and self._next > series.max_value and not self._closed:
+        lowest = self.free.lowest or self._next
+        if lowest > series.max_value and not self._closed:
             return Refused(Why.EXHAUSTED, str(series.max_value))
         return self._take(ask, 1)
 
@@ -268,7 +268,7 @@ class Batch:
         )
         self.settled[number] = record
         if record.frees:
-            self.free.give_back(number, self.index, self._now.wall_ms)
+            self._come_back(number)
         self.records.append(record)
         return record
 
@@ -299,9 +299,15 @@ class Batch:
             return Refused(Why.NOT_AHEAD, str(self._next))
         return Refused(Why.EXHAUSTED, str(max_value)) if number > max_value else None
 
+    def _refused_to_go(self, number: int, max_value: int, pass_over_max: int) -> Refused | None:
+        """Return why the count cannot go on there at the word of an operator."""
+        refused, many = self._refused_to_reach(number, max_value), number - self._next
+        is_far = refused is None and many > pass_over_max
+        return Refused(Why.FAR_AHEAD, str(many)) if is_far else refused
+
     def _adjust(self, ask: Ask, request: Adjust) -> Outcome:
-        _, to, reason, max_value = request
-        refused = self._refused_to_reach(to, max_value)
+        _, to, reason, *bounds = request
+        refused = self._refused_to_go(to, *bounds)
         if refused is not None or to == self._next:
             return refused or Refused(Why.NOT_AHEAD, str(self._next))
         passed = Passed(self._cause(ask), self._next, to - self._next, reason)
@@ -309,14 +315,14 @@ class Batch:
         return self._note(passed)
 
     def _assign(self, ask: Ask, request: Assign) -> Outcome:
-        _, number, text, reason, max_value = request
-        refused = self._refused_to_reach(number, max_value)
+        _, number, text, reason, *bounds = request
+        refused = self._refused_to_go(number, *bounds)
         if refused is not None:
             is_taken = refused.why is Why.NOT_AHEAD
             return Refused(Why.TAKEN, self._what_became_of(number)) if is_taken else refused
         if number > self._next:
             cause = self._cause(ask)._replace(key=None, payload=None, metadata=None)
-            said = f"passed over by {text}"
+            said = passed_over_by(text)
             self.records.append(Passed(cause, self._next, number - self._next, said))
         self._next = number + 1
         return self._note(Issued(self._cause(ask), number, 1, given=Given(text, reason)))
@@ -327,7 +333,8 @@ class Batch:
             return "below the start"
         if number in self.free:
             return "free"
-        if number in self._state.void or number in self._voided:
+        now_void = (run for record in self.records for run in voids_of(record))
+        if number in self._state.void or any(n <= number < n + many for n, many in now_void):
             return "void"
         return "reserved" if number in self._state.holds else "issued"
 
@@ -345,7 +352,9 @@ class Batch:
                 return issued
             replaced_by = issued.spans()[0].start
             text = render(series.format, dict(values), replaced_by)
-            cause = issued.cause._replace(key=None, payload=None)
+            owner = holder.origin[:3] if holder.origin else ()  # as the one that it replaces
+            origin = Origin(*owner, *issued.cause.origin[len(owner) :])
+            cause = issued.cause._replace(key=None, payload=None, origin=origin)
             given = Given(text, request.reason, number)
             self.records.append(issued._replace(cause=cause, given=given))
         self._voided.add(number)

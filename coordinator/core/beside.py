@@ -5,9 +5,10 @@ from bisect import bisect_left
 from hashlib import sha256
 
 from coordinator.core.breaks import Break, Findings
+from coordinator.core.holds import decode_holds, encode_holds
 from coordinator.core.keys import DIGITS, CounterKeys, number_in
 from coordinator.core.links import Lost
-from coordinator.core.marks import decode_digests, decode_mark, encode_mark
+from coordinator.core.marks import decode_digests, decode_mark, decode_voids, encode_mark
 from coordinator.core.tally import Tally
 from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import NUMBER_MAX, Unreadable
@@ -164,7 +165,10 @@ class Beside:
         self._marks = {"gap": _Marks(), "freed": _Marks()}
         self._reuse, self._keys = _Lists(), _Lists(trimmed)
         self._others = {"void": _Lists(), "held": _Lists()}
-        """Of numbers, and of blocks of numbers."""
+        """Of entries, and of blocks of numbers."""
+        self._trimmed = trimmed
+        self.old_held = self.old_void = 0
+        """How many numbers the keys hold that trimmed entries have written."""
         self._expected = _nothing_expected()
 
     def take(self, kv: KeyValue) -> None:
@@ -187,9 +191,30 @@ class Beside:
         elif folder == "reuse":
             self._reuse.add(number, kv.value)
         elif folder in self._others:
-            self._others[folder].add(number, kv.value)
+            self._take_of_holds(folder, number, kv.value)
         else:
             self._findings.add(Break.STRAY_KEY, 0, None, f"{kv.key!r} is no key of this program")
+
+    def _take_of_holds(self, folder: str, number: int, value: bytes) -> None:
+        """Take void numbers or open reservations; those of trimmed entries are only counted."""
+        if not self._trimmed:
+            self._others[folder].add(number, value)
+            return
+        try:
+            if folder == "void" and number <= self._trimmed:
+                self.old_void += sum(many for _, many in decode_voids(value).runs)
+                return
+            if folder == "held":
+                holds = decode_holds(value)
+                newer = [hold for hold in holds if hold.issued_in > self._trimmed]
+                if len(newer) < len(holds) and value == encode_holds(holds):
+                    self.old_held += len(holds) - len(newer)
+                    if not newer:
+                        return
+                    value = encode_holds(newer)
+        except Unreadable:
+            pass  # it is compared as it is, and found
+        self._others[folder].add(number, value)
 
     def tell_old_gaps(self, tally: Tally) -> None:
         """Tell the tally of gaps that may be those that trimmed entries have left."""

@@ -22,6 +22,34 @@ def values_of(series: Series, given: Mapping[str, str], year: int, month: int) -
     gives it believes that it matters.
     """
     tokens = series.format.tokens
+    values = _values_known(series, given, year, month)
+    for token in tokens:
+        if token not in values:
+            raise BadValue(token, f"series {series.document_type} needs a value for {token}")
+    return {token: values[token] for token in values if token in tokens or token in PERIOD_TOKENS}
+
+
+def scope_values_of(
+    series: Series, given: Mapping[str, str], year: int, month: int
+) -> dict[str, str]:
+    """Return the values that lead to a counter: of what is no scope, none need be given.
+
+    Raises BadValue as ``values_of`` does.
+    """
+    values = _values_known(series, given, year, month)
+    for scope in series.scopes:
+        if scope not in PERIOD_OF and scope.value not in values:
+            said = (
+                f"series {series.document_type} has a count for each {scope.value}: give its value"
+            )
+            raise BadValue(scope.value, said)
+    return values
+
+
+def _values_known(
+    series: Series, given: Mapping[str, str], year: int, month: int
+) -> dict[str, str]:
+    tokens = series.format.tokens
     for token, value in given.items():
         if token in PERIOD_TOKENS:
             raise BadValue(token, f"{token} comes from the issue date: give issue_date instead")
@@ -31,11 +59,7 @@ def values_of(series: Series, given: Mapping[str, str], year: int, month: int) -
             raise BadValue(token, f"series {series.document_type} has no {token}: it {takes}")
         if not series.format.takes(token, value):
             raise BadValue(token, f"{token} cannot be {value!r}: it takes {tokens[token]}")
-    values = {**period_values(year, month, series.fiscal_month), **given}
-    for token in tokens:
-        if token not in values:
-            raise BadValue(token, f"series {series.document_type} needs a value for {token}")
-    return {token: values[token] for token in values if token in tokens or token in PERIOD_TOKENS}
+    return {**period_values(year, month, series.fiscal_month), **given}
 
 
 def counter_of(series: Series, values: Mapping[str, str]) -> str:
@@ -59,6 +83,11 @@ def type_of(counter: str) -> str | None:
         return INVOICE
     places = counter.split("/")
     return places[1] if places[0] == COUNTERS and len(places) > 1 else None
+
+
+def start_of(series: Series, counter: str) -> int | None:
+    """Return the first number of a counter; None where the installation says it, for invoices."""
+    return None if counter == INVOICE else series.start
 
 
 def given_by(series: Series, scope_value: str | None, scope: Mapping[str, str]) -> dict[str, str]:

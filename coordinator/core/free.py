@@ -34,6 +34,12 @@ class Free:
         """Tell whether a number that the batch has not taken is free."""
         return number in self._gaps or any(run.first == number for run in self._returned)
 
+    @property
+    def lowest(self) -> int | None:
+        """Return the number that is taken next; None when nothing is free."""
+        runs = (self._lowest, *self._returned[:1])
+        return min((run.first for run in runs if run is not None), default=None)
+
     def give_back(self, number: int, entry: int, time_ms: int) -> None:
         """Add one number, released by this entry at this moment."""
         insort(self._returned, Reused(number, entry, time_ms))

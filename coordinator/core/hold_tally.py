@@ -7,6 +7,7 @@ numbers are issued and free is the business of ``coordinator.core.tally``.
 from collections.abc import Iterator
 
 from coordinator.core.breaks import Break, Findings
+from coordinator.core.head import Head
 from coordinator.core.holds import NUMBERS_PER_BLOCK, Hold, encode_holds
 from coordinator.core.links import Link, Lost
 from coordinator.core.marks import Mark, Voids, encode_voids
@@ -37,6 +38,29 @@ class HoldTally:
         self._void_numbers: set[int] = set()
         """Those of them that had been in use."""
         self._is_closed = False
+        self._trimmed = 0
+        self._old_open = 0
+        """How many of the reservations that trimmed entries have made are still open."""
+        self._old_void = 0
+
+    def begin_at(self, head: Head) -> None:
+        """Begin after the trimmed entries, which come to this head.
+
+        Which numbers they have reserved is seen when these are settled, or by their keys.
+        """
+        self._trimmed, self._is_closed = head.index, head.closed > 0
+        self._old_open, self._old_void = head.held, head.void
+
+    def compare_old(self, held: int, void: int) -> None:
+        """Tell when the store has more or fewer of trimmed entries than the checkpoint counts."""
+        if self._lost:
+            return
+        kinds = ("open reservations", self._old_open, held), ("void numbers", self._old_void, void)
+        for name, counted, there in kinds:
+            if counted != there:
+                kind = Break.MISSING_KEY if there < counted else Break.STRAY_KEY
+                said = f"trimmed entries leave {counted} {name}, the store has {there} of theirs"
+                self._findings.add(kind, self._place, None, said)
 
     def replay(self, link: Link) -> None:
         """Take what the next entry says."""
@@ -69,6 +93,7 @@ class HoldTally:
                 self._void.clear()
                 self._void_numbers.clear()
                 self._is_closed = False
+                self._old_open = self._old_void = 0
 
     def _go_out(self, record: Issued | Passed | Imported, here: Mark) -> None:
         number = record.spans()[0].start if isinstance(record, Issued) else record.first
@@ -85,7 +110,9 @@ class HoldTally:
 
     def _settle(self, record: Settled) -> None:
         number, hold = record.number, self.open.pop(record.number, None)
-        if hold is None:
+        if hold is None and record.issued_in <= self._trimmed and self._old_open:
+            self._old_open -= 1
+        elif hold is None:
             if not self._lost:
                 self._found(Break.FALSE_SETTLEMENT, number, "no reservation of it is open")
         elif (hold.issued_in, hold.held) != (record.issued_in, record.held):

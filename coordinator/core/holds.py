@@ -6,6 +6,7 @@ touches few blocks.
 """
 
 from collections.abc import Iterable, Iterator
+from heapq import nsmallest
 from typing import NamedTuple
 
 import orjson
@@ -16,6 +17,7 @@ from coordinator.core.transaction import Delete, Put
 from coordinator.core.unreadable import Unreadable, moment, text, whole
 
 NUMBERS_PER_BLOCK = 32
+NEVER_MS = float("inf")
 
 
 class Hold(NamedTuple):
@@ -31,6 +33,7 @@ class Holds:
 
     def __init__(self) -> None:
         self._by_number: dict[int, Hold] = {}
+        self._none_due_before_ms = NEVER_MS
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -46,13 +49,20 @@ class Holds:
         return self._by_number.get(number)
 
     def due(self, now_ms: int, limit: int) -> list[Hold]:
-        """Return reservations whose time is over, the longest over first."""
+        """Return reservations whose time is over, the longest over first.
+
+        It is asked often, so all of them are looked at only when one can be due.
+        """
+        if now_ms < self._none_due_before_ms:
+            return []
+        self._none_due_before_ms = min((hold.held.until_ms for hold in self), default=NEVER_MS)
         late = (hold for hold in self if hold.held.until_ms <= now_ms)
-        return sorted(late, key=lambda hold: hold.held.until_ms)[:limit]
+        return nsmallest(limit, late, key=lambda hold: hold.held.until_ms)
 
     def open(self, hold: Hold) -> None:
         """Add a reservation."""
         self._by_number[hold.number] = hold
+        self._none_due_before_ms = min(self._none_due_before_ms, hold.held.until_ms)
 
     def settle(self, number: int) -> None:
         """Take away a reservation that has ended."""
@@ -64,9 +74,12 @@ class Holds:
             self.open(hold)
 
     def writes(
-        self, keys: CounterKeys, opened: Iterable[Hold], settled: Iterable[int]
+        self, keys: CounterKeys, settled: Iterable[int], opened: Iterable[Hold]
     ) -> list[Put | Delete]:
-        """Return what becomes of the blocks when these are opened, and those are settled then."""
+        """Return what becomes of the blocks when these end, and then those begin.
+
+        A number that is given up may be reserved anew by the same batch, never the other way round.
+        """
         after: dict[int, dict[int, Hold]] = {}
         opened, settled = list(opened), set(settled)
         for number in (*(hold.number for hold in opened), *settled):
@@ -75,10 +88,10 @@ class Holds:
                 first = block * NUMBERS_PER_BLOCK
                 some = map(self.of, range(first, first + NUMBERS_PER_BLOCK))
                 after[block] = {hold.number: hold for hold in some if hold}
-        for hold in opened:
-            after[hold.number // NUMBERS_PER_BLOCK][hold.number] = hold
         for number in settled:
             after[number // NUMBERS_PER_BLOCK].pop(number, None)
+        for hold in opened:
+            after[hold.number // NUMBERS_PER_BLOCK][hold.number] = hold
         return [_write(keys.held(block), after[block]) for block in sorted(after)]
 
 

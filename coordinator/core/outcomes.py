@@ -3,7 +3,19 @@
 from typing import NamedTuple
 
 from coordinator.core.records import Record, Settled
-from coordinator.core.requests import Ask, Done, NeedsEntries, NeedsHolder, Refused, Why
+from coordinator.core.requests import (
+    Ask,
+    Close,
+    Done,
+    Issue,
+    NeedsEntries,
+    NeedsHolder,
+    Refused,
+    Request,
+    Reserve,
+    Void,
+    Why,
+)
 
 
 def answered_before(ask: Ask) -> Done | Refused | None:
@@ -41,3 +53,16 @@ class Again(NamedTuple):
 
 
 Outcome = Record | Same | Other | Again | Refused | NeedsHolder | NeedsEntries | Done
+
+
+def turn_of(request: Request) -> int:
+    """Return when in its batch a request is decided: see the module ``plan``."""
+    match request:
+        case Issue(release_at_once=True):
+            return 1
+        case Void(replacement=replacement):
+            return 0 if replacement is None else 2
+        case Issue() | Reserve() | Close():
+            return 2
+        case _:
+            return 0

@@ -2,8 +2,9 @@
 
 The plan is a value. It changes nothing; it becomes true when its transaction commits. Within a
 batch nobody waits for anybody, so any order is right; this one needs the fewest operations:
-releases, then issues that are released at once, then the other issues. Numbers given back in a
-batch are thus taken by the same batch, and the gaps that it closes are a prefix of the gap keys.
+releases and settlements, then issues that are released at once, then the other issues and the
+reservations. Numbers given back in a batch are thus taken by the same batch, and the gaps that it
+closes are a prefix of the gap keys.
 """
 
 from typing import NamedTuple

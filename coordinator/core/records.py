@@ -290,6 +290,20 @@ def voids_of(record: Record) -> list[tuple[int, int]]:
             return []
 
 
+def passed_over_by(text: str) -> str:
+    """Return why numbers are void that lie before one which an operator has named."""
+    return f"passed over by {text}"
+
+
+def passed_with(entry: "Entry", issued: Issued) -> Passed | None:
+    """Return the numbers that were passed over to give out just this one; None when none were."""
+    at = entry.records.index(issued)
+    match entry.records[at - 1] if at else None:
+        case Passed(reason=reason) as passed if reason == passed_over_by(issued.text):
+            return passed
+    return None
+
+
 def next_after(entry: "Entry") -> int:
     """Return the next fresh number after an entry."""
     following = entry.next_before

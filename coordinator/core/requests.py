@@ -65,14 +65,22 @@ class Settle(NamedTuple):
     reason: str = ""
 
 
+PASS_OVER_MAX = 1_000
+"""More numbers than this become void by one word of an operator only when it says how many."""
+
+
 class Assign(NamedTuple):
-    """Give out this very number, fresh and written as ``text``; what lies before it is void."""
+    """Give out this very number, fresh and written as ``text``; what lies before it is void.
+
+    Refused when that were more than ``pass_over_max`` numbers: a slip must not void thousands.
+    """
 
     call: Call
     number: int
     text: str
     reason: str
     max_value: int
+    pass_over_max: int = PASS_OVER_MAX
 
 
 class Void(NamedTuple):
@@ -90,12 +98,13 @@ class Void(NamedTuple):
 
 
 class Adjust(NamedTuple):
-    """Let the count go on with number ``to``; what lies before it is void."""
+    """Let the count go on with number ``to``; what lies before it is void, as for ``Assign``."""
 
     call: Call
     to: int
     reason: str
     max_value: int
+    pass_over_max: int = PASS_OVER_MAX
 
 
 class Import(NamedTuple):
@@ -224,6 +233,7 @@ class Why(StrEnum):
     NOT_DUE = "not expired yet"
     TAKEN = "issued already"
     NOT_AHEAD = "not ahead of the count"
+    FAR_AHEAD = "more numbers would be passed over than was said"
     OTHER_TEXT = "written otherwise"
     CLOSED = "closed"
     OPEN_RESERVATIONS = "reservations are open"

@@ -59,7 +59,8 @@ def how_many_fit(asks: list[Ask], state: CounterState, limits: Limits) -> int:
 def _cost(request: Request, runs: int) -> tuple[int, int]:
     """Return at most how many operations and ledger bytes a request needs.
 
-    A character of the caller's takes up to six bytes in JSON, a run of reused numbers up to 80.
+    A character of the caller's takes up to six bytes in JSON, a run of reused numbers up to 80, the
+    names of who had a number that is replaced up to 1,200.
     """
     call = request.call
     text = len(call.correlation) + _text_length(call.origin)
@@ -85,7 +86,7 @@ def _cost(request: Request, runs: int) -> tuple[int, int]:
             size += 6 * len(reason)
         case Assign(reason=reason) | Void(reason=reason):
             operations += OPERATIONS_PER_RELEASE
-            size += 400 + 12 * (text + TEXT_LENGTH_MAX + len(reason))
+            size += 1_600 + 12 * (text + TEXT_LENGTH_MAX + len(reason))
         case Import(_, imported, _, rows):
             size += 60 * len(imported) + 100 * len(rows)
     return operations, size

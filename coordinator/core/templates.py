@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from coordinator.core.likeness import Label, Machine, common_text, text_read_differently
@@ -229,6 +229,22 @@ def render(series: SeriesFormat, values: Mapping[str, str], number: int) -> str:
     """
     if not 1 <= number <= series.max_value:
         raise BadValue("SEQ", f"number {number}: this series goes from 1 to {series.max_value}")
+    before, width, after = _around(series, tuple(values.items()))
+    text = f"{before}{number:0{width}}{after}"
+    if len(text) > TEXT_LENGTH_MAX:
+        raise BadValue("", f"{text!r} has {len(text)} characters: at most {TEXT_LENGTH_MAX} fit")
+    return text
+
+
+@lru_cache(maxsize=1_024)
+def _around(
+    series: SeriesFormat, values_given: tuple[tuple[str, str], ...]
+) -> tuple[str, int, str]:
+    """Return what stands before a number with these values, its width, and what follows.
+
+    Documents of a kind are many, and differ in their numbers.
+    """
+    values = dict(values_given)
     for token, kind in series.tokens.items():
         if token not in values:
             raise BadValue(token, f"{{{token}}} has no value{_why_missing(token, values)}")
@@ -239,20 +255,17 @@ def render(series: SeriesFormat, values: Mapping[str, str], number: int) -> str:
         token, *_ = shown
         periods = ", ".join(f"{name} {value}" for name, value in shown.items())
         raise BadValue(token, f"no date is of {periods}: take them all from one date")
-    text = "".join(_written(part, values, number) for part in series.parts)
-    if len(text) > TEXT_LENGTH_MAX:
-        raise BadValue("", f"{text!r} has {len(text)} characters: at most {TEXT_LENGTH_MAX} fit")
-    return text
-
-
-def _written(part: Part, values: Mapping[str, str], number: int) -> str:
-    match part.kind:
-        case Number(width):
-            return f"{number:0{width}}"
-        case OneOf((literal,)) if not part.name:
-            return literal
-        case _:
-            return values[part.name]
+    sides, width = [""], 0
+    for part in series.parts:
+        match part.kind:
+            case Number(width):
+                sides.append("")
+            case OneOf((literal,)) if not part.name:
+                sides[-1] += literal
+            case _:
+                sides[-1] += values[part.name]
+    before, after = sides
+    return before, width, after
 
 
 def _why_missing(name: str, values: Mapping[str, str]) -> str:

@@ -19,11 +19,15 @@ class Delete(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Read ``[start, end)`` in key order; a single key when ``end`` is empty; 0 is no limit."""
+    """Read ``[start, end)`` in key order; a single key when ``end`` is empty; 0 is no limit.
+
+    With ``keys_only`` the values are left out: found are empty ones.
+    """
 
     start: bytes
     end: bytes = b""
     limit: int = 0
+    keys_only: bool = False
 
 
 class Guard(NamedTuple):
@@ -39,14 +43,26 @@ class Guard(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """All or nothing, if the guard is still as the writer has seen it.
+    """All or nothing, if the guard is still as the writer has seen it, and all those in ``also``.
 
-    ``otherwise`` is read, at the same revision, when the guard has moved.
+    ``otherwise`` is read, at the same revision, when a guard has moved.
     """
 
     guard: Guard
     writes: tuple[Put | Delete, ...]
     otherwise: tuple[Range, ...]
+    also: tuple[Guard, ...] = ()
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """Return all that must not have moved."""
+        return (self.guard, *self.also)
+
+    @property
+    def operations(self) -> int:
+        """Return how long the longest of its three lists is: the store limits each of them."""
+        compares = sum(2 if guard.revision else 1 for guard in self.guards)
+        return max(compares, len(self.writes), len(self.otherwise))
 
 
 class KeyValue(NamedTuple):

@@ -38,7 +38,7 @@ def writes_of(
         if isinstance(r, Issued) and r.held
     ]
     if opened or batch.settled:
-        writes += state.holds.writes(keys, opened, batch.settled)
+        writes += state.holds.writes(keys, batch.settled, opened)
     issued = [r for r in batch.records if isinstance(r, Issued) and r.reused]
     spans = (run.numbers for record in issued for run in record.reused)
     reused = [span for span in map(batch.free.below_returned, spans) if span]

@@ -1,12 +1,14 @@
 """The way in: a file becomes rows that can be taken, and what is wrong with the others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
 
 from coordinator.imports import (
+    BAD_VALUE,
     ERRORS_KEPT,
+    REPEATED,
     REQUIRED,
     ROWS_MAX,
     SHEET_ROWS_MAX,
@@ -38,33 +40,47 @@ _Places = tuple[Column | None, ...]
 """Which column stands where; None has no name."""
 
 
-def read_file(source: Path | IO[bytes], progress: Progress = in_silence) -> ReadFile:
+def read_file(
+    source: Path | IO[bytes],
+    progress: Progress = in_silence,
+    chosen: Callable[[int], bool] = lambda _: True,
+) -> ReadFile:
     """Read a CSV or XLSX file, whichever its content is. This takes seconds for ``ROWS_MAX`` rows.
 
+    ``chosen`` tells by its number whether a row is wanted: others are counted and not looked at.
     Raises BadFile, and OSError when it cannot be opened or read.
     """
-    with spooled(source) as spool:
-        start = spool.read(len(_COMPOUND))
-        spool.seek(0)
-        if start == _COMPOUND:
-            raise BadFile(
-                "The file has a password, or is of an old Excel (.xls). Save it as XLSX without a "
-                "password, or as CSV UTF-8."
-            )
-        records = sheet.records if start.startswith(_ZIP) else csv_records.records
-        with closing(records(spool)) as found:  # it lets go of the spool before that is closed
-            return _Reading(progress).of(found)
+    with spooled(source) as spool, closing(records_of(spool)) as found:
+        return _Reading(progress, chosen).of(found)
 
 
-def _has_values(record: Record) -> bool:
+def records_of(spool: IO[bytes]) -> Generator[Record, None, None]:
+    """Return the rows of a file, whichever its content is; closed, they let go of it.
+
+    Raises BadFile.
+    """
+    start = spool.read(len(_COMPOUND))
+    spool.seek(0)
+    if start == _COMPOUND:
+        raise BadFile(
+            "The file has a password, or is of an old Excel (.xls). Save it as XLSX without a "
+            "password, or as CSV UTF-8."
+        )
+    records = sheet.records if start.startswith(_ZIP) else csv_records.records
+    return records(spool)
+
+
+def has_values(record: Record) -> bool:
+    """Tell whether a row is not blank."""
     return any(isinstance(cell, NoText) or cell.strip() for cell in record.cells)
 
 
 class _Reading:
     """One file on its way in."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, chosen: Callable[[int], bool]) -> None:
         self._progress = progress
+        self._chosen = chosen
         self._rows: list[Row] = []
         self._rows_total = 0
         self._errors: list[RowError] = []
@@ -85,7 +101,8 @@ class _Reading:
                     f"The file has more than {ROWS_MAX:,} rows. Split it, with the header in each "
                     "part."
                 )
-            self._take(record, places)
+            if self._chosen(record.row):
+                self._take(record, places)
             if self._rows_total % PROGRESS_ROWS == 0:
                 self._progress(self._rows_total)
         if not self._rows_total:
@@ -102,7 +119,7 @@ class _Reading:
                     f"The file goes on beyond row {SHEET_ROWS_MAX:,}. Remove the blank rows, or "
                     "split it."
                 )
-            if _has_values(record):
+            if has_values(record):
                 yield record
 
     def _take(self, record: Record, places: _Places) -> None:
@@ -156,13 +173,21 @@ class _Reading:
                 f"This number of this document type stands in {place(*first)} already. Remove one "
                 "of the rows, or correct its number."
             )
-            self._note(record, message, Column.DOCUMENT_NUMBER, key[1])
+            self._note(record, message, Column.DOCUMENT_NUMBER, key[1], REPEATED)
 
-    def _note(self, record: Record, message: str, column: str = "", cell: Cell = "") -> None:
+    def _note(
+        self,
+        record: Record,
+        message: str,
+        column: str = "",
+        cell: Cell = "",
+        code: str = BAD_VALUE,
+    ) -> None:
         self._errors_total += 1
         if len(self._errors) < ERRORS_KEPT:
             value = cell.shown if isinstance(cell, NoText) else shown(cell)
-            self._errors.append(RowError(record.row, record.line, str(column), value, message))
+            place = record.row, record.line
+            self._errors.append(RowError(*place, str(column), value, message, code))
 
 
 def _text(column: Column, cell: Cell) -> str:
@@ -182,12 +207,12 @@ def _text(column: Column, cell: Cell) -> str:
 
 def _places(header: Record) -> _Places:
     """Return which column stands where. Raises BadFile."""
-    known = {_bare(column): column for column in Column}
+    known = {bare(column): column for column in Column}
     names = ", ".join(Column)
     found: list[Column | None] = []
     for cell in header.cells:
         name = cell.shown if isinstance(cell, NoText) else cell.strip()
-        column = known.get(_bare(name))
+        column = known.get(bare(name))
         if name and column is None:
             raise BadFile(
                 f"The header has a name that is not known: {shown(name)!r}. Remove that column, or "
@@ -208,6 +233,6 @@ def _places(header: Record) -> _Places:
     return tuple(found)
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """Return a name in the header without what people write differently."""
     return "".join(name.split()).replace("_", "").casefold()

@@ -49,6 +49,10 @@ class Membership:
         self.trouble = "this node has not joined its installation yet"
         """Why this node may not serve; empty once it has joined."""
 
+    def has_joined(self) -> bool:
+        """Tell whether this node may serve."""
+        return not self.trouble
+
     async def stay_seen(self) -> None:
         """Be seen by the others until cancelled."""
         while True:

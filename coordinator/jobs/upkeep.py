@@ -8,14 +8,11 @@ import asyncio
 import logging
 from typing import NamedTuple
 
-import orjson
-
-from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.keys import Keys
-from coordinator.core.transaction import Guard, Put, Range, Transaction
-from coordinator.core.unreadable import moment, text
-from coordinator.store import Committed, Compacted, Store, StoreError, Unavailable
+from coordinator.core.transaction import Range
+from coordinator.jobs.role import Role
+from coordinator.store import Compacted, Store, StoreError, Unavailable
 from coordinator.store.members import DEFRAGMENT_S_MAX, Member, Members
 
 log = logging.getLogger(__name__)
@@ -58,6 +55,9 @@ class Upkeep:
         self._keys = keys
         self._settings = settings
         self._bytes_min = bytes_min
+        # Longer than from one round to the next, and than one member may take: it is renewed then.
+        lasts_ms = int(2_000 * settings.upkeep_every_s) + TURN_MS_MIN
+        self._role = Role(store, keys.upkeep, settings.node_id, lasts_ms)
         self.space = Space({}, ())
 
     async def run(self) -> None:
@@ -116,21 +116,7 @@ class Upkeep:
 
     async def is_our_turn(self) -> bool:
         """Take the turn, or renew it, unless another node has it."""
-        key, now = self._keys.upkeep, now_ms()
-        (found,) = (await self._store.read(Range(key))).found
-        guard = Guard(key)
-        # Longer than from one round to the next, and than one member may take: it is renewed then.
-        lasts_ms = int(2_000 * self._settings.upkeep_every_s) + TURN_MS_MIN
-        if found:
-            node, ends_ms = _turn_in(found[0].value)
-            # An end that is further away than any turn lasts was written by a clock that was wrong.
-            if node != self._settings.node_id and now < ends_ms <= now + lasts_ms:
-                return False
-            guard = Guard(key, found[0].revision, found[0].value)
-        until_ms = now + lasts_ms
-        ours = orjson.dumps({"node": self._settings.node_id, "until_ms": until_ms})
-        outcome = await self._store.commit(Transaction(guard, (Put(key, ours),), (Range(key),)))
-        return isinstance(outcome, Committed)  # in doubt counts as no: the next round will tell
+        return await self._role.is_ours()
 
     async def _compact(self) -> None:
         kept = self._settings.revisions_kept
@@ -184,12 +170,3 @@ class Upkeep:
             if asyncio.get_running_loop().time() > until:
                 raise Unavailable(f"{url} has not caught up after its defragmentation")
             await asyncio.sleep(PAUSE_S)
-
-
-def _turn_in(content: bytes) -> tuple[str, int]:
-    """Return whose turn it is and until when (ms); what cannot be read is nobody's."""
-    try:
-        turn = orjson.loads(content)
-        return text(turn["node"]), moment(turn["until_ms"])
-    except (ValueError, KeyError, TypeError):
-        return "", 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.lab import HERE, BenchError, Lab
 from bench.loads import Sample, pgbench, redis_benchmark, wrk, wrks
+from bench.pairs import reserve_confirm
 from bench.servers import (
     etcd,
     hello_server,
@@ -47,6 +48,7 @@ def rivals(lab: Lab) -> Iterator[dict[str, Contender]]:
         "hello": partial(hello, lab),
         "one-node": partial(one_node, lab),
         "bulk": partial(bulk, lab),
+        "reserve-confirm": partial(reserve_confirm, lab),
         "postgres": partial(postgres_gapless, lab, "postgres_transaction.sql"),
         "postgres-function": partial(postgres_gapless, lab, "postgres_function.sql"),
         "postgres-nextval": partial(postgres_nextval, lab),

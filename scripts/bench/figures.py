@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.contenders import BULK
 from bench.loads import SPREAD
+from bench.pairs import NEXT_BESIDE, PAIRS_FOR_ONE
 from bench.results import Figure, Results
 from bench.tally import GROWTH, LOST, TRANSACTIONS, WRITTEN
 
@@ -17,7 +18,14 @@ GAPLESS = ("postgres", "postgres-function")
 
 def figures(lab: Lab) -> tuple[Figure, ...]:
     """Return everything that one run should say, in the order of the report."""
-    return (*_ratios(lab.connections), *_latencies(), *_growth(lab), *_costs(), *_one_machine(lab))
+    return (
+        *_ratios(lab.connections),
+        _pairs(lab.connections),
+        *_latencies(),
+        *_growth(lab),
+        *_costs(),
+        *_one_machine(lab),
+    )
 
 
 def _against(what: str, mine: str, rival: str, goal: float | None) -> Figure:
@@ -85,6 +93,19 @@ def _ratios(connections: int) -> tuple[Figure, ...]:
             "at least",
             1_000_000,
             "/s",
+        ),
+    )
+
+
+def _pairs(connections: int) -> Figure:
+    return Figure(
+        f"pairs of reserve and confirm / single `next` calls, {connections} connections",
+        lambda r: r.fact("reserve-confirm", PAIRS_FOR_ONE),
+        "at least",
+        0.5,
+        beside=lambda r: (
+            f"{r.per_second('reserve-confirm'):,.0f}/s : "
+            f"{r.fact('reserve-confirm', NEXT_BESIDE):,.0f}/s"
         ),
     )
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 from bench.histogram import Histogram
 
-HTTP_OK = 200
+HTTP_OK, HTTP_CREATED = 200, 201
 GRACE_SECONDS = 10.0  # for what is unanswered when the time is over
 CONNECT_SECONDS_MAX = 10.0
 
@@ -47,11 +47,14 @@ class Target:
     """Where requests go, and what they are.
 
     `request` is the whole request; where it has `%d`, the n-th one carries `first + n * step`.
-    Empty, it is a bare etcd transaction on `key`, whose value has `value_bytes`.
+    Empty, it is a bare etcd transaction on `key`, whose value has `value_bytes`. `then` makes it
+    a pair: a second request, which carries the first one's token at `%s`. It belongs to one
+    connection, counts once and is timed as a whole, and is not left half done.
     """
 
     port: int
     request: str = ""
+    then: str = ""
     first: int = 0
     step: int = 1
     key: str = "/bare/head"
@@ -92,6 +95,9 @@ class Source:
         self._target = target
         self._made = 0
         self._revision = "0"
+        self._token = ""
+        self.is_half_done = False
+        """Whether the first request of a pair is answered, and the second one not sent."""
         self.latencies = Histogram()
         self.lateness = Histogram()
         """From due to sent: waiting for a free connection, and the generator's own slowness."""
@@ -101,14 +107,15 @@ class Source:
     def request(self) -> bytes:
         """Return the next request's bytes."""
         target, number = self._target, self._made
+        if self.is_half_done:
+            self.is_half_done = False
+            return _with_body(target.then, "%s", self._token)
         self._made += 1
         if not target.request:
             return self._transaction()
         if "%d" not in target.request:
             return target.request.encode()
-        head, _, body = target.request.partition("\r\n\r\n")
-        body = body.replace("%d", str(target.first + number * target.step))
-        return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        return _with_body(target.request, "%d", str(target.first + number * target.step))
 
     def answered(self, status: int, body: bytes, latency_us: int) -> None:
         """Count an answer; one that refuses is an error and no latency."""
@@ -117,7 +124,11 @@ class Source:
             if not said.get("succeeded"):
                 status = 0  # the value from before is kept: the next one fails too, and is counted
             self._revision = said["header"]["revision"]
-        if status == HTTP_OK:
+        if self._target.then and not self._token and status == HTTP_CREATED:
+            self._token, self.is_half_done = json.loads(body)["data"]["token"], True
+            return
+        is_second, self._token = bool(self._token), ""
+        if status == HTTP_OK and is_second == bool(self._target.then):
             self.latencies.record(latency_us)
             self.answered_well += 1
         else:
@@ -125,6 +136,7 @@ class Source:
 
     def unanswered(self, waited_us: int) -> None:
         """Count a request that was due and has no answer: it waited for at least so long."""
+        self._token, self.is_half_done = "", False
         self.latencies.record(waited_us)
         self.errors += 1
 
@@ -137,6 +149,13 @@ class Source:
         body = json.dumps({"compare": [compare], "success": [put]})
         head = "POST /v3/kv/txn HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def _with_body(request: str, place: str, value: str) -> bytes:
+    """Return a request with this value at its place, and with the length of its body."""
+    head, _, body = request.partition("\r\n\r\n")
+    body = body.replace(place, value)
+    return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 class Connection(asyncio.Protocol):
@@ -158,8 +177,10 @@ class Connection(asyncio.Protocol):
         self._due_at = due_at
         self.is_busy = True
         self._body = []
+        is_due = not self.source.is_half_done
         self._transport.write(self.source.request())
-        self.source.lateness.record(int((time.monotonic() - due_at) * 1e6))
+        if is_due:
+            self.source.lateness.record(int((time.monotonic() - due_at) * 1e6))
 
     def give_up(self, now: float) -> None:
         """End the connection; a request under way counts as unanswered."""
@@ -199,7 +220,10 @@ class Connection(asyncio.Protocol):
             latency_us = int((time.monotonic() - self._due_at) * 1e6)
             status = self._parser.get_status_code()
             self.source.answered(status, b"".join(self._body), latency_us)
-            self._free(self)
+            if self.source.is_half_done:
+                self.send(self._due_at)
+            else:
+                self._free(self)
 
 
 class Arrivals:

@@ -32,6 +32,11 @@ def _contender(lab: Lab) -> Share:
     return Share(lab.rounds, around + lab.rounds * (lab.seconds + LISTEN_SECONDS))
 
 
+def _pairs(lab: Lab) -> Share:
+    around = 6.0 + 2 * WARM_UP_SECONDS
+    return Share(lab.rounds, around + lab.rounds * (2 * lab.seconds + LISTEN_SECONDS))
+
+
 def _latency(lab: Lab) -> Share:
     samples = lab.rounds * (1 + len(SHARES))
     return Share(samples, 4 + samples * (lab.seconds + 0.5))
@@ -84,6 +89,7 @@ GROUPS = (
             "hello": Row("bare aiohttp hello", _contender, ("wrk",)),
             "one-node": Row("one node, one etcd member", _contender, HTTP),
             "bulk": Row(f"one node, requests for {BULK:,} numbers each", _contender, HTTP),
+            "reserve-confirm": Row("pairs of reserve and confirm, one node", _pairs, ("etcd",)),
             "postgres": Row("PostgreSQL gapless, transaction", _contender, POSTGRES),
             "postgres-function": Row("PostgreSQL gapless, function", _contender, POSTGRES),
             "postgres-nextval": Row("PostgreSQL nextval (leaves gaps)", _contender, POSTGRES),

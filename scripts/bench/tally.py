@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.lab import BenchError, Lab, Reading, get, get_json, post_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.loads import Sample
 
@@ -150,18 +150,25 @@ def ledger_size(etcd_port: int, root: str) -> tuple[int, int]:
 
     Raises BenchError when etcd does not answer.
     """
-    first = f"{root}c/invoice/entry/".encode()
-    end = first[:-1] + bytes([first[-1] + 1])
     entries, size = 0, 0
+    for key, value in values_under(etcd_port, f"{root}c/invoice/entry/"):
+        entries, size = entries + 1, size + len(key) + len(value)
+    return entries, size
+
+
+def values_under(etcd_port: int, prefix: str) -> Iterator[tuple[str, bytes]]:
+    """Yield each key that begins like this, and its value. Raises BenchError."""
+    first = prefix.encode()
+    end = first[:-1] + bytes([first[-1] + 1])
     while True:
         wanted = {"key": _base64(first), "range_end": _base64(end), "limit": str(PAGE)}
         page = post_json(etcd_port, "/v3/kv/range", wanted).get("kvs", [])
         for kv in page:
             key = base64.b64decode(kv["key"])
-            entries, size = entries + 1, size + len(key) + len(base64.b64decode(kv["value"]))
+            yield key.decode(), base64.b64decode(kv.get("value", ""))
             first = key + b"\0"
         if len(page) < PAGE:
-            return entries, size
+            return
 
 
 def _base64(text: bytes) -> str:

@@ -36,7 +36,7 @@ from coordinator.store.paging import all_of
 from coordinator.unheard import Unheard
 from coordinator.waiting import WaitingRoom
 from simulation import node as nodes
-from simulation import turn_bugs
+from simulation import reservation_bugs, turn_bugs
 from simulation.events import Rule
 from simulation.planting import Bug, Planting, rules, with_
 
@@ -274,7 +274,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "answer-early": Bug(
         "a lost reply counts as a success: numbers are answered before their commit is known",
-        rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.RECOVERS, Rule.TRUE_ALARM),
+        rules(Rule.NOT_EARLY, Rule.UNIQUE, Rule.ONCE, Rule.RECOVERS, Rule.TRUE_ALARM),
         _commits_by(_unknown_is_done),
     ),
     "refusal-ends-doubt": Bug(
@@ -378,6 +378,7 @@ PLANTS: dict[str, Bug] = {
         with_(Free, "take", _take_highest),
     ),
     **turn_bugs.PLANTS,
+    **reservation_bugs.PLANTS,
 }
 
 

@@ -3,10 +3,20 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextvars import copy_context
 
+from coordinator.core.records import How
 from simulation import schedule as steps
 from simulation.events import Asked, Event, Kind, Left, Outcome, Told
 from simulation.node import SimulatedNode
+from simulation.reserving import (
+    TRY_AGAIN_S,
+    Settle,
+    Ticket,
+    Tickets,
+    ask_to_settle,
+    asked_again,
+)
 from simulation.schedule import Schedule
 
 
@@ -33,12 +43,23 @@ class Clients:
         self.asked: dict[str, Asked] = {}
         self.outcomes: dict[str, Outcome] = {}
         self._released_by_key: dict[str, tuple[str, int]] = {}
+        self._tickets = Tickets()
+        self._context = copy_context()
+        """Of no node: clients go on when a node has died that has answered them."""
 
-    def do(self, step: steps.Issue | steps.Release | steps.Reset) -> None:
+    def do(self, step: steps.OfClient) -> None:
         """Ask what the schedule says."""
-        self.ask(self._question(step), self._nodes[step.node])
+        asked = self._question(step)
+        if asked is None:
+            return
+        self.ask(asked, self._nodes[step.node])
         if not isinstance(step, steps.Reset) and step.leaves_ms is not None:
             self._loop.call_later(step.leaves_ms / 1_000, self._leave, step.name)
+
+    @property
+    def tickets(self) -> list[tuple[str, Ticket]]:
+        """Return the reservations that clients know of, by the name of their step."""
+        return list(self._tickets)
 
     def lose(self, run: str) -> None:
         """Break the connections of all who wait at this run of a node."""
@@ -46,11 +67,17 @@ class Clients:
             if run_of_node == run:
                 self._told(Told(request, run, Outcome.BROKEN))
 
-    def _question(self, step: steps.Issue | steps.Release | steps.Reset) -> Asked:
+    def _question(self, step: steps.OfClient) -> Asked | None:
         node = self._nodes[step.node].name
         if isinstance(step, steps.Reset):
             return Asked(step.name, node, Kind.RESET, "")
+        if isinstance(step, Settle):
+            ticket = self._tickets.of(step)
+            return None if ticket is None else ask_to_settle(step, node, ticket)
         site = f"site-{step.site}"
+        if isinstance(step, steps.Reserve):
+            payload = f"reserve {site}" if step.key else None
+            return Asked(step.name, node, Kind.RESERVE, site, key=step.key, payload=payload)
         if isinstance(step, steps.Issue):
             payload = f"issue {site} {step.quantity} {step.at_once}" if step.key else None
             return Asked(
@@ -104,12 +131,29 @@ class Clients:
         self.outcomes[told.request] = told.outcome
         self._counts[f"{asked.kind} {told.outcome.name}"] += 1
         self._counts["replays"] += told.replayed
-        if told.outcome is Outcome.ANSWERED and asked.kind is Kind.ISSUE and not asked.at_once:
+        is_kept = (asked.kind is Kind.ISSUE and not asked.at_once) or told.said == How.CONFIRMED
+        if told.outcome is Outcome.ANSWERED and is_kept:
             held = self._held.setdefault(asked.site, [])
             held += [number for number in told.numbers if number not in held]
         if told.outcome is Outcome.ANSWERED and not told.replayed:
             self._counts[f"numbers of {asked.kind}"] += len(told.numbers)
         self._observe(told)
+        if asked.kind is Kind.RESERVE and told.outcome is Outcome.ANSWERED:
+            for step in self._tickets.answered(asked, told):
+                self._loop.call_soon(self.do, step, context=self._context)
+        elif asked.token:
+            self._settled(asked, told)
+
+    def _settled(self, asked: Asked, told: Told) -> None:
+        """Go on with a client that settles: who was not told asks again, at the next node."""
+        if told.outcome is Outcome.ANSWERED:
+            self._counts[f"{asked.kind} told {told.said}"] += 1
+        again = asked_again(asked, told)
+        if again is not None:
+            names = [node.name for node in self._nodes]
+            node = self._nodes[(names.index(asked.node) + 1) % len(names)]
+            again = again._replace(node=node.name)
+            self._loop.call_later(TRY_AGAIN_S, self.ask, again, node, context=self._context)
 
     def _leave(self, request: str) -> None:
         if request in self.serving:

@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys
-from coordinator.core.records import Issued, LossAccepted, Record, Released, Restarted, Trimmed
+from coordinator.core.records import (
+    How,
+    Issued,
+    LossAccepted,
+    Record,
+    Released,
+    Restarted,
+    Settled,
+    Trimmed,
+)
 from coordinator.core.unreadable import Unreadable
 
 
@@ -18,10 +27,27 @@ class Kind(StrEnum):
     ISSUE = "issue"
     RELEASE = "release"
     RESET = "reset"
+    RESERVE = "reserve"
+    CONFIRM = "confirm"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+    """A node asks it of itself, when it finds that a reservation's time is over."""
+
+
+HOW = {Kind.CONFIRM: How.CONFIRMED, Kind.CANCEL: How.CANCELLED, Kind.EXPIRE: How.EXPIRED}
+"""How a request that ends a reservation wants it to end."""
+
+
+def token_of(request: str) -> str:
+    """Return the secret that a node gives to whoever reserves by this request."""
+    return f"token-of-{request}"
 
 
 class Asked(NamedTuple):
-    """A client sends a request to a node. ``number`` is the one to release, else 0."""
+    """A client sends a request to a node. ``number`` is the one to release or settle, else 0.
+
+    It is settled by who knows its ``token``.
+    """
 
     request: str
     node: str
@@ -32,13 +58,14 @@ class Asked(NamedTuple):
     at_once: bool = False
     key: str | None = None
     payload: str | None = None
+    token: str = ""
 
     def __str__(self) -> str:
-        what = {
-            Kind.ISSUE: f"{self.quantity} number(s)",
-            Kind.RELEASE: f"number {self.number}",
-            Kind.RESET: "the count",
-        }[self.kind]
+        what = f"number {self.number}" + (f" by {self.token}" if self.token else "")
+        if self.kind in {Kind.ISSUE, Kind.RESERVE}:
+            what = f"{self.quantity} number(s)"
+        elif self.kind is Kind.RESET:
+            what = "the count"
         at_once = ", to be released at once" if self.at_once else ""
         key = f", key {self.key} payload {self.payload}" if self.key else ""
         return f"{self.request} asks {self.node}: {self.kind} {what} for {self.site}{at_once}{key}"
@@ -57,7 +84,11 @@ class Outcome(StrEnum):
 
 
 class Told(NamedTuple):
-    """A client learns something. ``run`` is the run of the node that says it."""
+    """A client learns something. ``run`` is the run of the node that says it.
+
+    ``said`` is what is told beside the numbers: the token and the deadline of a reservation, or
+    how it has ended.
+    """
 
     request: str
     run: str
@@ -65,12 +96,14 @@ class Told(NamedTuple):
     numbers: tuple[int, ...] = ()
     why: str = ""
     replayed: bool = False
+    said: str = ""
 
     def __str__(self) -> str:
         numbers = f" {list(self.numbers)}" if self.numbers else ""
         why = f" ({self.why})" if self.why else ""
         replayed = " as before" if self.replayed else ""
-        return f"{self.request} is {self.outcome}{replayed}{numbers}{why}"
+        said = f": {self.said}" if self.said else ""
+        return f"{self.request} is {self.outcome}{replayed}{numbers}{why}{said}"
 
 
 class Left(NamedTuple):
@@ -126,7 +159,10 @@ def _record_in_words(record: Record) -> str:
     request = record.cause.correlation
     match record:
         case Issued():
-            return f"{request} gets {record.numbers()}"
+            kept = f" until {record.held.until_ms}" if record.held else ""
+            return f"{request} {'reserves' if kept else 'gets'} {record.numbers()}{kept}"
+        case Settled(_, number, _, how):
+            return f"{request} settles {number}, {how}{', void' if record.is_void else ''}"
         case Released(_, number):
             return f"{request} releases {number}"
         case Restarted():
@@ -186,11 +222,24 @@ class Rule(StrEnum):
     ASKED = "Only what was asked"
     OWNER = "Only the holder's site releases a number"
     TRUE_REFUSAL = "A refusal is true"
+    ENDS_ONCE = "A reservation ends once, and all hear the same"
+    DEADLINE = "A reservation lasts until its deadline"
+    GIVEN_UP = "What is given up is a gap, or void for ever"
     UNHEARD = "No number stays with a caller that has left"
     RECOVERS = "Every node recovers by itself"
     AGREES = "All nodes come to the same state"
     TRUE_ALARM = "Nobody calls for a person without need"
     NO_ERROR = "No error of the program"
+
+
+def said_of(record: Record) -> str:
+    """Return what is told of a record beside its numbers."""
+    match record:
+        case Issued(held=held) if held:
+            return f"{held.token} until {held.until_ms}"
+        case Settled(how=how):
+            return how
+    return ""
 
 
 class Finding(NamedTuple):

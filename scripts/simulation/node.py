@@ -10,9 +10,20 @@ from coordinator import expected, guests, handing, turn
 from coordinator import replica as replicas
 from coordinator.core import forwarding, records
 from coordinator.core import state as states
+from coordinator.core.holds import Holds
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
-from coordinator.core.requests import Call, Instant, Issue, Refused, Release, Reset, Trim
+from coordinator.core.requests import (
+    Call,
+    Instant,
+    Issue,
+    Refused,
+    Release,
+    Reserve,
+    Reset,
+    Settle,
+    Trim,
+)
 from coordinator.core.requests import Request as Wanted
 from coordinator.core.room import Limits
 from coordinator.faults import CANNOT_READ
@@ -25,7 +36,8 @@ from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
 from coordinator.turn import Holder, Seat
 from coordinator.witness import SAVE_EVERY_S, Witness
-from simulation.events import Asked, Kind, Outcome, Saved, Told
+from simulation.events import HOW, Asked, Kind, Outcome, Saved, Told, said_of, token_of
+from simulation.expiry import Expiry, series_of
 from simulation.network import Edge, Network
 from simulation.peers import PeersEdge
 from simulation.settings import Settings
@@ -91,6 +103,7 @@ class SimulatedNode:
         self._runs = 0
         self._wall_offset_ms = 0
         self._process = Process(name)
+        self._series = series_of(settings)
 
     @property
     def run(self) -> str | None:
@@ -139,7 +152,23 @@ class SimulatedNode:
             ),
         )
         sequencer.start()
+        self.expiry = Expiry(
+            settings.reserving, self._holds, self._now, self._observe, self._expire
+        )
+        self.expiry.start(self.name, run)
         return sequencer
+
+    async def _expire(self, asked: Asked) -> None:
+        def tell(told: Told) -> None:
+            self._network.counts[f"{asked.kind} {told.outcome.name}"] += 1
+            self._observe(told)
+
+        await self.serve(asked, tell)
+
+    def _holds(self) -> Holds:
+        """Return the open reservations as this node knows them; none while it knows nothing."""
+        state = self._sequencer._replica._state  # noqa: SLF001 - as the job that expires them does
+        return Holds() if state is None or self.is_stopping else state.holds
 
     def _keep_saving(self) -> None:
         self._save()
@@ -206,6 +235,11 @@ class SimulatedNode:
         except (*CANNOT_READ, NotServed, OutcomeUnknown):
             pass  # the next turn will do it
 
+    @property
+    def now_ms(self) -> int:
+        """Return the time on its wall clock."""
+        return self._now().wall_ms
+
     def _now(self) -> Instant:
         passed_s = self._loop.time()
         wall_ms = WALL_START_MS + self._wall_offset_ms + int(passed_s * 1_000)
@@ -226,8 +260,8 @@ class SimulatedNode:
             if isinstance(answer, Refused):
                 tell(Told(request, run, Outcome.REFUSED, why=answer.why))
                 return
-            numbers = _numbers_of(answer.record)
-            tell(Told(request, run, Outcome.ANSWERED, numbers, replayed=answer.replayed))
+            said, numbers = said_of(answer.record), _numbers_of(answer.record)
+            tell(Told(request, run, Outcome.ANSWERED, numbers, "", answer.replayed, said))
 
     async def _answer(self, wanted: Wanted) -> Answer:
         reply = self._sequencer.submit(wanted)
@@ -250,6 +284,11 @@ class SimulatedNode:
                 return Release(call, asked.number, REASON)
             case Kind.RESET:
                 return Reset(call)
+            case Kind.RESERVE:
+                return Reserve(call, self._series, (), token_of(asked.request))
+            case Kind.CONFIRM | Kind.CANCEL | Kind.EXPIRE as kind:
+                voids = self._settings.reserving.voids
+                return Settle(call, asked.number, asked.token, HOW[kind], voids, REASON)
 
     @property
     def gives_back(self) -> bool:
@@ -261,14 +300,15 @@ class SimulatedNode:
         state = self._sequencer._replica._state  # noqa: SLF001 - no one else needs to see it
         if state is None:
             return None
-        return (state.head, [number for run in state.gaps for number in run.numbers])
+        gaps, void = ([n for run in runs for n in run.numbers] for runs in (state.gaps, state.void))
+        return (state.head, gaps, void, sorted(state.holds))
 
 
 def _numbers_of(record: records.Record) -> tuple[int, ...]:
     match record:
         case records.Issued():
             return tuple(record.numbers())
-        case records.Released():
+        case records.Released() | records.Settled():
             return (record.number,)
         case records.Restarted() | records.LossAccepted() | records.Trimmed():
             return ()

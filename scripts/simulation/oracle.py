@@ -9,29 +9,31 @@ a model that is a table `number -> holder` and a set of free numbers. The rules,
 - `_released`      only a number that its site holds comes back, for somebody who asked
 - `_check_request` a request stands in the ledger once (5), and as it was asked; never after its
                    caller was told that nothing was allocated (6); a key stands there once (5)
+- `_settled`       how reservations end, and all else of them: see `reservation_rules`
 - `_answered`      an answer is in the ledger before it is given (7), and is this request's (1);
                    the same key gets the same answer (5)
 - `_refused`       a refusal was true at some moment between question and answer
 - `_not_served`    who is told that nothing was allocated has nothing (6)
-- `_check_author`  who has acknowledged more than the store has, writes nothing (10)
+- `rewinding`      who has acknowledged more than the store has, writes nothing (10)
 - `at_rest`        what a caller did not wait for comes back, unless its node died
 """
 
-from collections.abc import Callable
-
 from coordinator.core import head as heads
 from coordinator.core import ledger
+from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
 from coordinator.core.records import (
     Entry,
+    How,
     Issued,
     LossAccepted,
     Record,
     Released,
     Restarted,
+    Settled,
     Trimmed,
 )
-from coordinator.core.requests import Why
+from simulation.asking import Then, could_be_refused, is_as_asked
 from simulation.events import (
     Asked,
     CounterNames,
@@ -47,65 +49,63 @@ from simulation.events import (
     Told,
     WentBack,
     Wrote,
+    said_of,
 )
-from simulation.model import Count, Held, InLedger, Timeline, Use
+from simulation.model import FREE, RESERVED, VOID, Count, Held, InLedger, Past, Use
+from simulation.reservation_rules import ReservationRules
+from simulation.rewinding import Acknowledged
+from simulation.settings import Reserving
 
 CLIENT_LEFT = "client-disconnected"
 """The reason of a release that nobody asked for: the caller of an un-keyed issue had gone."""
-
-FREE = "free"
-Check = Callable[[], bool]
 
 
 class Oracle:
     """Hears every event in order; ``findings`` are the rules that were broken."""
 
-    def __init__(self, keys: CounterKeys, start: int, last: int) -> None:
+    def __init__(
+        self, keys: CounterKeys, start: int, last: int, reserving: Reserving | None = None
+    ) -> None:
         self.findings: list[Finding] = []
         self._names = CounterNames(keys)
         self._start = start
         self._last = last  # the highest number of the series
         self._count = Count(start)
         self._gap_keys: set[int] = set()
-        self._time = 0  # events heard
         self._asked: dict[str, Asked] = {}
         self._asked_at: dict[str, int] = {}
         self._gone: set[str] = set()
         self._left: dict[str, str] = {}
         """Requests whose client left, and the run of the node that was serving them."""
         self._got_nothing: set[str] = set()
-        self._acknowledged: dict[str, int] = {}
-        """By run of a node: the newest entry of which it has told a client. By node: the newest
-        that it has written down, for all its runs."""
-        self._under_way: frozenset[tuple[str, int]] = frozenset()
-        self._barred: set[str] = set()
-        """Nodes and runs of nodes that know what a restored store lacks."""
+        self._acknowledged = Acknowledged(self.find)
+        self._reservations = ReservationRules(
+            keys, reserving or Reserving(), self.find, lambda: self._past.time
+        )
         self._lost: dict[str, InLedger] = {}
         """What the ledger had before the store was restored from a backup."""
         self._issued_in: dict[int, int] = {}
         """The entry that first issued a number."""
-        self._of_number: dict[int, Timeline] = {}  # site that holds it, or FREE
-        self._of_key: dict[str, Timeline] = {}
-        self._of_counter = Timeline([(0, last + 1 - start)])  # how many numbers are left
+        self._past = Past(last + 1 - start)
 
     def hear(self, event: Event) -> None:
         """Judge one more event."""
-        self._time += 1
+        self._past.time += 1
         match event:
             case Asked():
                 self._asked[event.request] = event
-                self._asked_at[event.request] = self._time
+                self._asked_at[event.request] = self._past.time
             case Left(request, run):
                 self._gone.add(request)
                 self._left[request] = run
             case Saved(node, entry):
-                self._acknowledged[node] = entry
+                self._acknowledged.saved(node, entry)
             case Told():
                 self._told(event)
             case Wrote():
                 self._wrote(event)
             case WentBack(entry, under_way):
-                self._under_way = under_way
+                self._acknowledged.went_back(entry, under_way)
                 self._went_back(entry)
             case Failure(what):
                 self.find(Rule.NO_ERROR, what)
@@ -125,7 +125,8 @@ class Oracle:
         gaps = [(number_in(k), v) for k, v in event.changes if names.is_gap(k)]
         for number, value in gaps:
             (self._gap_keys.discard if value is None else self._gap_keys.add)(number)
-        if not (entries or head is not None or gaps):
+        of_reservations = self._reservations.hear_keys(event.changes)
+        if not (entries or head is not None or gaps or of_reservations):
             return  # of no concern to the count
         written = [(key, value) for key, value in entries if value is not None]
         gone = [number_in(key) for key, value in entries if value is None]
@@ -145,13 +146,14 @@ class Oracle:
         if gone != list(range(trimmed + 1, self._count.trimmed + 1)):
             said = f"entry {index} notes that {self._count.trimmed} are trimmed; gone are {gone}"
             self.find(Rule.ONE_COMMIT, said)
-        if gone:
-            self._check_checkpoint(dict(event.changes).get(self._names.keys.checkpoint))
-        self._compare(event.revision, heads.decode(head).next)
+        checkpoint = dict(event.changes).get(self._names.keys.checkpoint)
+        if gone and (said := self._count.differs_from(checkpoint)):
+            self.find(Rule.COMPLETE, said)
+        self._compare(event.revision, heads.decode(head))
 
     def _replay(self, index: int, content: bytes) -> None:
         entry = ledger.decode(content)
-        self._check_author(entry)
+        self._acknowledged.check_author(entry)
         self._count.entries = index
         self._count.contents.append(content)
         for record in entry.records:
@@ -159,6 +161,10 @@ class Oracle:
                 case Issued():
                     self._check_request(index, record, tuple(record.numbers()))
                     self._issued(index, record)
+                    self._reservations.reserved(entry, record)
+                case Settled():
+                    self._check_request(index, record, (record.number,))
+                    self._settled(entry, record)
                 case Released():
                     self._released(index, record)
                 case Restarted():
@@ -170,13 +176,17 @@ class Oracle:
                     self.find(Rule.ASKED, f"entry {index} accepts a loss; nobody decided that")
         self._count.after.append((self._count.next, len(self._count.free)))
         left = self._last + 1 - self._count.next + len(self._count.free)
-        self._of_counter.append((self._time, left))
+        self._past.left_are(left)
 
-    def _compare(self, revision: int, next_number: int) -> None:
-        """Complete: at this revision ``start..next-1`` is exactly issued and gaps."""
+    def _compare(self, revision: int, head: Head) -> None:
+        """Complete: at this revision ``start..next-1`` is just issued, reserved, gaps and void."""
         count = self._count
-        if next_number != count.next:
-            said = f"the head's next number is {next_number}, the ledger gives {count.next}"
+        self._reservations.compare(revision, head)
+        if not count.covers(self._start, self._reservations.open, self._reservations.void):
+            said = f"{count}, void {self._reservations.void} are not all numbers, each once"
+            self.find(Rule.COMPLETE, f"at revision {revision} {said}")
+        if head.next != count.next:
+            said = f"the head's next number is {head.next}, the ledger gives {count.next}"
             self.find(Rule.COMPLETE, f"at revision {revision} {said}")
         if self._gap_keys != count.free:
             said = f"gap keys {sorted(self._gap_keys)}, the ledger gives {sorted(count.free)}"
@@ -189,6 +199,8 @@ class Oracle:
             if number in count.held:
                 said = f"entry {index} issues {number}, which {count.held[number].request} holds"
                 self.find(Rule.UNIQUE, said)
+            if number in self._reservations.void:
+                self.find(Rule.GIVEN_UP, f"entry {index} issues {number}, which is void")
             lowest = min(count.free, default=number)
             if number != lowest:
                 said = f"entry {index} issues {number} while {lowest} is free"
@@ -199,7 +211,7 @@ class Oracle:
             count.free.discard(number)
             count.next = max(count.next, number + 1)
             count.held[number] = holder
-            self._now_number(number, holder.site)
+            self._past.number_is(number, RESERVED if record.held else holder.site)
             self._issued_in.setdefault(number, index)
 
     def _released(self, index: int, record: Released) -> None:
@@ -209,6 +221,8 @@ class Oracle:
         if holder is None:
             self.find(Rule.COMPLETE, f"entry {index} releases {number}, which nobody holds")
             return
+        if number in self._reservations.open:
+            self.find(Rule.COMPLETE, f"entry {index} releases {number}, which is reserved")
         asked = self._asked.get(cause.correlation)
         at_once = asked is not None and asked.at_once and holder.request == cause.correlation
         if record.reason == CLIENT_LEFT:
@@ -225,33 +239,42 @@ class Oracle:
             self.find(Rule.COMPLETE, f"{said}; it was entry {holder.entry}")
         del count.held[number]
         count.free.add(number)
-        self._now_number(number, FREE)
+        self._past.number_is(number, FREE)
+
+    def _settled(self, entry: Entry, record: Settled) -> None:
+        """End a reservation: its number stays with who has reserved it, or goes."""
+        number, count = record.number, self._count
+        self._reservations.settled(entry, record, self._asked.get(record.cause.correlation))
+        if number not in count.held:
+            self.find(Rule.COMPLETE, f"entry {entry.index} settles {number}, which nobody holds")
+        elif record.how is How.CONFIRMED:
+            self._past.number_is(number, count.held[number].site)
+        else:
+            del count.held[number]
+            if not record.is_void:
+                count.free.add(number)
+            self._past.number_is(number, VOID if record.is_void else FREE)
 
     def _trimmed(self, through: int) -> None:
         """Keys of entries that are gone are forgotten."""
         count = self._count
         count.trimmed = through
+        self._reservations.trimmed(through)
         for key in [key for key, use in count.keys.items() if use.entry <= through]:
             del count.keys[key]
-            self._of_key[key].append((self._time, None))
-
-    def _check_checkpoint(self, content: bytes | None) -> None:
-        count = self._count
-        said = heads.decode(content) if content else None
-        should = (count.trimmed, *count.after[count.trimmed - 1])
-        if said is None or (said.index, said.next, said.gaps) != should:
-            self.find(Rule.COMPLETE, f"the checkpoint is {said}, the ledger gives {should}")
+            self._past.key_is(key, None)
 
     def _restart(self) -> None:
         count = self._count
         for number in range(self._start, count.next):
-            self._now_number(number, None)
+            self._past.number_is(number, None)
         for key in count.keys:
-            self._of_key[key].append((self._time, None))
+            self._past.key_is(key, None)
         count.next = self._start
         count.held.clear()
         count.free.clear()
         count.keys.clear()
+        self._reservations.start_anew()
 
     def _check_request(self, index: int, record: Record, numbers: tuple[int, ...]) -> None:
         count, request = self._count, record.cause.correlation
@@ -267,23 +290,15 @@ class Oracle:
             said = f"entry {index} serves {request}, which was told that nothing was allocated"
             self.find(Rule.NOT_FAILED, said)
         key, payload = record.cause.key, record.cause.payload
-        said_so = (asked.kind, asked.site, asked.key, asked.payload)
-        kind = {Issued: Kind.ISSUE, Released: Kind.RELEASE, Restarted: Kind.RESET}[type(record)]
-        is_number = kind is not Kind.RELEASE or numbers == (asked.number,)
-        is_quantity = kind is not Kind.ISSUE or len(numbers) == asked.quantity
-        if (kind, record.cause.origin.site, key, payload) != said_so or not (
-            is_number and is_quantity
-        ):
+        if not is_as_asked(asked, record, numbers):
             self.find(Rule.ASKED, f"entry {index} has {record}, asked was: {asked}")
-        count.in_ledger[request] = InLedger(index, numbers)
+        said = said_of(record)
+        count.in_ledger[request] = InLedger(index, numbers, said)
         if key is not None:
             if key in count.keys:
                 self.find(Rule.ONCE, f"entry {index} uses key {key}, which was used before")
-            count.keys[key] = Use(payload, numbers, index)
-            self._of_key.setdefault(key, Timeline()).append((self._time, count.keys[key]))
-
-    def _now_number(self, number: int, holder: str | None) -> None:
-        self._of_number.setdefault(number, Timeline([(0, None)])).append((self._time, holder))
+            count.keys[key] = Use(payload, numbers, index, said)
+            self._past.key_is(key, count.keys[key])
 
     # What clients are told
 
@@ -304,30 +319,23 @@ class Oracle:
 
     def _answered(self, told: Told) -> None:
         asked = self._asked[told.request]
+        since = self._asked_at[told.request]
+        has_ended = bool(asked.token) and self._reservations.told_end(asked, told, since)
         found = self._count.in_ledger.get(told.request) or self._lost.get(told.request)
         if found is not None:
-            newest = max(self._acknowledged.get(told.run, 0), found.entry)
-            self._acknowledged[told.run] = newest
-            if told.numbers != found.numbers:
-                said = f"the ledger has {list(found.numbers)} for it"
-                self.find(Rule.UNIQUE, f"{told.request} is told {list(told.numbers)}, {said}")
+            self._acknowledged.told(told.run, found.entry)
+            if (told.numbers, told.said) != found[1:]:
+                self.find(Rule.UNIQUE, f"{told}; the ledger has {found} for it")
             return
-        uses = self._uses_of_key(asked)
-        same = [use.numbers for use in uses if use.payload == asked.payload]
-        if same and told.numbers not in same:
-            said = f"{told.request} is told {list(told.numbers)}, key {asked.key} stands for"
-            self.find(Rule.ONCE, f"{said} {[list(numbers) for numbers in same]}")
+        uses = self._past.uses_of_key(asked.key, since)
+        same = [(use.numbers, use.said) for use in uses if use.payload == asked.payload]
+        if same and (told.numbers, told.said) not in same:
+            self.find(Rule.ONCE, f"{told}; its key {asked.key} stands for {same}")
         elif uses and not same:
             said = f"{told.request} is answered, but key {asked.key} stands for another payload"
             self.find(Rule.ONCE, said)
-        elif not uses:
+        elif not uses and not has_ended:
             self._answered_without_commit(told)
-
-    def _uses_of_key(self, asked: Asked) -> list[Use]:
-        """Return what this request's key has stood for since it was asked."""
-        timeline = self._of_key.get(asked.key or "", Timeline())
-        since = timeline.during(self._asked_at[asked.request])
-        return [use for use in since if isinstance(use, Use)]
 
     def _answered_without_commit(self, told: Told) -> None:
         for number in told.numbers:
@@ -349,51 +357,44 @@ class Oracle:
         self._not_served(told)
         asked = self._asked[told.request]
         since = self._asked_at[told.request]
-        of_number = self._of_number.get(asked.number, Timeline([(0, None)])).during(since)
-        left_then = [left for left in self._of_counter.during(since) if isinstance(left, int)]
-        true_when: dict[str, Check] = {
-            Why.NEVER_ISSUED: lambda: None in of_number,
-            Why.ALREADY_FREE: lambda: FREE in of_number,
-            Why.OTHER_OWNER: lambda: bool(set(of_number) - {None, FREE, asked.site}),
-            Why.TRIMMED: lambda: (
-                self._issued_in.get(asked.number, self._count.trimmed + 1) <= self._count.trimmed
-            ),
-            Why.KEY_REUSED: lambda: any(
-                use.payload != asked.payload for use in self._uses_of_key(asked)
-            ),
-            Why.TOO_LARGE: lambda: asked.at_once,
-            Why.EXHAUSTED: lambda: any(left < asked.quantity for left in left_then),
-        }
-        if not true_when[told.why]():
-            said = f"{told.request} ({asked.kind} {asked.number or asked.quantity})"
-            self.find(Rule.TRUE_REFUSAL, f"{said} is refused: {told.why}; it never was so")
+        first = self._issued_in.get(asked.number)
+        then = Then(
+            self._past.of_number(asked.number, since),
+            self._past.left(since),
+            {use.payload for use in self._past.uses_of_key(asked.key, since)},
+            first is not None and first <= self._count.trimmed,
+            self._reservations.was_unknown(asked, since),
+            self._reservations.was_open(asked, since),
+        )
+        if not could_be_refused(told.why, asked, then):
+            self.find(Rule.TRUE_REFUSAL, f"{told} ({asked}); it never was so")
 
-    def at_rest(self, runs: set[str | None]) -> None:
-        """Judge what is left when all has come to rest; these runs of nodes are alive."""
+    def at_rest(self, runs: set[str | None], now_ms: int = 0) -> None:
+        """Judge what is left when all has come to rest; these runs of nodes are alive.
+
+        All their clocks have reached ``now_ms``.
+        """
+        overdue = self._reservations.overdue(now_ms)
+        if overdue:
+            self.find(Rule.RECOVERS, f"reservations of {overdue} are over, and nobody ends them")
         for number, holder in self._count.held.items():
             if holder.entry <= self._count.trimmed:
                 continue  # its node can never know what became of a batch that old
             unheard = self._left.get(holder.request) in runs
-            if unheard and self._asked[holder.request].key is None:
+            asked = self._asked[holder.request]
+            if unheard and asked.kind is Kind.ISSUE and asked.key is None:
                 said = f"{number} was issued to {holder.request}, which had left"
                 self.find(Rule.UNHEARD, f"{said}; it never came back")
 
     def _went_back(self, entry: int) -> None:
         contents = self._count.contents[:entry]
         self._lost |= self._count.in_ledger
-        self._barred |= {run for run, newest in self._acknowledged.items() if newest > entry}
-        for timeline in (*self._of_number.values(), *self._of_key.values()):
-            timeline.append((self._time, None))
+        self._past.forget()
         self._count = Count(self._start)
+        self._reservations.start_anew()
         before, self.findings = self.findings, []
         for index, content in enumerate(contents, 1):
             self._replay(index, content)
         self.findings = before  # what it had then has been judged before
         self._gap_keys = set(self._count.free)
-
-    def _check_author(self, entry: Entry) -> None:
-        for part in entry.parts:
-            is_barred = {part.instance, part.node} & self._barred
-            if is_barred and part[1:3] not in self._under_way:
-                said = f"{part.instance} has a part in entry {entry.index}"
-                self.find(Rule.NO_REWIND, f"{said} of a store older than what it has acknowledged")
+        self._reservations.restored()

@@ -8,7 +8,8 @@ schedule in all else. That is what lets a failing one be shrunk.
 import random
 from typing import NamedTuple
 
-from simulation.settings import Settings, draw_settings
+from simulation.reserving import Reserve, Settle, draw_reservations
+from simulation.settings import Settings, draw_reserving, draw_settings
 
 KEYS_SHARED = 6
 """Keyed requests draw their key from so few, so that keys are repeated."""
@@ -146,7 +147,8 @@ class Restore(NamedTuple):
 
 OfNode = Crash | Stop | Pause | ClockJump | Cut | CutBetween | Trim
 OfStore = Full | Compact | Backup | Restore
-Step = Issue | Release | Reset | OfNode | OfStore
+OfClient = Issue | Release | Reset | Reserve | Settle
+Step = OfClient | OfNode | OfStore
 
 
 class Schedule(NamedTuple):
@@ -172,8 +174,13 @@ def draw_schedule(seed: int) -> Schedule:
     """Return the schedule of a seed."""
     chance = random.Random(f"schedule {seed}")  # noqa: S311 - a seed, no secret
     settings = draw_settings(chance)
+    others = random.Random(f"reservations {seed}")  # noqa: S311 - a seed, no secret
+    reserving = draw_reserving(others)
+    if reserving.reservations:  # they take as long to simulate as what they take the place of
+        settings = settings._replace(reserving=reserving, requests=settings.requests // 2)
     rushes = [chance.randrange(settings.length_ms) for _ in range(RUSHES)]
     steps = [*_requests(chance, settings, rushes), *_faults(chance, settings, rushes)]
+    steps += draw_reservations(others, settings, rushes)
     steps.sort(key=lambda step: step.at_ms)
     return Schedule(seed, settings, tuple(steps))
 

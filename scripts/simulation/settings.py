@@ -52,6 +52,18 @@ class Bounds(NamedTuple):
     waits_s: float
 
 
+class Reserving(NamedTuple):
+    """What reservations there are, and how the nodes look for those whose time is over."""
+
+    reservations: int = 0
+    voids: bool = False
+    lasts_s: int = 1
+    expires_every_ms: int = 1_000
+    hasty_ms: int = 0
+    """A node looks so far ahead: as one whose clock goes back right after it has looked."""
+    keyed: float = 0.0
+
+
 class Settings(NamedTuple):
     """What holds for one schedule. Shares and rates are from 0 to 1."""
 
@@ -101,6 +113,7 @@ class Settings(NamedTuple):
     restores: bool
     restarts: float
     """How many nodes are started anew when the store is restored."""
+    reserving: Reserving = Reserving()
 
 
 def draw_settings(chance: random.Random) -> Settings:
@@ -156,6 +169,18 @@ def draw_settings(chance: random.Random) -> Settings:
         restarts=one_of(0.0, 0.3, 0.7),
     )
     return _contended(chance, settings) if chance.random() < CONTENDED else settings
+
+
+def draw_reserving(chance: random.Random) -> Reserving:
+    """Return what reservations there are in one schedule: none in every second one."""
+    return Reserving(
+        reservations=chance.choice((0, 0, 0, 4, 8, 16)),
+        voids=chance.choice((False, True)),
+        lasts_s=chance.choice((1, 1, 2, 600)),
+        expires_every_ms=chance.choice((200, 1_000, 1_000)),
+        hasty_ms=chance.choice((0, 0, 3_000)),
+        keyed=chance.choice((0.0, 0.5)),
+    )
 
 
 def _contended(chance: random.Random, settings: Settings) -> Settings:

@@ -3,12 +3,12 @@
 import asyncio
 import gc
 import hashlib
-import logging
 import random
 from collections import Counter, deque
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from coordinator.core import ledger
+from coordinator.core.records import Settled
 from coordinator.history import History
 from coordinator.replica import ADVICE
 from simulation import schedule as steps
@@ -24,17 +24,24 @@ from simulation.events import (
     Rule,
     Wrote,
 )
+from simulation.listening import Listening
 from simulation.network import Network, Truth
 from simulation.node import KEYS, SimulatedNode, last_number, small_limits
 from simulation.oracle import Oracle
 from simulation.schedule import Schedule, Step
-from simulation.virtual_time import RUNNING_IN, Stuck, VirtualTimeLoop
+from simulation.virtual_time import Stuck, VirtualTimeLoop
 
 REST_S = 3.0
 """Quiet after the last fault: longer than any pause between two attempts of a node."""
 
 ANSWERS_S_MAX = 60.0
 """By then everybody has an answer: longer than any deadline."""
+
+ENDED_WITHIN_MS = 2_500
+"""So long after its deadline, in a quiet time, a reservation has ended: two looks of each node."""
+
+ENDS_TOLD_AGAIN = 5
+"""So many reservations' ends are asked for again, at every node."""
 
 ALARMS = ("does not continue entry", ADVICE)
 """What the program says only of a store that went back or is damaged."""
@@ -61,7 +68,7 @@ def run(schedule: Schedule) -> Result:
     gc.disable()  # the collector comes when it likes; what it ends would be part of the run
     try:
         world = World(schedule)
-        with small_limits(schedule.settings), _Listening(world):
+        with small_limits(schedule.settings), Listening(world.observe, world.judge_alarm):
             world.run_to_end()
         return world.result()
     finally:
@@ -79,7 +86,8 @@ class World:
         self._loop.set_exception_handler(self._on_error)
         self._is_over = False
         self._events: list[tuple[float, Event]] = []
-        self._oracle = Oracle(KEYS, settings.start, last_number(settings))
+        last, reserving = last_number(settings), settings.reserving
+        self._oracle = Oracle(KEYS, settings.start, last, reserving)
         truth = Truth(self._loop.time, self.observe, settings.operations_max)
         self._network = Network(self._loop, schedule, truth, self.observe)
         self._nodes = [
@@ -142,8 +150,12 @@ class World:
                 continue
             self._counts["turns taken"] += key == KEYS.turn
             if key.startswith(KEYS.all_entries):
-                guests = ledger.decode(value).parts[1:]
-                self._came_true.update(part[1:3] for part in guests)
+                entry = ledger.decode(value)
+                self._came_true.update(part[1:3] for part in entry.parts[1:])
+                for record in entry.records:
+                    if isinstance(record, Settled):
+                        self._counts[f"reservations {record.how}"] += 1
+                        self._counts["void"] += record.is_void
 
     def _find(self, rule: Rule, what: str) -> None:
         if not self._is_over:
@@ -177,7 +189,7 @@ class World:
         await self._come_to_rest()
 
     def _do(self, step: Step) -> None:
-        if isinstance(step, steps.Issue | steps.Release | steps.Reset):
+        if isinstance(step, steps.OfClient):
             self._clients.do(step)
             return
         if isinstance(step, steps.OfNode) and step.node == steps.THE_TURN:
@@ -302,10 +314,13 @@ class World:
         if not self._schedule.restores:  # else a person must decide what is true
             await self._all_is_given_back()
             await self._every_node_serves()
+            await self._what_is_due_ends()
+            await self._every_end_is_told_again()
             await self._all_is_given_back()
             await self._nodes_agree()
             await self._proof_is_valid()
-            self._oracle.at_rest({node.run for node in self._nodes})
+            due_ms = min(node.now_ms for node in self._nodes) - ENDED_WITHIN_MS
+            self._oracle.at_rest({node.run for node in self._nodes}, due_ms)
             self._end_with_a_finding()
 
     async def _everybody_has_an_answer(self) -> None:
@@ -329,6 +344,23 @@ class World:
             for node in self._nodes:
                 again = asked._replace(request=f"again-{serial}-{node.name}", node=node.name)
                 self._clients.ask(again, node)
+        await self._everybody_has_an_answer()
+
+    async def _what_is_due_ends(self) -> None:
+        """Let the nodes look once more for reservations whose time is over, and then no more."""
+        if self._schedule.settings.reserving.reservations:
+            await asyncio.sleep(ENDED_WITHIN_MS / 1_000)
+        for node in self._nodes:
+            node.expiry.stop()
+        while any(node.expiry.is_busy for node in self._nodes):
+            await asyncio.sleep(0.1)
+
+    async def _every_end_is_told_again(self) -> None:
+        """Ask every node to confirm: who was told an end is told it again, whoever asks."""
+        for name, (number, token, site) in self._clients.tickets[:ENDS_TOLD_AGAIN]:
+            for node in self._nodes:
+                asked = Asked(f"end-{name}-{node.name}", node.name, Kind.CONFIRM, site)
+                self._clients.ask(asked._replace(number=number, token=token), node)
         await self._everybody_has_an_answer()
 
     async def _every_node_serves(self) -> None:
@@ -356,33 +388,3 @@ class World:
         verdict = await History(self._network.truth, KEYS).prove(self._schedule.settings.start)
         if not verdict.valid:
             self._find(Rule.COMPLETE, f"the proof finds {verdict.findings[:3]}")
-
-
-class _Listening(logging.Handler):
-    """Takes what the program logs into the history; an error of its own is a finding."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(logging.WARNING)
-        self._world = world
-        self._logger = logging.getLogger("coordinator")
-
-    def __enter__(self) -> Self:
-        self._before = self._logger.propagate, self._logger.level
-        self._logger.propagate = False
-        self._logger.setLevel(logging.WARNING)
-        self._logger.addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate, self._logger.level = self._before
-
-    def emit(self, record: logging.LogRecord) -> None:
-        process = RUNNING_IN.get()
-        who = process.name if process else "the network"
-        text = f"{who} says: {record.getMessage()}"
-        if record.exc_info and record.exc_info[1]:
-            self._world.observe(Failure(f"{text}: {record.exc_info[1]!r}"))
-        else:
-            self._world.observe(Note(text))
-            self._world.judge_alarm(text)

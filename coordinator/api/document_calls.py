@@ -1,0 +1,76 @@
+"""What calls about document numbers share: which series is meant, who serves its counter."""
+
+from aiohttp import web
+
+from coordinator.api import problems
+from coordinator.api.answers import json_answer, read
+from coordinator.api.calls import REPLAYED, ask, done_of, not_done
+from coordinator.api.problems import Problem
+from coordinator.api.templates import no_such_series
+from coordinator.core.catalogue import Catalogue, Series, UnknownSeries
+from coordinator.core.documents import INVOICE
+from coordinator.core.requests import Done, Request
+from coordinator.counters import Counters
+from coordinator.jobs.membership import Membership
+from coordinator.registry import Registry
+from coordinator.service import Answer
+
+
+class DocumentCalls:
+    """Leads calls to series and counters, for one node."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        counters: Counters,
+        names: tuple[str, ...],
+        membership: Membership,
+    ) -> None:
+        self.registry = registry
+        self._counters = counters
+        self._names = names
+        self._membership = membership
+
+    async def series(self, document_type: str) -> Series:
+        """Return a series as it was a second ago, or later. Raises Problem."""
+        try:
+            return await read(self.registry.series(document_type))
+        except UnknownSeries:
+            raise no_such_series(document_type) from None
+
+    async def ask(
+        self, http: web.Request, counter: str, wanted: Request, start: int | None
+    ) -> Answer:
+        """Have a request served; return also a refusal. Raises Problem when nobody could decide.
+
+        ``start`` is the first number of the counter, if it is new and has one of its own.
+        """
+        if self._membership.trouble:
+            detail = not_done(wanted.call, self._membership.trouble, "Ask another node.")
+            raise Problem(problems.STORE_UNAVAILABLE, detail)
+        if counter == INVOICE and counter not in self._names:
+            detail = "Invoices are counted by site here: ask /api/v1/sequence/next for a number."
+            raise Problem(problems.UNKNOWN_NAME, detail)
+        return await ask(self._counters.sequencer(counter, start), wanted, http.transport)
+
+    async def serve(
+        self, http: web.Request, counter: str, wanted: Request, start: int | None
+    ) -> Done:
+        """Have a request served. Raises Problem for everything but success."""
+        return done_of(await self.ask(http, counter, wanted, start))
+
+
+def series_in(catalogue: Catalogue, document_type: str) -> Series:
+    """Return a series of the catalogue. Raises Problem."""
+    try:
+        return catalogue.of(document_type)
+    except UnknownSeries:
+        raise no_such_series(document_type) from None
+
+
+def answer_of(done: Done, body: dict[str, object], status: int = 200) -> web.StreamResponse:
+    """Return the answer to what was done, marked when it was done before."""
+    answer = json_answer(body, status)
+    if done.replayed:
+        answer.headers[REPLAYED] = "true"
+    return answer

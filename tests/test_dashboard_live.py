@@ -206,6 +206,15 @@ async def test_the_range_is_part_of_the_address(context, node) -> None:
     assert operator.errors == other.errors == []
 
 
+async def test_the_ribbon_follows_numbers_that_leave_no_gap(context, node) -> None:
+    operator = await opened(context, node)
+    squares = operator.page.locator("#ribbon .square:not(.empty)")
+    for wanted in (1, 2, 3):
+        await operator.issue(FIRST_CELL)
+        await expect(squares).to_have_count(wanted)
+        await expect(operator.page.locator("#ribbon .fresh")).to_have_count(1)
+
+
 async def test_the_strip_tells_what_was_proven_and_who_leads(context, node) -> None:
     operator = await opened(context, node)
     await operator.issue(FIRST_CELL)

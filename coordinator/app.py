@@ -152,7 +152,7 @@ class NodeApp:
             *operations.routes(),
             *Events(view, timeline).routes(),
             *self._demonstrations(installation),
-            *TurnApi(self._token, self._names, counters).routes(),
+            *TurnApi(self._token, self._names, counters, registry).routes(),
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),

@@ -13,8 +13,16 @@ from typing import NamedTuple
 
 from coordinator.core.forwarding import ASKS_MAX, Forward, may_be_handed_over
 from coordinator.core.keys import CounterKeys
-from coordinator.core.records import Entry, Part, Released
-from coordinator.core.requests import Done, Instant, NeedsEntries, NeedsHolder, Release, Reply
+from coordinator.core.records import Entry, Part, Released, Settled
+from coordinator.core.requests import (
+    Done,
+    Instant,
+    NeedsEntries,
+    NeedsHolder,
+    Release,
+    Reply,
+    Settle,
+)
 from coordinator.core.transaction import KeyValue
 from coordinator.guests import RunsMet
 from coordinator.lanes import Lanes
@@ -29,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 Name = tuple[str, int]
-"""What a request and its record share: the correlation, and the number that is released."""
+"""What a request and its record share: the correlation, and the number released or settled."""
 
 
 class Company(NamedTuple):
@@ -177,7 +185,7 @@ class Handing:
         """Return what this part of an entry did for open requests."""
         for record in entry.records:
             if record.cause.part == part:
-                number = record.number if isinstance(record, Released) else 0
+                number = record.number if isinstance(record, Released | Settled) else 0
                 pending = self._open.pop((record.cause.correlation, number), None)
                 if pending is not None:
                     pending.handed = False
@@ -196,4 +204,5 @@ def _may_come_true(not_served: Exception) -> bool:
 
 def _name(pending: Pending) -> Name:
     request = pending.ask.request
-    return request.call.correlation, request.number if isinstance(request, Release) else 0
+    number = request.number if isinstance(request, Release | Settle) else 0
+    return request.call.correlation, number

@@ -17,6 +17,7 @@ from coordinator.core.requests import (
     Settle,
 )
 from coordinator.core.starter import STARTER
+from coordinator.core.templates import writing_of
 from coordinator.history import History
 from coordinator.replica import Replica
 from coordinator.store import Committed
@@ -70,7 +71,8 @@ class Counter:
         return decode(found[0].value)
 
     def reserve(self, token: str = "t") -> Reserve:
-        return Reserve(Call(HERE, "r", 0), self.series, VALUES, token)
+        writing, kept_s = writing_of(self.series.format, VALUES), self.series.reservation_s
+        return Reserve(Call(HERE, "r", 0), writing, kept_s, token)
 
     def settle(self, number: int, token: str = "t", how: How = How.CONFIRMED) -> Settle:
         voids = self.series.gap_policy is GapPolicy.VOID

@@ -10,12 +10,13 @@ from coordinator.clock import monotonic_us
 from coordinator.core.records import Origin
 from coordinator.core.requests import Call, Done, Request
 from coordinator.core.starter import STARTER
+from coordinator.core.templates import writing_of
 
 COR = STARTER.of("COR")
 YEAR = "2025"
 DATE = f"{YEAR}-06-30"
 COUNTER = f"documents/COR/yearly={YEAR}"
-VALUES = (("YYYY", YEAR), ("YY", YEAR[2:]))
+WRITING = writing_of(COR.format, (("YYYY", YEAR), ("YY", YEAR[2:])))
 MAX = 999_999
 WHY = "asked by the auditor"
 SEQUENCES = "/api/v1/admin/document-numbering/sequences"

@@ -18,6 +18,7 @@ from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.head import Head, advance
 from coordinator.core.records import How
 from coordinator.core.requests import Issue, Release, Reserve, Settle
+from coordinator.core.templates import writing_of
 from coordinator.duplicates import FINDINGS_KEPT, Finding, Findings, Kind
 from coordinator.store.etcd import EtcdStore
 
@@ -34,7 +35,7 @@ def place(etcd: str) -> Place:
 
 
 def reserve(series: Series, token: str) -> Reserve:
-    return Reserve(call(), series, (), token)
+    return Reserve(call(), writing_of(series.format, ()), series.reservation_s, token)
 
 
 def settle(number: int, token: str, how: How, *, voids: bool = True) -> Settle:

@@ -21,6 +21,7 @@ from coordinator.core.plan import Rules
 from coordinator.core.records import Held, How, Origin, Settled
 from coordinator.core.requests import Call, Done, Reserve, Settle
 from coordinator.core.starter import STARTER
+from coordinator.core.templates import writing_of
 from coordinator.counters import Counters, Terms
 from coordinator.jobs import expiry, forgotten
 from coordinator.jobs.expiry import REASON, USER, Expiry
@@ -87,8 +88,9 @@ class Place:
         return self.counters.sequencer(counter).submit(wanted)
 
     async def reserve(self, many: int = 1, counter: str = COR) -> list[Hold]:
-        values = (("YYYY", counter[-4:]),)
-        wanted = [Reserve(CALL, self.series, values, uuid.uuid4().hex) for _ in range(many)]
+        writing = writing_of(self.series.format, (("YYYY", counter[-4:]),))
+        kept_s = self.series.reservation_s
+        wanted = [Reserve(CALL, writing, kept_s, uuid.uuid4().hex) for _ in range(many)]
         made = await asyncio.gather(*(self._submit(counter, each) for each in wanted))
         return [
             Hold(done.record.spans()[0].start, done.entry.index, done.record.held)

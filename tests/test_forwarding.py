@@ -9,11 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coordinator.core import forwarding
+from coordinator.core.catalogue import RESERVATION_S_MAX
 from coordinator.core.forwarding import Forward, Settled, may_be_handed_over
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules, plan
-from coordinator.core.records import Entry, Latency, Origin, Part
+from coordinator.core.records import Entry, How, Latency, Origin, Part
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,
@@ -23,10 +24,14 @@ from coordinator.core.requests import (
     Issue,
     Refused,
     Release,
+    Reserve,
     Reset,
+    Settle,
     Why,
 )
 from coordinator.core.state import CounterState
+from coordinator.core.templates import Writing
+from coordinator.core.tokens import SEQ_WIDTH_MAX
 from coordinator.core.transaction import Guard, KeyValue
 from coordinator.core.unreadable import Unreadable
 
@@ -54,11 +59,15 @@ holders = st.builds(Holder, wholes, small, small, st.none() | origins, small)
 releases = st.tuples(st.builds(Release, calls, wholes, words, small), st.none() | holders).map(
     lambda pair: Ask(*pair)
 )
+writings = st.builds(Writing, words, st.integers(0, SEQ_WIDTH_MAX), words, wholes)
+reserves = st.builds(Reserve, calls, writings, st.integers(0, RESERVATION_S_MAX), words).map(Ask)
+settles = st.builds(Settle, calls, wholes, words, st.sampled_from(How), st.booleans(), words).map(
+    Ask
+)
+asks = plain | issues | releases | reserves | settles
 parts = st.builds(Part, words, words, small, st.builds(Latency, small, small, small))
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
-forwards = st.builds(
-    Forward, parts, small, hashes, st.lists(plain | issues | releases, max_size=8).map(tuple)
-)
+forwards = st.builds(Forward, parts, small, hashes, st.lists(asks, max_size=8).map(tuple))
 
 
 def waited(ask: Ask, now: Instant) -> int:
@@ -152,6 +161,8 @@ def test_only_what_needs_no_entries_of_the_ledger_is_handed_over() -> None:
     entry = Entry(1, "0" * 64, 0, 1, (Part("n", "n.1", 1),), ())
     assert may_be_handed_over(Ask(Issue(call)))
     assert may_be_handed_over(Ask(Release(call, 1, "x")))
+    assert may_be_handed_over(Ask(Reserve(call, Writing("A-", 3, "", 9), 1, "t")))
+    assert may_be_handed_over(Ask(Settle(call, 1, "t", How.CONFIRMED, voids=True)))
     for ask in (
         Ask(Issue(call), earlier=(entry,)),
         Ask(Reset(call)),

@@ -6,12 +6,11 @@ import pytest
 from http_calls import Client, Start
 from import_calls import csv_of, send_form
 from numbering import (
-    COR,
     COUNTER,
     DATE,
     MAX,
-    VALUES,
     WHY,
+    WRITING,
     by,
     confirmed,
     do,
@@ -42,7 +41,7 @@ async def test_a_whole_life_is_told_the_same_by_every_node(start_node: Start) ->
     assert reserved["token"] not in str(told)
 
     await post(other, "confirm", {"token": reserved["token"]}, X_User="bob")
-    await do(one, Void(by("eve"), 1, text(1), WHY, (COR, VALUES)))
+    await do(one, Void(by("eve"), 1, text(1), WHY, WRITING))
     told, same = await number(one, text(1)), await number(other, text(1))
     assert told == same
     assert (told["state"], told["reason"], told["replaced_by"]) == ("VOID", WHY, text(2))
@@ -63,7 +62,7 @@ async def test_a_whole_life_is_told_the_same_by_every_node(start_node: Start) ->
 async def test_a_chain_is_told_in_texts_from_each_of_its_numbers(start_node: Start) -> None:
     node = await start_node()
     await confirmed(node)
-    await do(node, *(Void(by(), n, text(n), WHY, (COR, VALUES)) for n in (1, 2)))
+    await do(node, *(Void(by(), n, text(n), WHY, WRITING) for n in (1, 2)))
     each = [await number(node, text(n)) for n in (1, 2, 3)]
     assert [told["chain"] for told in each] == [[text(1), text(2), text(3)]] * 3
     assert [(told["replaces"], told["replaced_by"]) for told in each] == [
@@ -89,7 +88,7 @@ async def test_what_operators_did_is_told(start_node: Start) -> None:
     assert text(6) in told[4]["reason"]
     assert operations(told[6]["history"]) == [("MANUAL_OVERRIDE", "ACTIVE")]
     assert operations(told[8]["history"]) == [("ADJUST", "VOID")]
-    await do(node, Void(by(), 3, text(3), WHY, (COR, VALUES)))
+    await do(node, Void(by(), 3, text(3), WHY, WRITING))
     assert (await number(node, text(9)))["chain"] == [text(3), text(9)]
 
 

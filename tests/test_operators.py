@@ -21,6 +21,7 @@ from coordinator.core.requests import (
     Void,
     Why,
 )
+from coordinator.core.templates import writing_of
 from coordinator.core.transaction import Put, Transaction
 from coordinator.history import History
 from coordinator.proof import prove
@@ -45,7 +46,7 @@ def assign(number: int, written: str = "", key: str | None = None) -> Assign:
 
 
 def void(number: int, series: Series | None = None, key: str | None = None) -> Void:
-    replacement = (series, VALUES) if series else None
+    replacement = writing_of(series.format, VALUES) if series else None
     return Void(call(key), number, text(number), WHY, replacement)
 
 

@@ -12,6 +12,7 @@ from coordinator.core.breaks import Break
 from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.records import How, Issued, Settled
 from coordinator.core.requests import Call, Done, Refused, Trim, Void, Why
+from coordinator.core.templates import writing_of
 from coordinator.core.transaction import Delete, Put, Transaction
 from coordinator.jobs.trimming import checkpoint_after
 from coordinator.proof import prove
@@ -108,7 +109,8 @@ async def test_whoever_replaces_a_void_number_closes_the_gap_that_it_takes() -> 
     counter = Counter(Series("COR", COR.template, "COR", COR.scopes, gap_policy=GapPolicy.REUSE))
     await counter.ask(*(counter.reserve(f"t{n}") for n in range(6)))
     await counter.ask(counter.settle(5, "t4", How.CANCELLED), counter.settle(6, "t5"))
-    void = Void(Call(HERE, "v", 0), 6, "COR-2026-00006", "misprinted", (counter.series, VALUES))
+    writing = writing_of(COR.format, VALUES)
+    void = Void(Call(HERE, "v", 0), 6, "COR-2026-00006", "misprinted", writing)
     voided, _ = await counter.ask(void, counter.settle(3, "t2", How.CANCELLED))
     assert voided.record.replaced_by == 3
     assert [number for run in (await counter.reloaded()).gaps for number in run.numbers] == [5]

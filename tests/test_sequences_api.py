@@ -10,13 +10,12 @@ import pytest
 from http_calls import Client, Start, issue
 from import_calls import csv_of, send_form
 from numbering import (
-    COR,
     COUNTER,
     DATE,
     MAX,
     SEQUENCES,
-    VALUES,
     WHY,
+    WRITING,
     by,
     confirmed,
     do,
@@ -232,7 +231,7 @@ async def test_the_audit_and_the_proof_cover_counters_of_documents(start_node: S
     await confirmed(node, 2)
     reserved = await reserve(node, issue_date="2024-01-01")
     await post(node, "cancel", {"token": reserved["token"], "reason": "a slip"})
-    await do(node, Void(by(), 1, text(1), WHY, (COR, VALUES)))
+    await do(node, Void(by(), 1, text(1), WHY, WRITING))
     await send_form(node, csv_of([text(5)]), reason=WHY)
     rows = await read(node, AUDIT, counter=COUNTER)
     assert [(r["sequenceNumber"], r["operationType"], r["status"]) for r in rows] == [

@@ -128,3 +128,37 @@ def metrics_of(url: str) -> str:
 
 def metric(text: str, name: str) -> float:
     return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
+async def test_nodes_that_share_a_count_of_documents_lose_few_compares(
+    etcd: str, tmp_path: Path
+) -> None:
+    """Reservations are handed over like single numbers, and so is what ends them."""
+    with ExitStack() as stack:
+        urls = []
+        for name in ("node-1", "node-2", "node-3"):
+            (tmp_path / name).mkdir()
+            node = running_node(tmp_path / name, etcd, "--root", "/papers/", "--node-id", name)
+            urls.append(stack.enter_context(node))
+
+        def reserve_and_confirm(url: str) -> list[str]:
+            taken = []
+            for _ in range(30):
+                wanted = {"document_type": "COR", "issue_date": "2026-03-01"}
+                status, reserved = ask(url, "../document-numbering/reserve", wanted)
+                assert status == 201, reserved
+                token = {"token": reserved["data"]["token"]}
+                status, confirmed = ask(url, "../document-numbering/confirm", token)
+                assert status == 200, confirmed
+                taken.append(confirmed["data"]["document_number"])
+            return taken
+
+        takers = (asyncio.to_thread(reserve_and_confirm, url) for url in urls * 4)
+        taken = [text for some in await asyncio.gather(*takers) for text in some]
+        assert sorted(taken) == [f"COR-2026-{number:05}" for number in range(1, 361)]
+        lost = handed = 0.0
+        for url in urls:
+            text = metrics_of(url)
+            lost += metric(text, "numbering_lock_failures_total")
+            handed += metric(text, "numbering_batches_handed_over_total")
+        assert handed > lost

@@ -27,7 +27,7 @@ from coordinator.core.documents import INVOICE, Place, counter_of, place_in, pla
 from coordinator.core.keys import Keys
 from coordinator.core.records import Closed, Given, Issued, Passed, Voided, passed_with
 from coordinator.core.requests import Adjust, Assign, Call, Close, Done, Refused, Void, Why
-from coordinator.core.templates import PERIOD_OF, BadValue, render
+from coordinator.core.templates import PERIOD_OF, BadValue, Writing, render, writing_of
 from coordinator.faults import CANNOT_READ
 from coordinator.history import History
 from coordinator.store import Store
@@ -245,7 +245,7 @@ def _names_its_period(series: Series, asked: CloseBody) -> None:
         raise Problem(problems.BAD_FORMAT, f"{error.field}: {error.message}.", (error,))
 
 
-def _replacement(catalogue: Catalogue, place: Place) -> tuple[Series, tuple[tuple[str, str], ...]]:
+def _replacement(catalogue: Catalogue, place: Place) -> Writing:
     """Return how the number is written that takes the place of another, in the same counter.
 
     As the series is defined now, if what the other number says is enough for that; else as that
@@ -254,7 +254,7 @@ def _replacement(catalogue: Catalogue, place: Place) -> tuple[Series, tuple[tupl
     values, now = place.values, catalogue.of(place.series.document_type)
     same_count = now.scopes == place.series.scopes and counter_of(now, values) == place.counter
     series = now if same_count and _writes(now, values) else place.series
-    return series, tuple(values.items())
+    return writing_of(series.format, tuple(values.items()))
 
 
 def _writes(series: Series, values: dict[str, str]) -> bool:

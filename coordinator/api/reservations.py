@@ -20,6 +20,7 @@ from coordinator.core.catalogue import GapPolicy
 from coordinator.core.documents import counter_of, start_of, type_of
 from coordinator.core.records import How, Issued, Settled
 from coordinator.core.requests import Done, Reserve, Settle
+from coordinator.core.templates import writing_of
 
 SECRET_BYTES = 12
 
@@ -79,7 +80,8 @@ class Reservations:
         )
         secret = secrets.token_urlsafe(SECRET_BYTES)
         counter = counter_of(series, values)
-        wanted = Reserve(call, series, tuple(values.items()), secret)
+        writing = writing_of(series.format, tuple(values.items()))
+        wanted = Reserve(call, writing, series.reservation_s, secret)
         done = await self._calls.serve(request, counter, wanted, start_of(series, counter))
         record = done.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101

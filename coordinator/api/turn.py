@@ -14,10 +14,14 @@ from coordinator.api.answers import JsonAnswer
 from coordinator.api.problems import Problem
 from coordinator.clock import now
 from coordinator.core import forwarding
+from coordinator.core.catalogue import UnknownSeries
+from coordinator.core.documents import is_of_documents, start_of, type_of
 from coordinator.core.unreadable import Unreadable
 from coordinator.counters import Counters
 from coordinator.peers import PATH
+from coordinator.registry import Registry
 from coordinator.service import NotServed, OutcomeUnknown
+from coordinator.store import StoreError
 
 BYTES_MAX = 8 * 1024 * 1024
 """``forwarding.ASKS_MAX`` requests with the largest metadata, and some room."""
@@ -26,12 +30,18 @@ BODY_WITHIN_S = 2.0
 
 
 class TurnApi:
-    """The handler for other nodes; ``names`` are the counters that exist."""
+    """The handler for other nodes.
 
-    def __init__(self, token: str, names: tuple[str, ...], counters: Counters) -> None:
+    ``names`` are the counters of the sequence API, ``registry`` knows the series of all others.
+    """
+
+    def __init__(
+        self, token: str, names: tuple[str, ...], counters: Counters, registry: Registry
+    ) -> None:
         self._bearer = f"Bearer {token}".encode()
         self._names = frozenset(names)
         self._counters = counters
+        self._registry = registry
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of this handler."""
@@ -43,14 +53,13 @@ class TurnApi:
         if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._bearer):
             raise Problem(problems.NOT_A_NODE, "This address is for other nodes.")
         name = unquote(request.rel_url.raw_query_string)
-        if name not in self._names:
-            raise Problem(problems.UNKNOWN_NAME, "No counter has this name here.")
+        start = await self._start_of(name)
         try:
             forward = forwarding.decode(await _body(request), now())
         except Unreadable as nonsense:
             raise Problem(problems.MALFORMED, f"This is no batch: {nonsense}.") from None
         try:
-            settled = await self._counters.sequencer(name).hand_in(forward)
+            settled = await self._counters.sequencer(name, start).hand_in(forward)
         except NotServed as declined:
             detail = f"Nothing was allocated: {declined}. Commit by yourself."
             raise Problem(problems.DECLINED, detail) from None
@@ -60,6 +69,21 @@ class TurnApi:
         answer = JsonAnswer(forwarding.encode_settled(settled))
         answer.headers[hdrs.CONTENT_TYPE] = "application/octet-stream"
         return answer
+
+    async def _start_of(self, counter: str) -> int | None:
+        """Return the first number of a counter that has one of its own. Raises Problem."""
+        if counter in self._names:
+            return None
+        try:
+            if is_of_documents(counter):
+                series = await self._registry.series(type_of(counter) or "")
+                return start_of(series, counter)
+        except UnknownSeries:
+            pass
+        except StoreError as down:
+            detail = f"Nothing was allocated: the series cannot be read: {down}."
+            raise Problem(problems.DECLINED, detail) from None
+        raise Problem(problems.UNKNOWN_NAME, "No counter has this name here.")
 
 
 async def _body(request: web.Request) -> bytes:

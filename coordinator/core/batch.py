@@ -3,7 +3,6 @@
 from hashlib import sha256
 
 from coordinator.core import head as heads
-from coordinator.core.catalogue import Series
 from coordinator.core.free import Free
 from coordinator.core.head import Head
 from coordinator.core.outcomes import Again, Other, Outcome, Same, answered_before, turn_of
@@ -35,7 +34,6 @@ from coordinator.core.requests import (
     Ask,
     Assign,
     Close,
-    Done,
     Holder,
     Import,
     Instant,
@@ -52,7 +50,7 @@ from coordinator.core.requests import (
     Why,
 )
 from coordinator.core.state import CounterState
-from coordinator.core.templates import render
+from coordinator.core.templates import Writing
 
 Operators = Assign | Void | Adjust | Import | Close
 
@@ -214,11 +212,11 @@ class Batch:
         self.free.give_back(number, self.index, self._now.wall_ms)
         self._came_back.add(number)
 
-    def _take_one(self, ask: Ask, series: Series) -> Issued | Refused:
+    def _take_one(self, ask: Ask, writing: Writing) -> Issued | Refused:
         """Take the next number of a series; it is not noted yet."""
         lowest = self.free.lowest or self._next
-        if lowest > series.max_value and not self._closed:
-            return Refused(Why.EXHAUSTED, str(series.max_value))
+        if lowest > writing.max_value and not self._closed:
+            return Refused(Why.EXHAUSTED, str(writing.max_value))
         return self._take(ask, 1)
 
     def _allocate(self, ask: Ask, quantity: int) -> Issued | Refused:
@@ -240,13 +238,12 @@ class Batch:
         return record
 
     def _reserve(self, ask: Ask, request: Reserve) -> Issued | Refused:
-        series = request.series
-        issued = self._take_one(ask, series)
+        issued = self._take_one(ask, request.writing)
         if isinstance(issued, Refused):
             return issued
         number = issued.spans()[0].start
-        until_ms = self._now.wall_ms + 1_000 * series.reservation_s
-        held = Held(request.token, until_ms, render(series.format, dict(request.values), number))
+        until_ms = self._now.wall_ms + 1_000 * request.kept_s
+        held = Held(request.token, until_ms, request.writing.text_of(number))
         reserved = issued._replace(held=held)
         self.records.append(reserved)
         return reserved
@@ -273,18 +270,8 @@ class Batch:
         return record
 
     def _settled_before(self, ask: Ask, request: Settle) -> Outcome:
-        short = digest(settling_key(request.number, request.token))
-        candidates = self._candidates(short)
-        known = {entry.index: entry for entry in ask.earlier}
-        if any(index not in known for index in candidates):
-            return NeedsEntries(candidates)
-        for index in candidates:
-            for record in known[index].records:
-                if not isinstance(record, Settled) or record.number != request.number:
-                    continue
-                if record.held.token == request.token:
-                    return Done(known[index], record, replayed=True)
-        return Refused(Why.NO_RESERVATION, str(request.number))
+        before = self._committed_before(settling_key(request.number, request.token), ask)
+        return before or Refused(Why.NO_RESERVATION, str(request.number))
 
     def _candidates(self, short: int) -> tuple[int, ...]:
         """Return the entries that are there, and may have used this key."""
@@ -346,12 +333,11 @@ class Batch:
             return Refused(Why.OTHER_TEXT, holder.text)
         replaced_by = 0
         if request.replacement is not None:
-            series, values = request.replacement
-            issued = self._take_one(ask, series)
+            issued = self._take_one(ask, request.replacement)
             if isinstance(issued, Refused):
                 return issued
             replaced_by = issued.spans()[0].start
-            text = render(series.format, dict(values), replaced_by)
+            text = request.replacement.text_of(replaced_by)
             owner = holder.origin[:3] if holder.origin else ()  # as the one that it replaces
             origin = Origin(*owner, *issued.cause.origin[len(owner) :])
             cause = issued.cause._replace(key=None, payload=None, origin=origin)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from coordinator.core.catalogue import RESERVATION_S_MAX
 from coordinator.core.keys import CounterKeys
-from coordinator.core.records import Latency, Origin, Part
+from coordinator.core.records import How, Latency, Origin, Part
 from coordinator.core.requests import (
     Ask,
     Call,
@@ -23,10 +24,21 @@ from coordinator.core.requests import (
     Refused,
     Release,
     Request,
+    Reserve,
+    Settle,
     Why,
 )
+from coordinator.core.templates import Writing
+from coordinator.core.tokens import SEQ_WIDTH_MAX
 from coordinator.core.transaction import KeyValue
-from coordinator.core.unreadable import Unreadable, digest_of_entry, text, text_or_none, whole
+from coordinator.core.unreadable import (
+    Unreadable,
+    digest_of_entry,
+    flag,
+    text,
+    text_or_none,
+    whole,
+)
 
 ASKS_MAX = 256
 """Requests in one such batch: several nodes' fit into one transaction."""
@@ -60,7 +72,7 @@ class Settled(NamedTuple):
 
 def may_be_handed_over(ask: Ask) -> bool:
     """Tell whether another node can serve this: it needs no ledger entries as evidence."""
-    return isinstance(ask.request, Issue | Release) and not ask.earlier
+    return isinstance(ask.request, Issue | Release | Reserve | Settle) and not ask.earlier
 
 
 def encode(forward: Forward, now: Instant) -> bytes:
@@ -108,6 +120,10 @@ def _encode_ask(ask: Ask, origin: int, waited_us: int) -> list[Any]:
                 of = None if holder.origin is None else list(holder.origin)
                 proof = [*holder[:3], of, holder.trimmed, holder.text]
             return ["release", *who, number, reason, issued_in, proof]
+        case Reserve(_, writing, kept_s, token):
+            return ["reserve", *who, kept_s, token, *writing]
+        case Settle(_, number, token, how, voids, reason):
+            return ["settle", *who, number, token, how, voids, reason]
         case other:
             raise ValueError(f"{type(other).__name__} is not handed over")
 
@@ -154,14 +170,36 @@ def _decode_ask(kind: str, by: Origin, now_us: int, *fields: Any) -> Ask:
         now_us - whole(waited_us),
         *map(text_or_none, (key, payload, metadata)),
     )
-    if kind == "issue":
-        quantity, at_once = what
-        if not whole(quantity) >= 1 or type(at_once) is not bool:
-            raise Unreadable(f"an issue of {quantity!r}")
-        return Ask(Issue(call, quantity, at_once))
-    if kind != "release":
-        raise Unreadable(f"{kind!r} is not handed over")
-    number, reason, issued_in, proof = what
+    match kind:
+        case "issue":
+            return Ask(_decode_issue(call, *what))
+        case "release":
+            return _decode_release(call, *what)
+        case "reserve":
+            return Ask(_decode_reserve(call, *what))
+        case "settle":
+            number, token, how, voids, reason = what
+            ended = whole(number), text(token), How(how), flag(voids), text(reason)
+            return Ask(Settle(call, *ended))
+        case _:
+            raise Unreadable(f"{kind!r} is not handed over")
+
+
+def _decode_issue(call: Call, quantity: Any, at_once: Any) -> Issue:
+    if not whole(quantity) >= 1:
+        raise Unreadable(f"an issue of {quantity!r}")
+    return Issue(call, quantity, flag(at_once))
+
+
+def _decode_reserve(call: Call, kept_s: Any, token: Any, *written: Any) -> Reserve:
+    before, width, after, max_value = written
+    if whole(kept_s) > RESERVATION_S_MAX or whole(width) > SEQ_WIDTH_MAX:
+        raise Unreadable(f"numbers of {width} digits, kept for {kept_s} s")
+    writing = Writing(text(before), width, text(after), whole(max_value))
+    return Reserve(call, writing, kept_s, text(token))
+
+
+def _decode_release(call: Call, number: Any, reason: Any, issued_in: Any, proof: Any) -> Ask:
     holder = None
     if proof is not None:
         of_number, read_at, held_in, of, trimmed, written = proof

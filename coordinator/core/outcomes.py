@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from coordinator.core.records import Record, Settled
+from coordinator.core.records import Entry, Held, Record, Settled
 from coordinator.core.requests import (
     Ask,
     Close,
@@ -13,14 +13,16 @@ from coordinator.core.requests import (
     Refused,
     Request,
     Reserve,
+    Settle,
     Void,
     Why,
 )
 
 
 def answered_before(ask: Ask) -> Done | Refused | None:
-    """Return the answer that the entries read for a request have for its idempotency key.
+    """Return the answer that the entries read for a request have.
 
+    They have it for its idempotency key, or tell how the reservation ended that it would settle.
     Such an answer is for ever: it needs no look at the newest state.
     """
     call = ask.request.call
@@ -30,6 +32,15 @@ def answered_before(ask: Ask) -> Done | Refused | None:
                 if record.cause.payload == call.payload:
                     return Done(entry, record, replayed=True)
                 return Refused(Why.KEY_REUSED, record.cause.key)
+    return _settled_before(ask.request, ask.earlier) if isinstance(ask.request, Settle) else None
+
+
+def _settled_before(request: Settle, entries: tuple[Entry, ...]) -> Done | None:
+    for entry in entries:
+        for record in entry.records:
+            match record:
+                case Settled(number=request.number, held=Held(token=request.token)):
+                    return Done(entry, record, replayed=True)
     return None
 
 

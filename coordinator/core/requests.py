@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from coordinator.core.catalogue import Series
 from coordinator.core.head import Head
 from coordinator.core.records import Entry, How, Origin, Record, Rows
+from coordinator.core.templates import Writing
 
 
 class Instant(NamedTuple):
@@ -40,14 +40,11 @@ class Issue(NamedTuple):
 
 
 class Reserve(NamedTuple):
-    """Keep the next number of this series for me, for a while; I know it by this token.
-
-    ``values`` are those of its template's tokens. Token and values are good when this is made.
-    """
+    """Keep the next number, written like this, for me for ``kept_s``; I know it by this token."""
 
     call: Call
-    series: Series
-    values: tuple[tuple[str, str], ...]
+    writing: Writing
+    kept_s: int
     token: str
 
 
@@ -86,15 +83,14 @@ class Assign(NamedTuple):
 class Void(NamedTuple):
     """This number, which is written as ``text``, is not valid any more.
 
-    With ``replacement``, a series and the values of its template's tokens, the next number takes
-    its place in the same commit.
+    With ``replacement`` the next number, written like this, takes its place in the same commit.
     """
 
     call: Call
     number: int
     text: str
     reason: str
-    replacement: tuple[Series, tuple[tuple[str, str], ...]] | None = None
+    replacement: Writing | None = None
 
 
 class Adjust(NamedTuple):

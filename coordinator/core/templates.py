@@ -72,6 +72,22 @@ class Extracted(NamedTuple):
     values: dict[str, str]
 
 
+class Writing(NamedTuple):
+    """How the numbers of one counter are written: ``width`` digits or more between two texts.
+
+    ``max_value`` is the largest number of the series.
+    """
+
+    before: str
+    width: int
+    after: str
+    max_value: int
+
+    def text_of(self, number: int) -> str:
+        """Return how a number is written."""
+        return f"{self.before}{number:0{self.width}}{self.after}"
+
+
 class Part(NamedTuple):
     """A stretch of a template: a token, or literal text, which has no name."""
 
@@ -229,18 +245,15 @@ def render(series: SeriesFormat, values: Mapping[str, str], number: int) -> str:
     """
     if not 1 <= number <= series.max_value:
         raise BadValue("SEQ", f"number {number}: this series goes from 1 to {series.max_value}")
-    before, width, after = _around(series, tuple(values.items()))
-    text = f"{before}{number:0{width}}{after}"
+    text = writing_of(series, tuple(values.items())).text_of(number)
     if len(text) > TEXT_LENGTH_MAX:
         raise BadValue("", f"{text!r} has {len(text)} characters: at most {TEXT_LENGTH_MAX} fit")
     return text
 
 
 @lru_cache(maxsize=1_024)
-def _around(
-    series: SeriesFormat, values_given: tuple[tuple[str, str], ...]
-) -> tuple[str, int, str]:
-    """Return what stands before a number with these values, its width, and what follows.
+def writing_of(series: SeriesFormat, values_given: tuple[tuple[str, str], ...]) -> Writing:
+    """Return how numbers are written with these values. Raises BadValue as ``render`` does.
 
     Documents of a kind are many, and differ in their numbers.
     """
@@ -265,7 +278,7 @@ def _around(
             case _:
                 sides[-1] += values[part.name]
     before, after = sides
-    return before, width, after
+    return Writing(before, width, after, series.max_value)
 
 
 def _why_missing(name: str, values: Mapping[str, str]) -> str:

@@ -44,6 +44,13 @@ def text_or_none(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
+def flag(value: Any) -> bool:
+    """Return the value if it is true or false. Raises Unreadable."""
+    if type(value) is not bool:
+        raise Unreadable(f"{value!r} is neither true nor false")
+    return value
+
+
 def digest_of_entry(value: Any) -> str:
     """Return the value if it is a SHA-256 hash in hexadecimal. Raises Unreadable."""
     if len(text(value)) != 64 or not set(value) <= set("0123456789abcdef"):  # noqa: PLR2004

@@ -26,6 +26,7 @@ from coordinator.core.requests import (
 )
 from coordinator.core.requests import Request as Wanted
 from coordinator.core.room import Limits
+from coordinator.core.templates import writing_of
 from coordinator.faults import CANNOT_READ
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
@@ -285,7 +286,9 @@ class SimulatedNode:
             case Kind.RESET:
                 return Reset(call)
             case Kind.RESERVE:
-                return Reserve(call, self._series, (), token_of(asked.request))
+                writing = writing_of(self._series.format, ())
+                kept_s = self._series.reservation_s
+                return Reserve(call, writing, kept_s, token_of(asked.request))
             case Kind.CONFIRM | Kind.CANCEL | Kind.EXPIRE as kind:
                 voids = self._settings.reserving.voids
                 return Settle(call, asked.number, asked.token, HOW[kind], voids, REASON)

@@ -67,7 +67,7 @@ from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
 from coordinator.store.members import Members
 from coordinator.timeline import Timeline
-from coordinator.turn import Holder, Seat
+from coordinator.turn import Contact, Seat
 from coordinator.witness import Witness, WitnessUnreadable
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class NodeApp:
         self._book = JobBook(settings.node_id)
         self._peers = HttpPeers()
         self._token = secrets.token_hex(16)
-        me = Holder(*node, settings.url, self._token)
+        me = Contact(*node, settings.url, self._token)
         terms = Terms(rules, bounds, settings.counter_idle_s, settings.counters_max)
         self._counters = Counters(
             *(store, self._keys, node, terms, self._metrics.watcher, self.witness),
@@ -211,8 +211,8 @@ class NodeApp:
 
     def _trimming(self) -> Trimming:
         first, kept = self._settings.first_number, self._settings.entries_kept
-        counters, turn = self._counters, self.upkeep.is_our_turn
-        return Trimming(self._store, self._keys, first, kept, counters, self._names, turn)
+        counters, role = self._counters, self.upkeep.is_our_role
+        return Trimming(self._store, self._keys, first, kept, counters, self._names, role)
 
     async def _be_a_member(self) -> None:
         await self.membership.join()

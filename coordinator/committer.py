@@ -11,7 +11,7 @@ from coordinator.core.records import LossAccepted, Part
 from coordinator.core.requests import Ask, Done, Instant, Reply
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import KeyValue
-from coordinator.guests import Guest, Guests, RunsMet, decline, fail, settled
+from coordinator.guests import Guest, Guests, RunsMet, decline, fail, report_on
 from coordinator.replica import Replica
 from coordinator.service import OutcomeUnknown
 from coordinator.store import Committed, NotCommitted, Rejected, Store, Unknown
@@ -125,4 +125,4 @@ class Committer:
 
 def _tell(guest: Guest, replies: Sequence[Reply], found: tuple[tuple[KeyValue, ...], ...]) -> None:
     if not guest.reply.done():
-        guest.reply.set_result(settled(replies, found))
+        guest.reply.set_result(report_on(replies, found))

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 
-from coordinator.core.forwarding import Forward, Settled
+from coordinator.core.forwarding import Forward, Report
 from coordinator.core.head import Head
 from coordinator.core.keys import number_in
 from coordinator.core.records import Part
@@ -36,7 +36,7 @@ class Guest:
     def __init__(self, forward: Forward, proven_tip: str | None) -> None:
         self.forward = forward
         self.proven_tip = proven_tip
-        self.reply: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        self.reply: asyncio.Future[Report] = asyncio.get_running_loop().create_future()
 
 
 class _Pace:
@@ -121,7 +121,7 @@ class Guests:
                 busy += pace.returns_in_s < HOLDER_WAITS_S
         return busy
 
-    def admit(self, forward: Forward, proven_tip: str | None) -> asyncio.Future[Settled]:
+    def admit(self, forward: Forward, proven_tip: str | None) -> asyncio.Future[Report]:
         """Let a batch wait. The future may also bring NotServed or OutcomeUnknown.
 
         Raises Overloaded.
@@ -207,7 +207,7 @@ def fail(guests: Sequence[Guest], error: Exception) -> None:
             guest.reply.set_exception(error)
 
 
-def settled(replies: Sequence[Reply], found: tuple[tuple[KeyValue, ...], ...]) -> Settled:
+def report_on(replies: Sequence[Reply], found: tuple[tuple[KeyValue, ...], ...]) -> Report:
     """Return what to tell of a batch whose first requests got these replies."""
     refused = [(at, reply) for at, reply in enumerate(replies) if isinstance(reply, Refused)]
     unproven: list[tuple[int, tuple[int, ...]]] = []
@@ -217,4 +217,4 @@ def settled(replies: Sequence[Reply], found: tuple[tuple[KeyValue, ...], ...]) -
                 unproven.append((at, ()))
             case NeedsEntries(indexes):
                 unproven.append((at, indexes))
-    return Settled(found, tuple(refused), tuple(unproven))
+    return Report(found, tuple(refused), tuple(unproven))

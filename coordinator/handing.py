@@ -30,7 +30,7 @@ from coordinator.peers import Declined, NoReply, Peers, Silent
 from coordinator.replica import Replica
 from coordinator.service import Node
 from coordinator.store import Store, StoreError
-from coordinator.turn import Holder, Seat, Turn
+from coordinator.turn import Contact, Seat, Turn
 from coordinator.waiting import Pending
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Handing:
     def __bool__(self) -> bool:
         return bool(self._open)
 
-    async def hand_over(self, holder: Holder, part: Part, batch: list[Pending]) -> Learned | None:
+    async def hand_over(self, holder: Contact, part: Part, batch: list[Pending]) -> Learned | None:
         """Have another node commit this batch, and take over what has come of it.
 
         Returns None when it has not served: then the batch may be open. Raises StoreError.

@@ -89,7 +89,7 @@ class _Reservations:
         self._open, self._void = (
             Gauge(
                 f"numbering_{what}",
-                f"{said}, as the node whose turn it is has counted within the last minutes; "
+                f"{said}, as the node that tends them has counted within the last minutes; "
                 "others show none",
                 ("document_type",),
                 registry=registry,

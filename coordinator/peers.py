@@ -7,12 +7,12 @@ from typing import Protocol
 import orjson
 
 from coordinator.core import forwarding
-from coordinator.core.forwarding import Forward, Settled
+from coordinator.core.forwarding import Forward, Report
 from coordinator.core.keys import CounterKeys
 from coordinator.core.requests import Instant
 from coordinator.core.unreadable import Unreadable
 from coordinator.store.wire import NotSent, Patience, ReplyLost, Wire
-from coordinator.turn import Holder
+from coordinator.turn import Contact
 
 PATIENCE = Patience(connect_s=0.2, reply_s=0.5)
 """Above a commit that rides on a busy node, below what a caller would notice of a dead one."""
@@ -37,8 +37,8 @@ class Peers(Protocol):
     """Hands batches to other nodes."""
 
     async def hand_over(
-        self, holder: Holder, keys: CounterKeys, forward: Forward, now: Instant
-    ) -> Settled:
+        self, holder: Contact, keys: CounterKeys, forward: Forward, now: Instant
+    ) -> Report:
         """Return what became of the batch. Raises Declined, Silent or NoReply."""
         ...
 
@@ -50,8 +50,8 @@ class HttpPeers:
         self._ways: OrderedDict[str, Wire] = OrderedDict()
 
     async def hand_over(
-        self, holder: Holder, keys: CounterKeys, forward: Forward, now: Instant
-    ) -> Settled:
+        self, holder: Contact, keys: CounterKeys, forward: Forward, now: Instant
+    ) -> Report:
         """Send the batch once."""
         path = f"{PATH}?{keys.name}".encode()
         body = forwarding.encode(forward, now)
@@ -64,7 +64,7 @@ class HttpPeers:
             raise NoReply(str(lost)) from None
         if reply.status == HTTPStatus.OK:
             try:
-                return forwarding.decode_settled(reply.body, keys)
+                return forwarding.decode_report(reply.body, keys)
             except Unreadable as nonsense:
                 raise NoReply(f"{holder.url}: {nonsense}") from None
         said = f"{holder.url}: {reply.status} {reply.body[:200]!r}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from coordinator.core.forwarding import Forward, Settled
+from coordinator.core.forwarding import Forward, Report
 from coordinator.evidence import Evidence
 from coordinator.guests import Guests
 from coordinator.replica import Replica
@@ -34,7 +34,7 @@ class Reception:
         """Tell whether something of a batch is being read."""
         return self._proving > 0
 
-    async def take_in(self, forward: Forward) -> Settled:
+    async def take_in(self, forward: Forward) -> Report:
         """Serve a batch. Raises NotServed when nothing was done, or OutcomeUnknown."""
         guests, head = self._guests, self._replica.head
         guests.meet(forward.part)

@@ -12,7 +12,7 @@ from math import inf
 
 from coordinator.commit import Overtaken
 from coordinator.committer import Committer
-from coordinator.core.forwarding import Forward, Settled
+from coordinator.core.forwarding import Forward, Report
 from coordinator.core.holds import Holds
 from coordinator.core.keys import CounterKeys
 from coordinator.core.outcomes import answered_before
@@ -48,7 +48,7 @@ from coordinator.service import (
 )
 from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreError, Unknown
 from coordinator.trouble import Trouble
-from coordinator.turn import Holder
+from coordinator.turn import Contact
 from coordinator.unheard import Unheard
 from coordinator.waiting import SWEEP_S, Pending, WaitingRoom
 from coordinator.witness import Witness
@@ -126,7 +126,7 @@ class Sequencer:
         self._room.check_room(request)
         return self._admit(Ask(request)).reply
 
-    async def hand_in(self, forward: Forward) -> Settled:
+    async def hand_in(self, forward: Forward) -> Report:
         """Serve a batch of another node. Raises NotServed (nothing was done) or OutcomeUnknown."""
         return await self._reception.take_in(forward)
 
@@ -329,7 +329,7 @@ class Sequencer:
                     await self._handing.turn.lost_compare(found[2])
         return is_noted
 
-    async def _serve_by(self, holder: Holder, batch: list[Pending]) -> list[Pending]:
+    async def _serve_by(self, holder: Contact, batch: list[Pending]) -> list[Pending]:
         """Have the node with the turn serve what it can; return who must be served here."""
         for pending in batch:
             fact = answered_before(pending.ask)

@@ -26,7 +26,7 @@ TRUSTED_S = 10.0
 """After so long a node tries again whether it loses compares: the others may be idle by now."""
 
 
-class Holder(NamedTuple):
+class Contact(NamedTuple):
     """A run of a node, its address, and the token that opens it to whoever reads the store."""
 
     node: str
@@ -38,14 +38,14 @@ class Holder(NamedTuple):
 class Seat(NamedTuple):
     """This node as a holder of turns; ``lease`` returns its lease, 0 while it has none."""
 
-    me: Holder
+    me: Contact
     lease: Callable[[], int]
 
 
-def decode(content: bytes) -> Holder | None:
+def decode(content: bytes) -> Contact | None:
     """Return who has a turn; None when that cannot be read: then the turn may be taken."""
     try:
-        return Holder(*map(text, orjson.loads(content)))
+        return Contact(*map(text, orjson.loads(content)))
     except (ValueError, TypeError):
         return None
 
@@ -57,13 +57,13 @@ class Turn:
         self._store = store
         self._key = key
         self._seat = seat
-        self._holder: Holder | None = None
+        self._holder: Contact | None = None
         self._until_s = 0.0
         self._avoided = ""
         self._avoided_until_s = 0.0
 
     @property
-    def holder(self) -> Holder | None:
+    def holder(self) -> Contact | None:
         """Return the other node that commits for this one; None when it commits by itself."""
         if self._holder is not None and asyncio.get_running_loop().time() > self._until_s:
             self._holder = None
@@ -92,7 +92,7 @@ class Turn:
                 if other is not None:
                     self._rely_on(other)
 
-    def _rely_on(self, holder: Holder) -> bool:
+    def _rely_on(self, holder: Contact) -> bool:
         """Hand batches to this node from now on, unless it is this one; False if it is avoided."""
         now_s = asyncio.get_running_loop().time()
         if holder.instance == self._avoided and now_s < self._avoided_until_s:

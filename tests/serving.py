@@ -3,7 +3,7 @@
 import asyncio
 from itertools import count
 
-from coordinator.core.forwarding import Settled
+from coordinator.core.forwarding import Report
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.core.records import Issued, Origin
@@ -16,7 +16,7 @@ from coordinator.sequencer import Sequencer
 from coordinator.service import Bounds, Node, Watcher
 from coordinator.store import NotCommitted, Outcome, Store, Unknown
 from coordinator.store.memory import MemoryStore
-from coordinator.turn import Holder, Seat
+from coordinator.turn import Contact, Seat
 from coordinator.witness import Witness
 
 KEYS = Keys().counter("invoice")
@@ -46,13 +46,13 @@ class Switch:
 class NoPeers:
     """For nodes that never lose a compare."""
 
-    async def hand_over(self, holder: Holder, *_: object) -> Settled:
+    async def hand_over(self, holder: Contact, *_: object) -> Report:
         raise AssertionError(f"{holder} has the turn")
 
 
 def alone(name: str) -> Company:
     """Return the company of a node that never takes a turn."""
-    return Company(Seat(Holder(name, name, "", ""), lambda: 0), NoPeers(), RunsMet(), Lanes())
+    return Company(Seat(Contact(name, name, "", ""), lambda: 0), NoPeers(), RunsMet(), Lanes())
 
 
 def node(

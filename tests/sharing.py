@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from coordinator.core import forwarding
-from coordinator.core.forwarding import Forward, Settled
+from coordinator.core.forwarding import Forward, Report
 from coordinator.core.keys import CounterKeys, Keys
 from coordinator.core.plan import Rules
 from coordinator.core.records import Entry, Issued, Origin
@@ -23,7 +23,7 @@ from coordinator.peers import Declined, NoReply, Silent
 from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
 from coordinator.store import Outcome, Store, Unknown
-from coordinator.turn import Holder, Seat
+from coordinator.turn import Contact, Seat
 from coordinator.witness import Witness
 
 HERE = Origin("site-1", "partition-a", "on-cycle")
@@ -49,13 +49,13 @@ class Way:
         self.faults: deque[Fault] = deque()
         self.is_bad = False
         """Nobody can be reached."""
-        self.late: list[tuple[Holder, bytes]] = []
+        self.late: list[tuple[Contact, bytes]] = []
         self.let_go = asyncio.Event()
         self.counts: Counter[str] = Counter()
 
     async def hand_over(
-        self, holder: Holder, keys: CounterKeys, forward: Forward, now: Instant
-    ) -> Settled:
+        self, holder: Contact, keys: CounterKeys, forward: Forward, now: Instant
+    ) -> Report:
         fault = self.faults.popleft() if self.faults else None
         content = forwarding.encode(forward, now)
         self.counts["sent"] += 1
@@ -70,13 +70,13 @@ class Way:
             await self.let_go.wait()
         if fault in {Fault.REPLY_LOST, Fault.HELD}:
             raise NoReply("reply lost")
-        return forwarding.decode_settled(outcome, keys)
+        return forwarding.decode_report(outcome, keys)
 
-    async def _deliver(self, holder: Holder, content: bytes) -> bytes:
+    async def _deliver(self, holder: Contact, content: bytes) -> bytes:
         serving = self._town.nodes[holder.node]
         forward = forwarding.decode(content, self._town.now())
         try:
-            settled = await serving.hand_in(forward)
+            report = await serving.hand_in(forward)
         except NotServed as declined:
             self.counts["declined"] += 1
             raise Declined(str(declined)) from None
@@ -84,7 +84,7 @@ class Way:
             self.counts["unknown"] += 1
             raise NoReply(str(unknown)) from None
         self.counts["served"] += 1
-        return forwarding.encode_settled(settled)
+        return forwarding.encode_report(report)
 
     async def deliver_late(self) -> Declined | NoReply | None:
         """Let the oldest late batch arrive; return how it was refused, None when it was served."""
@@ -142,7 +142,7 @@ class Town:
         way = self.ways.setdefault(name, Way(self))
         counts = self.counts.setdefault(name, Counter())
         lease = await self.store.grant(60)
-        seat = Seat(Holder(name, run, name, run), lambda: lease)
+        seat = Seat(Contact(name, run, name, run), lambda: lease)
 
         def committed(entry: Entry, part: int) -> None:
             own = [r for r in entry.records if isinstance(r, Issued) and r.cause.part == part]

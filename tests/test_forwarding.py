@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from coordinator.core import forwarding
 from coordinator.core.catalogue import RESERVATION_S_MAX
-from coordinator.core.forwarding import Forward, Settled, may_be_handed_over
+from coordinator.core.forwarding import Forward, Report, may_be_handed_over
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules, plan
@@ -91,7 +91,7 @@ pairs = st.tuples(wholes, st.binary(max_size=200)).map(
     lambda pair: KeyValue(KEYS.entry(pair[0]), pair[1], 0)
 )
 outcomes = st.builds(
-    Settled,
+    Report,
     st.tuples(
         st.builds(
             lambda value, at: (KeyValue(KEYS.head, value, at),), st.binary(min_size=1), wholes
@@ -106,8 +106,8 @@ outcomes = st.builds(
 
 
 @given(outcomes)
-def test_an_outcome_comes_back_as_it_was_told(settled: Settled) -> None:
-    assert forwarding.decode_settled(forwarding.encode_settled(settled), KEYS) == settled
+def test_an_outcome_comes_back_as_it_was_told(report: Report) -> None:
+    assert forwarding.decode_report(forwarding.encode_report(report), KEYS) == report
 
 
 json = st.recursive(
@@ -124,7 +124,7 @@ fields = st.dictionaries(st.sampled_from("aipcrhexu"), json)
 def test_nonsense_is_no_batch_and_no_outcome(content: bytes) -> None:
     for decode in (
         lambda: forwarding.decode(content, NOW),
-        lambda: forwarding.decode_settled(content, KEYS),
+        lambda: forwarding.decode_report(content, KEYS),
     ):
         with pytest.raises(Unreadable):
             decode()
@@ -147,13 +147,11 @@ def test_a_batch_with_one_value_exchanged_is_a_batch_or_nonsense(
 
 
 @given(outcomes, st.integers(1, 400), st.binary(min_size=1, max_size=3))
-def test_an_outcome_that_was_cut_or_grew_is_nonsense(
-    settled: Settled, cut: int, more: bytes
-) -> None:
-    content = forwarding.encode_settled(settled)
+def test_an_outcome_that_was_cut_or_grew_is_nonsense(report: Report, cut: int, more: bytes) -> None:
+    content = forwarding.encode_report(report)
     for wrong in (content[:-cut], content + more):
         with pytest.raises(Unreadable):
-            forwarding.decode_settled(wrong, KEYS)
+            forwarding.decode_report(wrong, KEYS)
 
 
 def test_only_what_needs_no_entries_of_the_ledger_is_handed_over() -> None:

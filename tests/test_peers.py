@@ -15,7 +15,7 @@ from coordinator.core.ledger import NO_HASH
 from coordinator.core.records import Part
 from coordinator.core.requests import Instant
 from coordinator.peers import Declined, HttpPeers, NoReply, Silent
-from coordinator.turn import Holder
+from coordinator.turn import Contact
 
 BATCH = Forward(Part("n", "r", 1), 0, NO_HASH, ())
 
@@ -46,7 +46,7 @@ async def other() -> AsyncIterator[Other]:
 async def hand_over(url: str) -> type[Exception]:
     peers = HttpPeers()
     try:
-        holder = Holder("n", "r", url, "token")
+        holder = Contact("n", "r", url, "token")
         with pytest.raises((Declined, Silent, NoReply)) as said:
             await peers.hand_over(holder, Keys().counter("invoice"), BATCH, Instant(0, 0))
         return said.type

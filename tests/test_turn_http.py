@@ -39,7 +39,7 @@ async def hand_in(
     async with client.post(f"{PATH}?{counter}", data=content, headers=headers) as answer:
         body = await answer.read()
         if answer.status == web.HTTPOk.status_code:
-            return answer.status, forwarding.decode_settled(body, Keys().counter("invoice"))
+            return answer.status, forwarding.decode_report(body, Keys().counter("invoice"))
         return answer.status, (await answer.json())["code"]
 
 
@@ -90,8 +90,8 @@ async def test_a_batch_is_taken_once_and_only_on_the_history_that_its_sender_has
     assert (await get(node, "validate"))["valid"]
 
 
-def forwarding_entry(settled: forwarding.Settled) -> Any:
-    return ledger.decode(settled.found[1][-1].value)
+def forwarding_entry(report: forwarding.Report) -> Any:
+    return ledger.decode(report.found[1][-1].value)
 
 
 async def test_nodes_that_share_a_counter_lose_few_compares(etcd: str, tmp_path: Path) -> None:

@@ -141,5 +141,5 @@ async def test_a_turn_ends_and_nonsense_is_no_turn(turn: str, is_ours: bool) -> 
     soon_ms = now_ms() + 30_000
     store._set(Keys().upkeep, (turn.replace("%d", str(soon_ms))).encode())
     upkeep = upkeep_of(store, Members(("http://127.0.0.1:9",)), ["http://127.0.0.1:9"], "a")
-    assert await upkeep.is_our_turn() is is_ours
+    assert await upkeep.is_our_role() is is_ours
     upkeep.close()

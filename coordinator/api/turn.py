@@ -59,14 +59,14 @@ class TurnApi:
         except Unreadable as nonsense:
             raise Problem(problems.MALFORMED, f"This is no batch: {nonsense}.") from None
         try:
-            settled = await self._counters.sequencer(name, start).hand_in(forward)
+            report = await self._counters.sequencer(name, start).hand_in(forward)
         except NotServed as declined:
             detail = f"Nothing was allocated: {declined}. Commit by yourself."
             raise Problem(problems.DECLINED, detail) from None
         except OutcomeUnknown as unknown:
             detail = f"It is not known whether this was done: {unknown}. The ledger will tell."
             raise Problem(problems.OUTCOME_UNKNOWN, detail) from None
-        answer = JsonAnswer(forwarding.encode_settled(settled))
+        answer = JsonAnswer(forwarding.encode_report(report))
         answer.headers[hdrs.CONTENT_TYPE] = "application/octet-stream"
         return answer
 

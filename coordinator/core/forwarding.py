@@ -57,7 +57,7 @@ class Forward(NamedTuple):
     asks: tuple[Ask, ...]
 
 
-class Settled(NamedTuple):
+class Report(NamedTuple):
     """What became of it: ``found`` are the head and the newest entries.
 
     What was done stands in the entry with the sender's part. Of the others, by their position in
@@ -209,21 +209,21 @@ def _decode_release(call: Call, number: Any, reason: Any, issued_in: Any, proof:
     return Ask(Release(call, whole(number), text(reason), whole(issued_in)), holder)
 
 
-def encode_settled(settled: Settled) -> bytes:
+def encode_report(report: Report) -> bytes:
     """Return an outcome as it is sent: one line of JSON, then the bytes of head and entries."""
-    (head,), entries = settled.found
+    (head,), entries = report.found
     line = orjson.dumps(
         {
             "h": [head.revision, len(head.value)],
             "e": [[int(kv.key[-20:]), len(kv.value)] for kv in entries],
-            "x": [[position, *refused] for position, refused in settled.refused],
-            "u": settled.unproven,
+            "x": [[position, *refused] for position, refused in report.refused],
+            "u": report.unproven,
         }
     )
     return b"\n".join((line, head.value)) + b"".join(kv.value for kv in entries)
 
 
-def decode_settled(content: bytes, keys: CounterKeys) -> Settled:
+def decode_report(content: bytes, keys: CounterKeys) -> Report:
     """Return the outcome that was sent. Raises Unreadable when it is none."""
     try:
         line, _, rest = content.partition(b"\n")
@@ -241,6 +241,6 @@ def decode_settled(content: bytes, keys: CounterKeys) -> Settled:
             for position, why, subject in fields["x"]
         )
         unproven = tuple((whole(at), tuple(map(whole, indexes))) for at, indexes in fields["u"])
-        return Settled(((head,), tuple(entries)), refused, unproven)
+        return Report(((head,), tuple(entries)), refused, unproven)
     except (KeyError, TypeError, ValueError) as broken:
         raise Unreadable(f"the outcome of a forwarded batch: {broken}") from broken

@@ -1,4 +1,4 @@
-"""Let the oldest ledger entries leave etcd, a few at a time, by the node whose turn it is.
+"""Let the oldest ledger entries leave etcd, a few at a time, by the node with the role of upkeep.
 
 What they come to stays: the head as it was after the newest of them. It is computed here from the
 entries themselves, and written by an ordinary batch that deletes them in the same transaction.
@@ -63,7 +63,7 @@ class Trimming:
         entries_kept: int,
         counters: Counters,
         names: tuple[str, ...],
-        is_our_turn: Callable[[], Awaitable[bool]],
+        is_our_role: Callable[[], Awaitable[bool]],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -71,13 +71,13 @@ class Trimming:
         self._kept = entries_kept
         self._counters = counters
         self._names = names
-        self._is_our_turn = is_our_turn
+        self._is_our_role = is_our_role
 
     async def run(self) -> None:
         """Trim whenever there is enough, until cancelled."""
         while True:
             try:
-                if await self._is_our_turn():
+                if await self._is_our_role():
                     for name in self._names:
                         await self._trim_some(name)
             except (*CANNOT_READ, NotServed, OutcomeUnknown) as down:

@@ -1,6 +1,6 @@
 """Keep etcd's database small: compaction, and defragmentation of one member after the other.
 
-Every node watches the members; one of them, for as long as its turn lasts, does the work. The turn
+Every node watches the members; the one that has the role does the work. The role (``jobs.role``)
 only spares work: two nodes at it at once would do no harm but to speed.
 """
 
@@ -26,7 +26,7 @@ BYTES_MIN = 64 * 2**20
 BACK_WITHIN_S = 60.0
 """How long a defragmented member may take to catch up, before the round ends."""
 
-TURN_MS_MIN = int(1_000 * (DEFRAGMENT_S_MAX + BACK_WITHIN_S)) + 60_000
+ROLE_MS_MIN = int(1_000 * (DEFRAGMENT_S_MAX + BACK_WITHIN_S)) + 60_000
 QUOTA_WARNING_SHARE = 0.8
 LOOK_EVERY_S = 15.0
 PAUSE_S = 0.2
@@ -40,7 +40,7 @@ class Space(NamedTuple):
 
 
 class Upkeep:
-    """Watches the members of etcd, and when it is this node's turn, tends them."""
+    """Watches the members of etcd, and while this node has the role, tends them."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Upkeep:
         self._settings = settings
         self._bytes_min = bytes_min
         # Longer than from one round to the next, and than one member may take: it is renewed then.
-        lasts_ms = int(2_000 * settings.upkeep_every_s) + TURN_MS_MIN
+        lasts_ms = int(2_000 * settings.upkeep_every_s) + ROLE_MS_MIN
         self._role = Role(store, keys.upkeep, settings.node_id, lasts_ms)
         self.space = Space({}, ())
 
@@ -102,20 +102,20 @@ class Upkeep:
         self.space = Space(members, tuple(warnings))
 
     async def tend(self) -> None:
-        """Compact, then defragment who needs it, one by one; nothing unless it is our turn."""
-        if not await self.is_our_turn():
+        """Compact, then defragment who needs it, one by one; nothing unless it is our role."""
+        if not await self.is_our_role():
             return
         await self._compact()
         for url in self._who_needs_it():
-            if not await self.is_our_turn():
+            if not await self.is_our_role():
                 return
             if not await self._all_are_well():
                 log.info("defragmentation waits: not all members of etcd are well")
                 return
             await self._defragment(url)
 
-    async def is_our_turn(self) -> bool:
-        """Take the turn, or renew it, unless another node has it."""
+    async def is_our_role(self) -> bool:
+        """Take the role, or renew it, unless another node has it."""
         return await self._role.is_ours()
 
     async def _compact(self) -> None:

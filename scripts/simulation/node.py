@@ -35,7 +35,7 @@ from coordinator.jobs.trimming import checkpoint_after
 from coordinator.lanes import Lanes
 from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
-from coordinator.turn import Holder, Seat
+from coordinator.turn import Contact, Seat
 from coordinator.witness import SAVE_EVERY_S, Witness
 from simulation.events import HOW, Asked, Kind, Outcome, Saved, Told, said_of, token_of
 from simulation.expiry import Expiry, series_of
@@ -146,7 +146,7 @@ class SimulatedNode:
             self._witness,
             count(1).__next__,
             Company(
-                Seat(Holder(self.name, run, self.name, run), lambda: self._lease),
+                Seat(Contact(self.name, run, self.name, run), lambda: self._lease),
                 self._peers,
                 RunsMet(),
                 Lanes(),
@@ -185,7 +185,7 @@ class SimulatedNode:
     async def take_in(self, content: bytes) -> bytes:
         """Serve a batch of another node, as the HTTP edge does. Runs in the process."""
         forward = forwarding.decode(content, self._now())
-        return forwarding.encode_settled(await self._sequencer.hand_in(forward))
+        return forwarding.encode_report(await self._sequencer.hand_in(forward))
 
     def _save(self) -> None:
         self._disk = self._witness.copy()

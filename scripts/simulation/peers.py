@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Callable
 
 from coordinator.core import forwarding
-from coordinator.core.forwarding import Forward, Settled
+from coordinator.core.forwarding import Forward, Report
 from coordinator.core.keys import CounterKeys
 from coordinator.core.requests import Instant
 from coordinator.peers import Declined, NoReply, Silent
 from coordinator.service import NotServed, OutcomeUnknown
-from coordinator.turn import Holder
+from coordinator.turn import Contact
 from simulation.network import Fate, Fault, Network, PeerNode
 
 IN_WORDS = {
@@ -34,8 +34,8 @@ class PeersEdge:
         self._serial = 0
 
     async def hand_over(
-        self, holder: Holder, keys: CounterKeys, forward: Forward, now: Instant
-    ) -> Settled:
+        self, holder: Contact, keys: CounterKeys, forward: Forward, now: Instant
+    ) -> Report:
         """Send a batch once, as bytes."""
         self._serial += 1
         counts = self._network.counts
@@ -47,7 +47,7 @@ class PeersEdge:
         errand.send(self._network.fate_of(sender, self._serial, to_a_node=True))
         content = await errand.reply
         self._network.heard.add(errand.batch)
-        return forwarding.decode_settled(content, keys)
+        return forwarding.decode_report(content, keys)
 
 
 class _Errand:
@@ -57,7 +57,7 @@ class _Errand:
         self,
         network: Network,
         node: str,
-        holder: Holder,
+        holder: Contact,
         name: str,
         forward: Forward,
         now: Instant,

@@ -21,7 +21,7 @@ from simulation.planting import Bug, rules, together, with_
 _settle = Batch._settle  # noqa: SLF001 - bugs are planted inside
 _settled_before = Batch._settled_before  # noqa: SLF001
 _writes = Holds.writes
-_turn_of = batches._turn_of  # noqa: SLF001
+_turn_of = batches.turn_of
 _keys_of = states.keys_of
 
 
@@ -151,7 +151,7 @@ PLANTS: dict[str, Bug] = {
     "reserved-before-cancelled": Bug(
         "a batch reserves before it gives up: the gap that it takes may not be the lowest",
         rules(Rule.LOWEST, Rule.COMPLETE),
-        with_(batches, "_turn_of", _taken_first),
+        with_(batches, "turn_of", _taken_first),
     ),
     "reserved-anew-lost": Bug(
         "a number that a batch gives up and reserves anew is not written down as reserved",

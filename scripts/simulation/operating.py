@@ -81,9 +81,10 @@ def _act(
         at_ms = chance.choice(rushes) + chance.randrange(settings.rush_ms)
     node, operating = chance.randrange(settings.nodes), settings.operating
     pick, ahead = chance.randrange(1_000), chance.choice((0, 0, 1, 1, 2, 4, 7))
-    if chance.random() < operating.wild:
-        ahead = chance.choice((-3, -1, FAR, 10**7))
-    for at, kind in enumerate(chance.choice(ACTS)):
+    kinds = chance.choice(ACTS)
+    if chance.random() < operating.wild:  # an import may pass over as many as it likes
+        ahead = chance.choice((-3, -1, -1 if Kind.IMPORT in kinds else FAR, 10**7))
+    for at, kind in enumerate(kinds):
         first = Operate(at_ms, f"{act}-{kind}-{at}", node, act, kind, pick, ahead)
         key = f"key-of-{first.name}" if chance.random() < operating.keyed else None
         if key and chance.random() < operating.wild:

@@ -9,7 +9,7 @@ from coordinator.core import writes as writings
 from coordinator.core.batch import Batch
 from coordinator.core.free import Free
 from coordinator.core.records import Given, Issued, Passed, Record, Reused, Voided
-from coordinator.core.requests import Adjust, Ask, Assign, Holder, Refused, Void, Why
+from coordinator.core.requests import Ask, Assign, Holder, Refused, Void
 from coordinator.core.state import CounterState, Gaps
 from coordinator.replica import Replica
 from simulation.events import Rule
@@ -62,16 +62,6 @@ def _keyed_twice(self: Any, ask: Ask, request: Assign) -> Any:
     ):
         self.records[-2] = before._replace(cause=outcome.cause)
     return outcome
-
-
-def _whoever_is_behind(self: Any, ask: Ask, request: Adjust) -> Any:
-    """Set the count to where the operator says."""
-    if self._closed or request.to > request.max_value or request.to == self._next:
-        return Refused(Why.NOT_AHEAD, str(self._next))
-    first = min(request.to, self._next)
-    passed = Passed(self._cause(ask), first, request.to - first, request.reason)
-    self._next = request.to
-    return self._note(passed)
 
 
 # Void numbers, and those in their place
@@ -179,11 +169,6 @@ PLANTS: dict[str, Bug] = {
         "the run that is passed over has the key of the request too, and answers it when repeated",
         rules(Rule.ONCE, Rule.ASKED),
         with_(Batch, "_assign", _keyed_twice),
-    ),
-    "count-goes-back": Bug(
-        "the count goes on wherever an operator says, also where it was before",
-        rules(Rule.FORWARD),
-        with_(Batch, "_adjust", _whoever_is_behind),
     ),
     "voided-twice": Bug(
         "two operators who void one number in one batch both do",

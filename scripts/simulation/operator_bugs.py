@@ -162,7 +162,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "assigned-twice": Bug(
         "two operators who name one number in one batch both get it",
-        rules(Rule.ASSIGNED, Rule.COMPLETE, Rule.UNIQUE),
+        rules(Rule.ASSIGNED, Rule.COMPLETE, Rule.UNIQUE, Rule.FORWARD),
         with_(Batch, "_assign", _as_the_batch_began),
     ),
     "key-on-what-is-passed": Bug(
@@ -172,7 +172,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "voided-twice": Bug(
         "two operators who void one number in one batch both do",
-        rules(Rule.GIVEN_UP),
+        rules(Rule.GIVEN_UP, Rule.REPLACES),
         with_(Batch, "_void", _without_its_own),
     ),
     "replacement-not-taken": Bug(

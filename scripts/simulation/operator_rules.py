@@ -61,7 +61,7 @@ class OperatorRules:
         self._past = past
         self._reservations = reservations
         self._find = find
-        self._moments = Timeline([(0, Moment(bounds[0], 0, is_closed=False))])
+        self._moments = Timeline()
         self._texts: dict[int, Timeline] = {}
         """How numbers are written; empty where the ledger does not say."""
         self.start_anew()
@@ -70,6 +70,8 @@ class OperatorRules:
         """Forget all: the count begins anew, or the store is another one."""
         self.is_closed = False
         self._head_next = 0
+        now = Moment(self._start, open=0, is_closed=False)
+        self._moments.append((self._past.time, now))
 
     # What the ledger says
 

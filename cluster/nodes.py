@@ -1,7 +1,7 @@
 """The four nodes of the demonstration: two sites with two partitions each."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cluster.members import ELECTION_MS, QUOTA_BYTES
@@ -24,11 +24,16 @@ assert ATTEMPT_S * 1000 <= ELECTION_MS  # noqa: S101 - else the wait outlasts th
 
 
 def node_specs(
-    host: str, ports: Sequence[int], etcd_endpoints: Sequence[str], state: Path
+    host: str,
+    ports: Sequence[int],
+    etcd_endpoints: Sequence[str],
+    state: Path,
+    environment: Mapping[str, str] | None = None,
 ) -> list[Spec]:
     """Return how to run each node; its `url` is its address for people and clients.
 
-    In the folder `state` each keeps what it has seen committed.
+    In the folder `state` each keeps what it has seen committed. `environment` has settings that no
+    command line shall show.
     """
     return [
         Spec(
@@ -46,6 +51,7 @@ def node_specs(
                 *("--profile", "demonstration"),
             ),
             url=f"http://{shown_host(host)}:{port}",
+            environment=environment or {},
         )
         for (name, site, partition), port in zip(_PLACES, ports, strict=True)
     ]

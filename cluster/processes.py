@@ -15,10 +15,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-__all__ = ["command_line", "end", "end_one", "is_running", "kill", "spawn"]
+__all__ = [
+    "CAN_PAUSE",
+    "command_line",
+    "end",
+    "end_one",
+    "go_on",
+    "is_running",
+    "kill",
+    "pause",
+    "spawn",
+]
 
 _ASK_TIMEOUT_S = 10
 _PR_SET_PDEATHSIG = 1
+CAN_PAUSE = sys.platform != "win32"
+"""Whether `pause` and `go_on` do anything here."""
 
 
 def spawn(
@@ -70,6 +82,18 @@ def kill(pid: int) -> None:
         _send(pid, signal.SIGTERM)  # TerminateProcess
     else:
         _send(pid, signal.SIGKILL)
+
+
+def pause(pid: int) -> None:
+    """Let a process stand still, as if its machine had lost its processor."""
+    if sys.platform != "win32":
+        _send(pid, signal.SIGSTOP)
+
+
+def go_on(pid: int) -> None:
+    """Let a process that stands still go on; it does not know that time has passed."""
+    if sys.platform != "win32":
+        _send(pid, signal.SIGCONT)
 
 
 def is_running(pid: int, command: Sequence[str]) -> bool:

@@ -5,20 +5,22 @@ there is no moment between two lines at which a child could be started and forgo
 """
 
 import contextlib
+import math
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import processes
 from cluster.errors import StartError
 
-__all__ = ["TICK_S", "Child", "Spec", "Supervisor", "log_tail"]
+__all__ = ["TICK_S", "Child", "Event", "Spec", "Supervisor", "log_tail"]
 
 TICK_S = 0.1
 RESTART_DELAY_S_MIN = 0.2
@@ -31,6 +33,7 @@ STOP_S_MAX = 10.0
 assert NODE_STOP_S_MAX + MEMBER_STOP_S_MAX < STOP_S_MAX - 1  # noqa: S101 - related bounds
 
 LOG_BYTES_MAX = 16 * 2**20
+EVENTS_KEPT = 200
 _LOG_CHECK_S = 5.0
 _TAIL_BYTES = 16_384
 _ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +47,18 @@ class Spec:
     kind: str  # "member" or "node"
     command: Sequence[str]
     url: str
+    environment: Mapping[str, str] = field(default_factory=dict)  # what `ps` shall not show
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that was done to a process, or that it did."""
+
+    serial: int
+    at_s: float  # monotonic: the same clock in every process of this machine
+    name: str
+    kind: str
+    what: str  # kill, stop, pause, restart, as asked; ended, started, resumed, as seen
 
 
 @dataclass
@@ -57,6 +72,9 @@ class Child:
     started: float = 0.0  # monotonic seconds
     delay_s: float = RESTART_DELAY_S_MIN
     due: float = field(default=0.0)  # monotonic seconds of the next start while it waits
+    away_s: float | None = None  # how long it shall be away once it has ended; None: as usual
+    end_by: float = math.inf  # killed if it still runs then
+    paused_until: float | None = None
 
     @property
     def pid(self) -> int | None:
@@ -71,6 +89,7 @@ class Supervisor:
         self, data: Path, logs: Path, say: Callable[[str], None], changed: Callable[[], None]
     ) -> None:
         self.children: dict[str, Child] = {}
+        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._data = data
         self._logs = logs
         self._say = say
@@ -105,6 +124,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop all, nodes before members, within STOP_S_MAX seconds."""
+        for child in self.children.values():
+            if child.process and child.paused_until is not None:
+                processes.go_on(child.process.pid)  # one that stands still cannot hear
         for kind, seconds in (("node", NODE_STOP_S_MAX), ("member", MEMBER_STOP_S_MAX)):
             running = [
                 child.process
@@ -121,15 +143,47 @@ class Supervisor:
             return now >= child.due and self._start_again(child, now)
         code = child.process.poll()
         if code is None:
-            return False
+            return self._look_at_running(child, child.process.pid, now)
         if now - child.started > STEADY_S:
             child.delay_s = RESTART_DELAY_S_MIN
         self._wait_to_restart(child, now, _ending(code))
         return True
 
+    def _look_at_running(self, child: Child, pid: int, now: float) -> bool:
+        if now >= child.end_by:
+            processes.kill(pid)
+            child.end_by = math.inf
+        if child.paused_until is None or now < child.paused_until:
+            return False
+        self.go_on(child)
+        return True
+
+    def go_on(self, child: Child) -> None:
+        """Let a child that stands still go on."""
+        if child.process and child.paused_until is not None:
+            processes.go_on(child.process.pid)
+            child.paused_until = None
+            self.note(child, "resumed")
+
+    def note(self, child: Child, what: str) -> Event:
+        """Write down what was done to a child, or what it did, with the time of now."""
+        serial = self.events[-1].serial + 1 if self.events else 1
+        event = Event(serial, time.monotonic(), child.spec.name, child.spec.kind, what)
+        self.events.append(event)
+        return event
+
     def _wait_to_restart(self, child: Child, now: float, ending: str) -> None:
         child.process = None
+        child.paused_until = None
+        child.end_by = math.inf
         child.deaths += 1
+        self.note(child, "ended")
+        if child.away_s is not None:  # as asked: no fault of its own that would slow the next start
+            child.due = now + child.away_s
+            child.away_s = None
+            when = "when asked" if math.isinf(child.due) else f"in {child.due - now:g} s"
+            self._say(f"{child.spec.name} {ending}, as asked; starting it again {when}")
+            return
         child.due = now + child.delay_s
         again = child.delay_s > RESTART_DELAY_S_MIN
         where = f" (see {child.log})" if again else ""
@@ -149,6 +203,7 @@ class Supervisor:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ,
+            **child.spec.environment,
             "PYTHONPATH": os.pathsep.join(paths),
             "PYTHONSAFEPATH": "1",
             "PYTHONUNBUFFERED": "1",
@@ -158,6 +213,8 @@ class Supervisor:
                 child.spec.command, log=log, environment=environment, folder=self._data
             )
         child.started = time.monotonic()
+        if child.deaths:
+            self.note(child, "started")
 
 
 def log_tail(log: Path, lines: int = 15) -> str:

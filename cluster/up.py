@@ -14,6 +14,7 @@ from types import FrameType
 
 from cluster import members as etcd_members
 from cluster import processes, state, web
+from cluster.control import Control
 from cluster.errors import StartError
 from cluster.etcd_binary import find_etcd, tools_folder
 from cluster.lock import FileLock
@@ -84,6 +85,7 @@ class _Start:
         self.node_claims = Claims(options.host)
         self.member_claims = Claims(etcd_members.HOST)
         self.supervisor = Supervisor(layout.data, layout.logs, self.say, self.record)
+        self.control = Control(self.supervisor)
 
     def run(self) -> int:
         code = 0
@@ -110,6 +112,7 @@ class _Start:
             state.remove(self.layout)
             self.node_claims.close()
             self.member_claims.close()
+            self.control.close()
         if code == 0:
             self.say(
                 f"Stopped in {time.monotonic() - began:.1f} s. The data stays in "
@@ -219,7 +222,9 @@ class _Start:
 
     def _nodes(self, ports: Sequence[int], endpoints: Sequence[str]) -> str:
         """Start the nodes and wait for them; return the address of the first one's page."""
-        specs = node_specs(self.options.host, ports, endpoints, self.layout.nodes)
+        specs = node_specs(
+            *(self.options.host, ports, endpoints, self.layout.nodes), self.control.environment
+        )
         self.say(f"Starting {len(specs)} nodes on ports {ports[0]} to {ports[-1]} ...")
         self.supervisor.start(specs)
         waiting = list(specs)
@@ -246,7 +251,7 @@ class _Start:
     def _pause(self, seconds: float = TICK_S) -> None:
         if self.stopping:
             raise _StopAskedError
-        time.sleep(seconds)
+        self.control.wait(seconds)
         self.supervisor.tick()
 
     def _ask_to_stop(self) -> None:

@@ -14,32 +14,46 @@ from aiohttp import web
 import dashboard.view
 from coordinator import __version__
 from coordinator.api.admin import Admin
+from coordinator.api.bulk_import import BulkImport
 from coordinator.api.calls import Caller
 from coordinator.api.connections import Runner
 from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
+from coordinator.api.demo_processes import ProcessesApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
+from coordinator.api.events import Events
+from coordinator.api.live_view import LiveView
+from coordinator.api.numbers import Numbers
 from coordinator.api.operations import Operations
 from coordinator.api.operators import Operators
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.reservations import Reservations
 from coordinator.api.sequence import SequenceApi
+from coordinator.api.sequences import Sequences
 from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
 from coordinator.config import Settings
+from coordinator.core.documents import INVOICE
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.core.room import Limits
 from coordinator.core.series import counter_names
 from coordinator.counters import Counters, Terms
+from coordinator.document_counters import DocumentCounters
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
+from coordinator.importing import Importer
+from coordinator.jobs.control import Control
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.expiry import Expiry
+from coordinator.jobs.failover import Failover
 from coordinator.jobs.forgotten import Search
+from coordinator.jobs.live import Live
 from coordinator.jobs.membership import CannotJoin, Membership
+from coordinator.jobs.neighbours import Neighbours
+from coordinator.jobs.running import JobBook
 from coordinator.jobs.trimming import Trimming
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.lanes import Lanes
@@ -52,6 +66,7 @@ from coordinator.service import Bounds, Node
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
 from coordinator.store.members import Members
+from coordinator.timeline import Timeline
 from coordinator.turn import Holder, Seat
 from coordinator.witness import Witness, WitnessUnreadable
 
@@ -86,10 +101,14 @@ class NodeApp:
         self._names = counter_names(
             settings.series, settings.strategy, settings.sites, settings.partitions
         )
-        self._metrics = Metrics(settings.max_value, self._names)
+        first, last = settings.first_number, settings.max_value
+        self._metrics = Metrics(last, self._names, settings.series, first)
         self.witness = _witness(settings)
         self.membership = Membership(store, self._keys, settings, node)
-        self.upkeep = Upkeep(store, Members(settings.etcd_endpoints), self._keys, settings)
+        self._members = Members(settings.etcd_endpoints)
+        self.upkeep = Upkeep(store, self._members, self._keys, settings)
+        self._control = Control(settings.control_url, settings.control_token)
+        self._book = JobBook(settings.node_id)
         self._peers = HttpPeers()
         self._token = secrets.token_hex(16)
         me = Holder(*node, settings.url, self._token)
@@ -116,20 +135,32 @@ class NodeApp:
         measured = Installation(self._store, self._keys, self._metrics.shown)
         counters, membership, registry = self._counters, self.membership, self._registry
         calls = DocumentCalls(registry, counters, self._names, membership)
-        demonstrations = Demonstrations(settings, installation.live_urls)
+        found = DocumentCounters(self._store, self._keys)
+        timeline = Timeline()
+        views = Views(settings, installation, counters, membership, found)
+        operations = Operations(
+            settings, measured, counters, membership, self.upkeep, self._metrics, registry
+        )
+        view = LiveView(settings, node.instance, views, operations, timeline)
+        latencies = self._metrics.latencies
+        self.live = Live(installation, self.upkeep, latencies, timeline, view)
+        app.on_shutdown.append(view.end)
+        self._metrics.show_streams(lambda: view.broadcast.readers)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
-            *Views(settings, installation, counters, membership).routes(),
-            *Operations(
-                settings, measured, counters, membership, self.upkeep, self._metrics
-            ).routes(),
-            *DemoApi(settings, demonstrations).routes(),
+            *views.routes(),
+            *operations.routes(),
+            *Events(view, timeline).routes(),
+            *self._demonstrations(installation),
             *TurnApi(self._token, self._names, counters).routes(),
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),
             *Reservations(self._caller, calls).routes(),
             *Operators(self._caller, calls, self._store, self._keys).routes(),
+            *self._bulk_import(node, registry).routes(),
+            *Numbers(settings, self._store, self._keys, registry, counters).routes(),
+            *Sequences(settings, self._store, self._keys, registry, found).routes(),
         ]
         guard = self.refusals.guard
         for route in routes:
@@ -147,6 +178,22 @@ class NodeApp:
         app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))
         return app
 
+    def _bulk_import(self, node: Node, registry: Registry) -> BulkImport:
+        settings = self._settings
+        invoices_from = settings.first_number if INVOICE in self._names else None
+        bounds = (invoices_from, settings.etcd_operations_max)
+        importer = Importer(self._store, self._keys, node.node, self.witness, *bounds)
+        return BulkImport(self._caller, registry, self._counters, self.membership, importer)
+
+    def _demonstrations(self, installation: Installation) -> list[web.RouteDef]:
+        settings, book, control = self._settings, self._book, self._control
+        self._neighbours = Neighbours(settings.node_id, installation.nodes)
+        processes = ProcessesApi(settings, control, self._members, self._neighbours, book)
+        demonstrations = Demonstrations(settings, installation.live_urls)
+        failover = Failover(settings, installation.nodes, control, self._members)
+        api = DemoApi(settings, demonstrations, failover, book, self._neighbours, processes)
+        return [*api.routes(), *processes.routes()]
+
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """Return what runs beside the requests until cancelled. The first may raise CannotJoin."""
         jobs = [
@@ -156,6 +203,7 @@ class NodeApp:
             self.upkeep.run(),
             self.expiry.run(),
             self.search.run(),
+            self.live.run(),
         ]
         if self._settings.entries_kept:
             jobs.append(self._trimming().run())
@@ -186,11 +234,14 @@ class NodeApp:
 
     async def stop(self) -> None:
         """Serve what waits, leave the installation, let go of the store."""
+        await self._book.stop()
         await self._save_witness()  # now too: a stop that takes long may be cut short
         await self._counters.stop(QUEUE_GRACE_S)
         await self._save_witness()
         await self.membership.leave()
         self._peers.close()
+        await self._control.close()
+        await self._neighbours.close()
         await self._store.close()
         self.upkeep.close()
 

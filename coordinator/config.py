@@ -63,6 +63,16 @@ class Settings(BaseSettings):
         Profile.PRODUCTION, description="production or demonstration, which has a reset"
     )
 
+    control_url: str = Field(
+        "",
+        pattern=r"^(http://[^/\s]+)?$",
+        description="where the launcher of a demonstration takes requests to kill and restart "
+        "processes; empty: they cannot be broken from the page",
+    )
+    control_token: str = Field(
+        "", repr=False, description="the launcher's token; give it in the environment"
+    )
+
     series: str = Field("invoice", pattern=NAME, description="name of the default series")
     strategy: Strategy = Field(
         Strategy.GLOBAL,

@@ -9,14 +9,17 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
+from coordinator.confirmations import settled_in
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
+from coordinator.core.holds import NUMBERS_PER_BLOCK, Hold, decode_holds
 from coordinator.core.keys import CounterKeys, number_in
 from coordinator.core.marks import decode_mark, decode_reused, decode_voids
 from coordinator.core.records import (
     Closed,
     Entry,
+    Held,
     Imported,
     Issued,
     LossAccepted,
@@ -30,6 +33,7 @@ from coordinator.core.records import (
     next_after,
 )
 from coordinator.core.requests import Holder
+from coordinator.core.standing import leaves_out
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.core.verify import Verdict
 from coordinator.faults import EntryMissing
@@ -60,10 +64,14 @@ class Event(NamedTuple):
 
 
 class Life(NamedTuple):
-    """What happened to a number, oldest first; older events are in entries up to ``trimmed``."""
+    """What happened to a number, oldest first; older events are in entries up to ``trimmed``.
+
+    ``hold`` is its reservation while that is open.
+    """
 
     events: list[Event]
     trimmed: int
+    hold: Hold | None = None
 
 
 class Freed(NamedTuple):
@@ -145,7 +153,7 @@ class History:
             match record:
                 case Issued():
                     return Holder(number, read_at, issued_in, record.cause.origin, 0, record.text)
-                case Imported() if not _leaves_out(record, number):
+                case Imported() if not leaves_out(record, number):
                     return Holder(number, read_at, issued_in, record.cause.origin)
                 case Imported() | Passed():
                     return Holder(number, read_at, 0, None)
@@ -158,7 +166,7 @@ class History:
 
         Of an entry that is trimmed it is only known that it is.
         """
-        head, freed_in, is_free = await self._last_freed(number)
+        head, freed_in, is_free, _ = await self._last_freed(number)
         if head is None or is_free or not head.start <= number < head.next:
             return head, 0
         if not freed_in:
@@ -167,18 +175,25 @@ class History:
             return head, 0
         return head, await self._reused_in(number, freed_in, head)
 
-    async def _last_freed(self, number: int) -> tuple[Head | None, int, bool]:
-        """Return the head, which entry last released a number, and whether it is a gap since."""
+    async def _last_freed(self, number: int) -> tuple[Head | None, int, bool, Hold | None]:
+        """Return the head, which entry last released a number, whether it is a gap since, and its
+        reservation while that is open.
+        """
         keys = self._keys
         snapshot = await self._store.read(
-            Range(keys.head), Range(keys.gap(number)), Range(keys.freed(number))
+            Range(keys.head),
+            Range(keys.gap(number)),
+            Range(keys.freed(number)),
+            Range(keys.held(number // NUMBERS_PER_BLOCK)),
         )
-        head_found, gap, freed = snapshot.found
+        head_found, gap, freed, block = snapshot.found
         if not head_found:
-            return None, 0, False
+            return None, 0, False, None
         head = heads.decode(head_found[0].value)
         marks = gap or freed
-        return head, decode_mark(marks[0].value).entry if marks else 0, bool(gap)
+        holds = decode_holds(block[0].value) if block else []
+        hold = next((each for each in holds if each.number == number), None)
+        return head, decode_mark(marks[0].value).entry if marks else 0, bool(gap), hold
 
     async def _is_void_since(self, number: int, index: int) -> bool:
         """Tell whether this entry has made a number void that it took from its holder."""
@@ -284,8 +299,11 @@ class History:
         )
 
     async def life(self, number: int) -> Life:
-        """Return everything that ever happened to a number since a reset, oldest first."""
-        head, freed_in, is_free = await self._last_freed(number)
+        """Return everything that ever happened to a number since a reset, oldest first.
+
+        A confirmation whose idempotency key is remembered no more is missing.
+        """
+        head, freed_in, is_free, hold = await self._last_freed(number)
         if head is None or not head.start <= number < head.next:
             return Life([], 0)
         if not freed_in:
@@ -297,9 +315,21 @@ class History:
         events: list[Event] = []
         while entry > head.trimmed:
             found_in = await self._events_in(entry, number)
+            last = found_in[-1].record
+            if isinstance(last, Issued) and last.held and not (hold and not events):
+                found_in += await self._settled(entry, number, last.held, events[:1])
             events[:0] = found_in
             entry = _came_from(found_in[0].record, number, entry)
-        return Life(events, head.trimmed if entry else 0)
+        return Life(events, head.trimmed if entry else 0, hold)
+
+    async def _settled(
+        self, reserved_in: int, number: int, held: Held, following: list[Event]
+    ) -> list[Event]:
+        """Return the end of a reservation that was made in this entry, unless it follows."""
+        if following and isinstance(following[0].record, Settled):
+            return []
+        index = await settled_in(self._store, self._keys, reserved_in, number, held.token)
+        return await self._events_in(index, number) if index else []
 
     async def _events_in(self, index: int, number: int) -> list[Event]:
         (found,) = (await self._store.read(Range(self._keys.entry(index)))).found
@@ -311,7 +341,7 @@ class History:
             raise EntryMissing(f"entry {index} should speak of {number}, and does not")
         return events
 
-    async def prove(self, start: int) -> Verdict:
+    async def prove(self, start: int | None) -> Verdict:
         """Replay the whole ledger and compare it with all that stands beside it at one revision.
 
         Raises StoreError.
@@ -336,10 +366,6 @@ def _speaks_of(record: Record, number: int) -> bool:
             return first <= number < record.next
         case Closed() | Restarted() | LossAccepted() | Trimmed():
             return False
-
-
-def _leaves_out(record: Imported, number: int) -> bool:
-    return any(first <= number < first + quantity for first, quantity in record.missing())
 
 
 def _came_from(record: Record, number: int, entry: int) -> int:

@@ -17,8 +17,11 @@ from prometheus_client import (
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from coordinator.core.documents import is_of_documents
 from coordinator.core.head import Head
-from coordinator.core.records import Entry, How, Issued, Settled
+from coordinator.core.records import Entry, Given, How, Issued, Record, Settled
+from coordinator.gauges import SequenceGauges
+from coordinator.latencies import Latencies
 from coordinator.service import Watcher
 from coordinator.store.members import Member
 
@@ -67,6 +70,10 @@ class _Waits(Collector):
         )
 
 
+def _streams(registry: CollectorRegistry) -> Gauge:
+    return Gauge("numbering_live_streams", "Event streams that are open", registry=registry)
+
+
 class _Reservations:
     """How many there are and how they end."""
 
@@ -107,12 +114,13 @@ class _Reservations:
 class Metrics:
     """What this node counts. Never read by a decision."""
 
-    def __init__(self, max_value: int, counters: tuple[str, ...]) -> None:
-        self._max_value = max_value
+    def __init__(
+        self, max_value: int, counters: tuple[str, ...], series: str = "invoice", start: int = 1
+    ) -> None:
+        self.latencies = Latencies()
         self.shown = counters[:COUNTERS_SHOWN_MAX]
         """The counters that have gauges."""
         self._places: set[tuple[str, str, str | None]] = set()
-        of_some = f" (of the first {COUNTERS_SHOWN_MAX} counters, as they are configured)"
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -126,18 +134,8 @@ class Metrics:
         self._reused = Counter(
             "numbering_gaps_reused", "Gaps issued again through this node", registry=registry
         )
-        self._current = Gauge(
-            "numbering_sequence_current",
-            f"Highest number ever issued, as this node last committed it{of_some}",
-            ("counter",),
-            registry=registry,
-        )
-        self._utilization = Gauge(
-            "numbering_sequence_utilization",
-            f"Share of the series used up, 0 to 1{of_some}",
-            ("counter",),
-            registry=registry,
-        )
+        self.sequences = SequenceGauges(series, max_value, start)
+        self._registry.register(self.sequences)
         self._loaded = Gauge(
             "numbering_counters_loaded", "Counters in this node's memory", registry=registry
         )
@@ -169,7 +167,8 @@ class Metrics:
 
     def watcher(self, counter: str) -> Watcher:
         """Return what the sequencer of this counter reports to."""
-        gauges = self._gauges(counter) if counter in self.shown else None
+        highest_of = self.sequences.invoices if counter in self.shown else None
+        is_document = is_of_documents(counter)
 
         def committed(entry: Entry, part: int) -> None:
             if part == 0:
@@ -177,23 +176,41 @@ class Metrics:
             issued: dict[tuple[str, str, str | None], int] = {}
             highest = reused = 0
             for record in entry.records:
-                if isinstance(record, Issued) and record.cause.part == part:
+                if record.cause.part != part:
+                    continue
+                if isinstance(record, Issued):
                     name = record.cause.origin[:3]
                     issued[name] = issued.get(name, 0) + record.quantity
                     highest = record.first + record.fresh - 1
                     reused += record.quantity_reused
-                    if record.given is not None and not record.given.replaces:
-                        self._overrides.labels(record.cause.origin.invoice_type).inc()
-                elif isinstance(record, Settled) and record.cause.part == part:
-                    self._reservations.settled(record.how)
-            for name, quantity in issued.items():
-                self._issued.labels(*self._place(name)).inc(quantity)
-            if reused:
-                self._reused.inc(reused)
-            if issued and gauges is not None:
-                gauges(highest)
+                if not isinstance(record, Issued) or record.given is not None:
+                    self._note_rare(record)
+            self._note_issued(issued, reused)
+            if issued and highest_of is not None:
+                highest_of[counter] = highest
+            if is_document:
+                self.sequences.committed(counter, entry)
 
-        return Watcher(self._waits.answered, committed, self._lost.inc, self._handed.inc)
+        return Watcher(self._answered, committed, self._lost.inc, self._handed.inc)
+
+    def _answered(self, waits_us: list[int]) -> None:
+        self._waits.answered(waits_us)
+        self.latencies.answered(waits_us)
+
+    def _note_issued(self, issued: dict[tuple[str, str, str | None], int], reused: int) -> None:
+        for name, quantity in issued.items():
+            self._issued.labels(*self._place(name)).inc(quantity)
+        if reused:
+            self._reused.inc(reused)
+
+    def _note_rare(self, record: Record) -> None:
+        match record:
+            case Settled(how=how):
+                self._reservations.settled(how)
+            case Issued(given=Given(replaces=0)):
+                self._overrides.labels(record.cause.origin.invoice_type).inc()
+            case _:
+                pass
 
     def _place(self, name: tuple[str, str, str | None]) -> tuple[str, str, str | None]:
         if name not in self._places:
@@ -202,21 +219,10 @@ class Metrics:
             self._places.add(name)
         return name
 
-    def _gauges(self, counter: str) -> Callable[[int], None]:
-        """Return what sets a counter's gauges to its highest number."""
-        current = self._current.labels(counter)
-        utilization = self._utilization.labels(counter)
-
-        def show(highest: int) -> None:
-            current.set(highest)
-            utilization.set(highest / self._max_value)
-
-        return show
-
     def saw(self, counter: str, head: Head | None) -> None:
         """Take over what a read of the store showed of a counter that has gauges."""
         if head is not None:
-            self._gauges(counter)(head.highest)
+            self.sequences.invoices[counter] = head.highest
 
     def saw_reserved(self, by_type: dict[str, Reserved]) -> None:
         """Take over what there is by document type; nothing when another node counts."""
@@ -232,6 +238,10 @@ class Metrics:
             if member is not None:
                 self._bytes.labels(url, "all").set(member.bytes)
                 self._bytes.labels(url, "used").set(member.bytes_used)
+
+    def show_streams(self, streams: Callable[[], int]) -> None:
+        """Let the number of open event streams be asked here."""
+        _streams(self._registry).set_function(streams)
 
     def refused(self, code: str) -> None:
         """Count a refusal."""

@@ -12,6 +12,7 @@ from coordinator.core.keys import CounterKeys
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.core.unreadable import Unreadable
 from coordinator.core.verify import Break, Verdict, Verifier
+from coordinator.imported_rows import wrong_with
 from coordinator.store import Compacted, Store
 from coordinator.store.paging import all_of
 
@@ -79,7 +80,16 @@ async def _prove(store: Store, keys: CounterKeys, start: int | None, progress: P
         (found,) = (await store.read(Range(keys.entry(place)))).found
         for kv in found:
             verifier.confirm(kv, place)
+    await _check_rows(store, keys, verifier)
     return await asyncio.to_thread(verifier.finish, head)
+
+
+async def _check_rows(store: Store, keys: CounterKeys, verifier: Verifier) -> None:
+    """Compare the rows of imports with what the ledger says of them, a piece at a time."""
+    for named in verifier.named:
+        wrong = await wrong_with(store, keys.installation, named.source, named.at, named.rows)
+        if wrong:
+            verifier.bad_rows(named, wrong)
 
 
 def last_entry(head: bytes | None) -> int | None:

@@ -347,7 +347,8 @@ async def test_health_and_operations(start_node: Start) -> None:
             assert answer.status == 200, path
     async with node.get("/metrics") as answer:
         text = await answer.text()
-    assert 'numbering_sequence_current{counter="invoice"} 1.0' in text
+    labels = 'counter="invoice",document_type="invoice",scope=""'
+    assert f"numbering_sequence_current{{{labels}}} 1.0" in text
     for name in ("numbering_sequences_total", "numbering_lock_wait_seconds_bucket"):
         assert name in text
     for name in ("lock_failures_total", "manual_overrides_total", "errors_total"):

@@ -16,7 +16,7 @@ from serving import alone
 from coordinator import history
 from coordinator.api import sequence
 from coordinator.api.problems import STORE_UNAVAILABLE, Problem
-from coordinator.core import batch, ledger, records, state
+from coordinator.core import batch, ledger, records, state, writes
 from coordinator.core.keys import Keys
 from coordinator.core.plan import Rules
 from coordinator.core.request_keys import KEYS_REMEMBERED, KeyTables, digest
@@ -121,7 +121,7 @@ async def test_many_repetitions_of_one_batch_read_its_entry_once() -> None:
 async def test_keys_with_one_digest_are_told_apart_by_the_ledger(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (batch, state):
+    for module in (batch, state, writes):
         monkeypatch.setattr(module, "digest", lambda _: 7)
     store = MemoryStore()
     serving = sequencer(store, "node-1")

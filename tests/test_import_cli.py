@@ -1,6 +1,8 @@
-"""``coordinator import --check``: what a person is told of a file; definitions in a real etcd."""
+"""``coordinator import``: what a person is told of a file, and asked; all in a real etcd."""
 
 import csv
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +13,22 @@ from coordinator.csv_cells import plain_cell
 
 
 def run(etcd: str, path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "coordinator", "import", str(path), *more]
+    return coordinator(etcd, "import", str(path), *more)
+
+
+def coordinator(etcd: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "coordinator", *words]
     return subprocess.run(
         [*command, "--etcd-endpoints", etcd, "--root", "/import-cli/"],
         capture_output=True,
         text=True,
         check=False,
+        stdin=subprocess.DEVNULL,
         timeout=60,
     )
+
+
+GAPPY = [f"COR,COR-1994-{n:05}" for n in range(90, 290, 2)]
 
 
 def write(path: Path, *rows: str) -> Path:
@@ -84,3 +94,64 @@ def test_a_file_that_is_none_is_refused(etcd: str, tmp_path: Path) -> None:
     assert "UTF-8" in done.stderr
     assert run(etcd, tmp_path / "nothing.csv", "--check").returncode == 2
     assert run("http://127.0.0.1:1", write(path, "COR,X"), "--check").returncode == 2
+
+
+def test_a_file_is_imported_once_after_a_word_of_consent(etcd: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "old.csv", *(f"COR,COR-1995-{n:05}" for n in range(2, 100_001)))
+    unasked = run(etcd, path)
+    assert (unasked.returncode, unasked.stdout) == (2, "")
+    assert "--yes" in unasked.stderr
+    done = run(etcd, path, "--yes", "--reason", "the books of 1995")
+    assert done.returncode == 0, done.stderr
+    first, goes_on, imported = done.stdout.splitlines()
+    assert first == "documents/COR/yearly=1995: 99,999 numbers, up to 100,000, 1 missing: 1"
+    assert goes_on == "documents/COR/yearly=1995: goes on with number 100,001"
+    assert imported.startswith("99,999 numbers imported as ")
+    again = run(etcd, path, "--yes")
+    assert again.returncode == 0
+    assert again.stdout.splitlines() == [goes_on, f"{imported} before; nothing was changed now"]
+    counter = ("--counter", "documents/COR/yearly=1995")
+    checked_only = run(etcd, write(tmp_path / "more.csv", *GAPPY), "--check")
+    assert checked_only.stdout.splitlines()[0].endswith("119, 121, 123, 125, 127 and 80 more")
+    proven = coordinator(etcd, "validate", *counter)
+    assert (proven.returncode, "99999 numbers in use" in proven.stdout) == (0, True), proven.stdout
+    export = tmp_path / "ledger.jsonl"
+    assert coordinator(etcd, "audit-export", *counter, "-o", str(export)).returncode == 0
+    checked = [sys.executable, "-m", "coordinator", "validate", "--file", str(export)]
+    assert subprocess.run(checked, check=False, timeout=60, capture_output=True).returncode == 0
+
+
+def test_rows_are_chosen_and_what_is_in_the_books_already_is_refused_by_row(
+    etcd: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "old.csv", "COR,COR-1996-00001", "COR,no", "COR,COR-1996-00003")
+    assert run(etcd, path, "--yes").returncode == 1
+    done = run(etcd, path, "--yes", "--rows", "2,4")
+    assert done.returncode == 0, done.stdout
+    report = tmp_path / "errors.csv"
+    refused = run(etcd, path, "--check", "--rows", "2", "--report", str(report))
+    assert refused.returncode == 1
+    assert "is issued here" in refused.stdout
+    assert refused.stdout.endswith("3 rows: 1 errors; nothing was changed\n")
+    with report.open(newline="", encoding="utf-8") as file:
+        assert [row[5] for row in csv.reader(file)] == ["code", "NB005"]
+    assert "is no row" in run(etcd, path, "--yes", "--rows", "x").stderr
+
+
+def test_who_does_not_say_yes_changes_nothing(etcd: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "old.csv", "COR,COR-1997-00001")
+    words = f"{sys.executable} -m coordinator import {path} --etcd-endpoints {etcd}"
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*words.split(), "--root", "/import-cli/"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.write(ours, b"no\n")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Import 1 numbers?" in err
+    assert out.endswith("nothing was changed\n")
+    assert run(etcd, path, "--check").returncode == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from coordinator.core.breaks import Break
 from coordinator.core.catalogue import GapPolicy, Series
-from coordinator.core.records import Given, How, Imported, Issued, Passed, Rows, Voided, passed_with
+from coordinator.core.records import Given, How, Imported, Issued, Passed, Voided, passed_with
 from coordinator.core.requests import (
     Adjust,
     Assign,
@@ -52,7 +52,7 @@ def void(number: int, series: Series | None = None, key: str | None = None) -> V
 
 
 def bring_in(*runs: tuple[int, int]) -> Import:
-    return Import(call(), runs, "import-1", (Rows(runs[0][0], "0" * 64),), MAX)
+    return Import(call(), runs, "import-1", (), MAX)
 
 
 async def states(counter: Counter) -> dict[int, str]:

@@ -156,6 +156,44 @@ async def test_pages_of_a_range_lose_and_repeat_nothing(store: Store, prefix: by
     assert len({kv.key for page in pages for kv in page}) == 25
 
 
+async def test_each_of_several_guards_holds_the_whole_transaction_back(
+    store: Store, prefix: bytes
+) -> None:
+    first = await put(store, prefix, NEW, head=b"1", other=b"1")
+    guards = [
+        Guard(prefix + b"other", first.revision, b"1"),
+        Guard(prefix + b"new"),
+        Guard(prefix + b"head", first.revision, b"1"),
+    ]
+    moved = [
+        guards[0]._replace(revision=first.revision + 1),
+        guards[0]._replace(value=b"written elsewhere"),
+        guards[1]._replace(revision=first.revision),
+    ]
+    wanted = guarded(prefix, first, Put(prefix + b"other", b"2"), Put(prefix + b"new", b"2"))
+    for bad in moved:
+        others = tuple(guard for guard in guards if guard.key != bad.key)
+        assert isinstance(await store.commit(wanted._replace(also=(*others, bad))), Conflict)
+        assert isinstance(await store.commit(wanted._replace(also=(bad, *others))), Conflict)
+    held = wanted._replace(also=tuple(guards))
+    assert isinstance(await store.commit(held._replace(writes=())), Committed)
+    assert isinstance(await store.commit(held), Committed)
+    assert isinstance(await store.commit(held), Conflict)
+    (found,) = (await store.read(Range(prefix, prefix_end(prefix)))).found
+    assert [kv.value for kv in found] == [b"1", b"2", b"2"]
+
+
+async def test_as_many_guards_as_operations_are_taken_and_no_more(
+    store: Store, prefix: bytes
+) -> None:
+    absent = tuple(Guard(prefix + b"%d" % n) for n in range(128))
+    wanted = guarded(prefix, NEW, Put(prefix + b"x", b""))._replace(guard=absent[0])
+    assert wanted._replace(also=absent[1:]).operations == 128
+    assert isinstance(await store.commit(wanted._replace(also=absent[1:])), Committed)
+    with pytest.raises(Rejected):
+        await store.commit(wanted._replace(also=absent))
+
+
 @pytest.mark.parametrize("what", ["operations", "bytes", "twice", "put and deleted"])
 async def test_what_the_members_never_take_is_rejected(
     store: Store, prefix: bytes, what: str

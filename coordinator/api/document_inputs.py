@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import orjson
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from coordinator.api.inputs import Input, Query, Text, Token, Whole, shallow
+from coordinator.api.inputs import CounterName, Input, Query, Text, Token, Whole, shallow
 from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.templates import Scope
 
@@ -109,6 +109,22 @@ class HistoryQuery(Query):
     """``GET …/templates/{document_type}``."""
 
     limit: Annotated[Whole, Field(ge=1, le=1_000)] = 100
+
+
+class SequencesQuery(Query):
+    """``GET …/sequences``: counters of documents, after the one that ``cursor`` names."""
+
+    document_type: Word | None = None
+    cursor: CounterName | None = None
+    limit: Annotated[Whole, Field(ge=1, le=200)] = 50
+
+
+class ReservationsQuery(Query):
+    """``GET …/reservations``."""
+
+    document_type: Word | None = None
+    cursor: CounterName | None = None
+    limit: Annotated[Whole, Field(ge=1, le=500)] = 100
 
 
 class ReserveBody(Input):

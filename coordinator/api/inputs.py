@@ -17,11 +17,13 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 from yarl import URL
 
 from coordinator.api.problems import (
     MALFORMED,
+    TOO_LARGE,
     TOO_SLOW,
     UNSUPPORTED,
     FieldError,
@@ -53,7 +55,21 @@ Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE),
 ]
-Operation = Literal["GENERATE", "RELEASE", "RECOVER", "RESET", "ADJUST"]
+Operation = Literal[
+    "GENERATE",
+    "RELEASE",
+    "RECOVER",
+    "RESERVE",
+    "CONFIRM",
+    "CANCEL",
+    "EXPIRE",
+    "VOID",
+    "MANUAL_OVERRIDE",
+    "IMPORT",
+    "ADJUST",
+    "RESET",
+]
+CounterName = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,300}$")]
 _STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _KINDS = {"str", "constrained-str", "list"}
 """Parts of the place of an error that name one of several kinds a value may be of."""
@@ -88,7 +104,12 @@ class Query(Input):
                 field = one_line(name[:NAME_SHOWN_MAX])
                 raise _malformed([FieldError(field, "given more than once")])
             fields[name] = value
-        return _validated(cls, fields)
+        return cls.of(fields)
+
+    @classmethod
+    def of(cls, fields: dict[str, str]) -> Self:
+        """Return what fields of text say, as of a form. Raises Problem."""
+        return validated(cls, fields)
 
 
 def shallow(value: Any, levels: int = LEVELS_MAX) -> Any:
@@ -147,7 +168,20 @@ class ResetBody(Input):
     requestId: Token | None = None
 
 
-class AuditQuery(Query):
+class WhichQuery(Query):
+    """Which counters are meant: one by name, those of a document type, or those of invoices."""
+
+    counter: CounterName | None = None
+    documentType: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.counter is not None and self.documentType is not None:
+            raise ValueError("counter and documentType: give one of them")
+        return self
+
+
+class AuditQuery(WhichQuery):
     """``GET /api/v1/sequence/audit``."""
 
     limit: Annotated[Whole, Field(ge=1, le=1_000)] = 100
@@ -159,7 +193,7 @@ class AuditQuery(Query):
     requestId: Token | None = None
 
 
-class LifeQuery(Query):
+class LifeQuery(WhichQuery):
     """``GET /api/v1/sequence/audit/{number}``: whose number, where several counters have it."""
 
     siteId: Name | None = None
@@ -211,7 +245,7 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
         raise Problem(MALFORMED, f"The body is no JSON: {broken}.") from None
     if not isinstance(fields, dict):
         raise Problem(MALFORMED, "The body must be a JSON object.")
-    return _validated(model, fields)
+    return validated(model, fields)
 
 
 def _check_headers(request: web.Request) -> None:
@@ -220,11 +254,16 @@ def _check_headers(request: web.Request) -> None:
         raise Problem(UNSUPPORTED, f"Send the body as application/json, not {one_line(given)}.")
     if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
         raise Problem(UNSUPPORTED, "Send the body in UTF-8, as JSON is.")
+    check_body(request, request.client_max_size)
+
+
+def check_body(request: web.Request, bytes_max: int) -> None:
+    """Raise Problem for a body that nobody decodes here, or that says that it is too large."""
     codings = request.headers.getall(hdrs.CONTENT_ENCODING, [""])
     if len(codings) > 1 or codings[0].strip().lower() not in _CODINGS:
         raise Problem(UNSUPPORTED, "Send the body as it is, or compressed by gzip or deflate.")
-    if (request.content_length or 0) > request.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(request.client_max_size)
+    if (request.content_length or 0) > bytes_max:
+        raise Problem(TOO_LARGE, f"The body is larger than {bytes_max} bytes.")
 
 
 async def _content(request: web.Request) -> bytes:
@@ -273,7 +312,8 @@ _JSON = json.JSONDecoder(
 )
 
 
-def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
+def validated(model: type[Model], fields: dict[str, Any]) -> Model:
+    """Return what a caller sent as this model. Raises Problem."""
     try:
         return model.model_validate(fields)
     except ValidationError as invalid:
@@ -283,7 +323,7 @@ def _validated(model: type[Model], fields: dict[str, Any]) -> Model:
             field = one_line(".".join(_places(error["loc"]))) or "body"
             message = error["msg"].removeprefix("Value error, ")
             if error["type"] == "extra_forbidden":
-                known = ", ".join(model.model_fields) or "none"
+                known = ", ".join(f.alias or n for n, f in model.model_fields.items()) or "none"
                 message = f"unknown field; this address takes {known}"
             errors.append(FieldError(field, message))
         raise _malformed(errors) from None

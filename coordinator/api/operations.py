@@ -1,6 +1,7 @@
 """For operators and their tools: liveness, readiness, metrics, the cluster."""
 
 import asyncio
+from typing import Any
 
 from aiohttp import web
 
@@ -13,7 +14,8 @@ from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.metrics import Metrics
-from coordinator.overview import Installation
+from coordinator.overview import Installation, NodeSeen
+from coordinator.registry import Registry
 from coordinator.store.members import Member
 
 READY_WITHIN_S = 3.0
@@ -30,7 +32,9 @@ class Operations:
         membership: Membership,
         upkeep: Upkeep,
         metrics: Metrics,
+        registry: Registry,
     ) -> None:
+        self._registry = registry
         self._settings = settings
         self._installation = installation
         self._counters = counters
@@ -78,6 +82,10 @@ class Operations:
                 seen = await self._installation.overview()
             for counter in seen.counters:
                 self._metrics.saw(counter.name, counter.head)
+            async with asyncio.timeout(READY_WITHIN_S):
+                series = (await self._registry.recent()).series
+            bounds = {each.document_type: (each.start, each.max_value) for each in series}
+            self._metrics.sequences.defined(bounds)
         except (*CANNOT_READ, TimeoutError):
             pass  # metrics must be readable above all when etcd is down
         self._metrics.saw_loaded(len(self._counters))
@@ -91,10 +99,13 @@ class Operations:
         """Return all nodes, the store, and warnings that an operator must see."""
         NothingQuery.parse(request.rel_url)
         nodes = await read(self._installation.nodes())
-        turns = await read(self._installation.turns())
+        return json_answer(self.cluster_of(nodes, await read(self._installation.turns())))
+
+    def cluster_of(self, nodes: tuple[NodeSeen, ...], turns: dict[str, str]) -> dict[str, Any]:
+        """Return the cluster as it is told to callers, with these nodes and turns."""
         versions = self._membership.facts.versions
         rewound = self._counters.rewound.items()
-        body = {
+        return {
             "nodes": [
                 {
                     "nodeId": node.node,
@@ -130,7 +141,6 @@ class Operations:
             "profile": self._settings.profile.value,
             "timestamp": iso(now_ms()),
         }
-        return json_answer(body)
 
 
 def _member(member: Member) -> dict[str, object]:

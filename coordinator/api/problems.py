@@ -3,11 +3,14 @@
 The table below is the one place where an error gets its code, its status and its title.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import orjson
 from aiohttp import hdrs, web
 from multidict import istr
+
+from coordinator.imports import RowError
 
 REQUEST_ID = istr("X-Request-Id")
 
@@ -59,6 +62,14 @@ NOT_AHEAD = Kind("NB035", 409, "The count only goes up")
 FAR_AHEAD = Kind("NB036", 409, "Many numbers would be passed over")
 OTHER_TEXT = Kind("NB037", 409, "Number was issued under another text")
 ENDLESS = Kind("NB038", 409, "This count has no end")
+ROWS_REFUSED = Kind("NB043", 422, "Rows of the file do not fit: nothing was changed")
+BAD_FILE = Kind("NB044", 422, "File cannot be imported")
+IMPORT_TOO_LARGE = Kind("NB045", 422, "Too much for one commit")
+STREAMS_FULL = Kind("NB047", 503, "Too many event streams", 5)
+DEMO_BUSY = Kind("NB049", 409, "A demonstration runs already")
+NO_SUCH_JOB = Kind("NB050", 404, "No such demonstration here")
+CANNOT_STRIKE = Kind("NB051", 409, "Not done to this process")
+OUT_OF_REACH = Kind("NB052", 503, "Out of reach just now", 1)
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 
@@ -77,21 +88,24 @@ class FieldError(NamedTuple):
 class Problem(Exception):
     """A request that cannot be served; ``Refusals`` turns it into the answer.
 
-    ``allow`` are the methods that the address takes, where the method was wrong.
+    ``allow`` are the methods that the address takes, where the method was wrong; ``more`` are
+    fields that the answer has besides those of every problem.
     """
 
     def __init__(
         self,
         kind: Kind,
         detail: str,
-        errors: tuple[FieldError, ...] = (),
+        errors: tuple[FieldError | RowError, ...] = (),
         allow: str | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.errors = errors
         self.allow = allow
+        self.more = more or {}
 
 
 def answer(problem: Problem, request_id: str) -> web.Response:
@@ -108,6 +122,7 @@ def answer(problem: Problem, request_id: str) -> web.Response:
         "errors": [error._asdict() for error in problem.errors],
         "success": False,
         "error": problem.detail,
+        **problem.more,
     }
     headers = {"Content-Type": "application/problem+json"}
     if kind.retry_after_s:

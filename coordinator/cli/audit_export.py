@@ -103,9 +103,8 @@ async def _export(given: dict[str, Any], out: IO[bytes]) -> Exported:
         if counter not in there.counters:
             names = ", ".join(there.counters) or "none"
             raise LookupError(f"no counter {counter!r} under {given['root']}; there are: {names}")
-        return await export(
-            store, keys.root, counter, there.start_of(counter), now_ms(), out, Meter(counter)
-        )
+        start = there.start_of(counter)
+        return await export(store, keys.root, counter, start, now_ms(), out, Meter(counter))
     finally:
         await store.close()
 
@@ -123,7 +122,7 @@ COMMAND = Command(
     examples=(
         "coordinator audit-export --etcd-endpoints http://10.0.0.1:2379 -o ledger.jsonl",
         "coordinator audit-export --etcd-endpoints http://10.0.0.1:2379 -o - | gzip > ledger.gz",
-        "coordinator audit-export --etcd-endpoints http://10.0.0.1:2379 --counter x -o x.jsonl",
+        "coordinator audit-export --etcd-endpoints http://10.0.0.1:2379 --counter documents/N -o x",
         "coordinator validate --file ledger.jsonl",
     ),
 )

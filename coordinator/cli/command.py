@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from coordinator.core.documents import COUNTERS
+from coordinator.core.documents import INVOICE, is_of_documents
 from coordinator.core.keys import Keys
 from coordinator.core.series import Strategy, counter_names
 from coordinator.core.transaction import Range
@@ -46,10 +46,11 @@ class Installation(NamedTuple):
     start: int | None
 
     def start_of(self, counter: str) -> int | None:
-        """Return the first number of a counter; None for documents: each began where its series
-        did then.
+        """Return the first number of a counter; None: its own entries say it.
+
+        A counter of documents begins where its series began when it was made.
         """
-        return None if counter.startswith(f"{COUNTERS}/") else self.start
+        return None if is_of_documents(counter) else self.start
 
 
 def say(text: str) -> None:
@@ -115,6 +116,16 @@ async def installation(store: Store, keys: Keys) -> Installation:
         start, named = _from_settings(settings[0].value)
         found |= dict.fromkeys(named)
     return Installation(tuple(sorted(found)), start)
+
+
+async def invoices_from(store: Store, keys: Keys) -> int | None:
+    """Return the first number of the counter that all invoices share; None without such a one.
+
+    Raises StoreError.
+    """
+    (settings,) = (await store.read(Range(keys.settings))).found
+    start, named = _from_settings(settings[0].value) if settings else (None, ())
+    return start if INVOICE in named else None
 
 
 def _from_settings(content: bytes) -> tuple[int | None, tuple[str, ...]]:

@@ -1,9 +1,13 @@
-"""``coordinator import``: check a file of numbers that were issued elsewhere."""
+"""``coordinator import``: bring numbers that were issued elsewhere into the books."""
 
 import argparse
 import asyncio
 import csv
+import getpass
+import secrets
+import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,140 +22,236 @@ from coordinator.cli.command import (
     Command,
     connect,
     etcd_arguments,
+    invoices_from,
     say,
     say_invalid,
 )
-from coordinator.core.catalogue import Catalogue
-from coordinator.core.legacy import Found, Named, sort_out
+from coordinator.clock import monotonic_us
+from coordinator.core.importing import TooLarge
+from coordinator.core.records import Origin
+from coordinator.core.requests import Call
 from coordinator.csv_cells import safe_cell
-from coordinator.imports import BadFile, ReadFile, RowError
-from coordinator.imports.reading import read_file
-from coordinator.registry import Registry
+from coordinator.importing import Counted, Done, Importer, Report, RowsRefused
+from coordinator.imports import BadFile, RowError
+from coordinator.imports.choice import BadChoice, Choice
+from coordinator.preparing import Prepared, prepare
+from coordinator.registry import InDoubt, Registry
+from coordinator.staging import TooMany
 from coordinator.store import StoreError
+from coordinator.witness import Witness
 
 SHOWN_MAX = 20
 PROGRESS_EVERY_S = 2.0
+REASON_CHARS_MAX = 500
+NODE = "command-line"
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="CSV or XLSX, with a header line")
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        required=True,
-        help="check only; nothing is changed (importing itself does not exist yet)",
-    )
+    parser.add_argument("--check", action="store_true", help="check only; nothing is changed")
     parser.add_argument("--report", type=Path, metavar="CSV", help="write the errors to this file")
+    parser.add_argument(
+        "--rows", default="", metavar="2-10,15", help="only these rows, as a spreadsheet counts"
+    )
+    parser.add_argument(
+        "--reason", default="import of a file", help="why, for the ledger (default: %(default)s)"
+    )
+    parser.add_argument("--yes", action="store_true", help="import without asking")
     etcd_arguments(parser)
 
 
 def _run(given: dict[str, Any]) -> int:
     path, report = given["file"], given["report"]
+    wrong = _wrong_with(given)
+    if wrong:
+        say(wrong)
+        return UNUSABLE
     try:
-        return _check(path, report, given)
+        return asyncio.run(_import(path, report, given))
     except ValidationError as invalid:
         say_invalid(invalid)
-    except BadFile as bad:
+    except (BadFile, BadChoice, TooLarge) as bad:
         say(f"{path}: {bad}")
     except OSError as failed:
         say(f"{failed.filename or path}: {failed.strerror}")
+    except TooMany as busy:
+        say(str(busy))
+    except InDoubt as doubt:
+        say(f"it is not known whether the rows came in ({doubt}): run the same command again")
     except StoreError as down:
-        say(f"etcd: {down}")
+        say(f"etcd: {down}; nothing was changed")
     return UNUSABLE
 
 
-def _check(path: Path, report: Path | None, given: dict[str, Any]) -> int:
-    """Check the file, tell what was found; return the exit code. Raises what reading raises."""
+def _wrong_with(given: dict[str, Any]) -> str:
+    """Return what is wrong with the arguments; empty when nothing is."""
+    path, report, reason = given["file"], given["report"], given["reason"].strip()
     if not given["etcd_endpoints"]:
-        say("name the members by --etcd-endpoints: the definitions of series are there")
-        return UNUSABLE
-    if report and report.exists() and report.samefile(path):
-        say(f"{report} is the file itself: name another one for the report")
-        return UNUSABLE
-    catalogue = asyncio.run(_catalogue(given))
-    content = read_file(path, _Progress(path))
-    found, errors = _judged(catalogue, content)
-    if report:
-        _write_report(report, errors)
-    total = content.errors_total + len(errors) - len(content.errors)
-    _show(content, found, errors, total)
-    return BROKEN if total else OK
+        return "name the members by --etcd-endpoints: the definitions of series are there"
+    if report and report.exists() and path.exists() and report.samefile(path):
+        return f"{report} is the file itself: name another one for the report"
+    if not (reason.isprintable() and 1 <= len(reason) <= REASON_CHARS_MAX):
+        return f"--reason is one line of 1 to {REASON_CHARS_MAX} characters"
+    if not (given["check"] or given["yes"] or sys.stdin.isatty()):
+        return "there is nobody to ask: add --check to change nothing, or --yes to import"
+    return ""
 
 
-async def _catalogue(given: dict[str, Any]) -> Catalogue:
+async def _import(path: Path, report: Path | None, given: dict[str, Any]) -> int:
+    """Check the file, tell what was found, import it; return the exit code."""
+    choice = Choice.of(given["rows"])
     store, keys = connect(given)
     try:
-        return await Registry(store, keys).catalogue()
+        catalogue = await Registry(store, keys).catalogue()
+        with tempfile.TemporaryDirectory() as folder:
+            rows_file = Path(folder) / "rows"
+            prepared = prepare(path, catalogue, choice, rows_file, _Progress(path))
+            importer = Importer(store, keys, NODE, Witness(), await invoices_from(store, keys))
+            call = _call(prepared)
+            earlier = None if given["check"] else await importer.earlier(prepared, call)
+            if earlier:
+                _show_done(earlier)
+                return OK
+            found = await importer.check(prepared, call)
+            if report:
+                _write_report(report, found.errors)
+            _show(found)
+            if found.errors_total or given["check"]:
+                _conclude(found)
+                return BROKEN if found.errors_total else OK
+            if not given["yes"] and not _is_wanted(found):
+                print("nothing was changed")
+                return UNUSABLE
+            return await _commit(importer, prepared, rows_file, call, given["reason"].strip())
     finally:
         await store.close()
 
 
-class _Progress:
-    """Tells on stderr how far a long file has come."""
+def _call(prepared: Prepared) -> Call:
+    """Return who asks. The key is the file's own: the same file comes in once."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    origin = Origin("", "", None, user, socket.gethostname(), "coordinator import")
+    key = f"file {prepared.digest}"
+    return Call(origin, f"import-{secrets.token_hex(8)}", monotonic_us(), key, prepared.digest)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+
+def _is_wanted(found: Report) -> bool:
+    question = f"Import {found.numbers:,} numbers? They can be voided later, not taken out. [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+async def _commit(
+    importer: Importer, prepared: Prepared, rows_file: Path, call: Call, reason: str
+) -> int:
+    try:
+        done = await importer.run(prepared, rows_file, call, reason, _Stored())
+    except RowsRefused as refused:  # others were quicker
+        _show(refused.report)
+        _conclude(refused.report)
+        return BROKEN
+    _show_done(done)
+    return OK
+
+
+class _Every:
+    """Lets a line through every few seconds."""
+
+    def __init__(self) -> None:
         self._next = time.monotonic() + PROGRESS_EVERY_S
 
+    def is_due(self) -> bool:
+        """Tell whether it is time for a line."""
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + PROGRESS_EVERY_S
+        return True
+
+
+class _Progress(_Every):
+    """Tells on stderr how far a long file has been read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
     def __call__(self, rows: int) -> None:
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + PROGRESS_EVERY_S
+        if self.is_due():
             say(f"{self._path}: {rows:,} rows read")
 
 
-def _judged(catalogue: Catalogue, content: ReadFile) -> tuple[list[Found], list[RowError]]:
-    """Return what the file holds of each counter, and all that is wrong, in the file's order."""
-    rows = {row.row: row for row in content.rows}
-    named = (Named(row.row, row.document_type, row.document_number) for row in content.rows)
-    found, misfits = sort_out(catalogue, named)
-    errors = list(content.errors)
-    for at, sentence in misfits:
-        row = rows[at]
-        errors.append(RowError(at, row.line, "document_number", row.document_number, sentence))
-    return found, sorted(errors, key=lambda error: error.row)
+class _Stored(_Every):
+    """Tells on stderr how much is in etcd already."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self.is_due():
+            say(f"{what}: {done:,} of {total:,}")
 
 
-def _show(content: ReadFile, found: list[Found], errors: list[RowError], total: int) -> None:
-    for each in found:
-        missing = f", {each.missing_total:,} missing: {_runs(each.missing)}" if each.missing else ""
+def _show(found: Report) -> None:
+    for each in found.counters:
+        missing = f", {each.missing_total:,} missing: {_missing(each)}" if each.missing else ""
         print(f"{each.counter}: {each.numbers:,} numbers, up to {each.highest:,}{missing}")
-    for error in errors[:SHOWN_MAX]:
+    for error in found.errors[:SHOWN_MAX]:
         print(error)
+    total = found.errors_total
     if total > SHOWN_MAX:
-        listed = "them" if total == len(errors) else f"{len(errors):,} of all"
+        listed = "them" if total == len(found.errors) else f"{len(found.errors):,} of all"
         print(f"... and {total - SHOWN_MAX:,} errors more; --report FILE lists {listed}")
-    verdict = f"{total:,} errors" if total else "all of them fit"
-    print(f"{content.rows_total:,} rows: {verdict}; nothing was changed")
     sys.stdout.flush()
 
 
-def _runs(runs: Iterable[range]) -> str:
-    names = [f"{r[0]:,}" if len(r) == 1 else f"{r[0]:,} to {r[-1]:,}" for r in runs]
-    more = f" and {len(names) - SHOWN_MAX} runs more" if len(names) > SHOWN_MAX else ""
-    return ", ".join(names[:SHOWN_MAX]) + more
+def _conclude(found: Report) -> None:
+    verdict = f"{found.errors_total:,} errors" if found.errors_total else "all of them fit"
+    print(f"{found.rows_total:,} rows: {verdict}; nothing was changed")
+    sys.stdout.flush()
 
 
-def _write_report(path: Path, errors: list[RowError]) -> None:
+def _show_done(done: Done) -> None:
+    when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(done.time_ms / 1_000))
+    for each in done.report.counters:
+        print(f"{each.counter}: goes on with number {each.next_value:,}")
+    before = " before; nothing was changed now" if done.replayed else ""
+    print(f"{done.report.numbers:,} numbers imported as {done.name} on {when}{before}")
+    sys.stdout.flush()
+
+
+def _missing(counted: Counted) -> str:
+    runs = counted.missing[:SHOWN_MAX]
+    names = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in runs]
+    left = counted.missing_total - sum(last - first + 1 for first, last in runs)
+    return ", ".join(names) + (f" and {left:,} more" if left else "")
+
+
+def _write_report(path: Path, errors: Iterable[RowError]) -> None:
     """Write the errors for a spreadsheet: no cell of it begins a formula."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-        writer.writerow(("row", "line", "column", "value", "error"))
+        writer.writerow(("row", "line", "column", "value", "error", "code"))
         for error in errors:
             writer.writerow((error.row, error.line, *map(safe_cell, error[2:])))
 
 
 COMMAND = Command(
     name="import",
-    help="check a file of document numbers that were issued elsewhere",
+    help="bring a file of document numbers that were issued elsewhere into the books",
     description="Read a CSV or XLSX file with the columns document_type, document_number and, if "
-    "there are any, created_at and metadata, and check every row: alone, beside the others, and "
-    "against the series as they are defined in etcd. It tells what each counter would be raised "
-    "to, which numbers are missing below, and what is wrong, by row. With --check nothing is "
-    "changed. Exit codes: 0 all rows fit, 1 some do not, 2 the file cannot be read.",
+    "there are any, created_at and metadata, and check every row: alone, beside the others, "
+    "against the series as they are defined in etcd, and against the numbers that are issued. It "
+    "tells what each counter would be raised to, which numbers are missing below (they become "
+    "void), and what is wrong, by row. If nothing is, all rows are imported in one commit, after "
+    "asking; with --check nothing is changed. The same file is imported once: another run says "
+    "when that was. Exit codes: 0 imported (with --check: all rows fit), 1 some rows do not fit "
+    "and nothing was changed, 2 the file cannot be read, etcd does not answer, or nobody said yes.",
     arguments=_arguments,
     run=_run,
     examples=(
         "coordinator import legacy.csv --check --etcd-endpoints http://10.0.0.1:2379",
         "coordinator import legacy.xlsx --check --report errors.csv --etcd-endpoints URL,...",
+        'coordinator import legacy.csv --reason "the books of 2024" --etcd-endpoints URL,...',
+        "coordinator import legacy.csv --rows 2-500,502 --yes --etcd-endpoints URL,...",
     ),
 )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -42,7 +43,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--counter",
         action="append",
         metavar="NAME",
-        help="with --etcd-endpoints: only this counter; may be repeated (default: all)",
+        help="only this counter, such as documents/COR/yearly=2026; with --etcd-endpoints it may "
+        "be repeated (default: all; by a node, those of invoices)",
     )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
 
@@ -66,16 +68,21 @@ def _run(given: dict[str, Any]) -> int:
     if given["etcd_endpoints"] and (given["url"] or given["file"]):
         say("give one of --url, --etcd-endpoints and --file")
         return UNUSABLE
-    if given["counter"] and not given["etcd_endpoints"]:
-        say("--counter goes with --etcd-endpoints")
+    if given["counter"] and given["file"]:
+        say("--counter does not go with --file: a file has one counter")
+        return UNUSABLE
+    if len(given["counter"] or ()) > 1 and not given["etcd_endpoints"]:
+        say("a node proves one --counter at a time; with --etcd-endpoints there may be several")
         return UNUSABLE
     if given["file"]:
         answer = _from_file(given["file"])
     elif given["etcd_endpoints"]:
         answer = _from_etcd(given)
     else:
-        url = given["url"] or NODE_URL
-        answer = ask_node(url, "sequence/validate", timeout_s=NODE_ANSWERS_WITHIN_S)
+        path = "sequence/validate"
+        if given["counter"]:
+            path += f"?counter={quote(given['counter'][0], safe='')}"
+        answer = ask_node(given["url"] or NODE_URL, path, timeout_s=NODE_ANSWERS_WITHIN_S)
     if answer is None:
         return UNUSABLE
     _show(answer, as_json=given["json"])
@@ -162,6 +169,7 @@ COMMAND = Command(
         "coordinator validate --url http://127.0.0.1:8080",
         "coordinator validate --etcd-endpoints http://10.0.0.1:2379,http://10.0.0.2:2379",
         "coordinator validate --etcd-endpoints http://10.0.0.1:2379 --counter invoice --json",
+        "coordinator validate --counter documents/COR/yearly=2026",
         "coordinator validate --file ledger.jsonl",
     ),
 )

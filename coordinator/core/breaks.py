@@ -47,6 +47,7 @@ class Break(StrEnum):
     CHECKPOINT = "checkpoint not as the ledger noted it"
     OLD_GAPS = "other gaps than at the checkpoint"
     FILE = "file not as it was closed"
+    ROWS = "rows of an import not as the ledger names them"
 
 
 _RESTORE = "compare this entry with an export or a backup; restore the original bytes"
@@ -87,6 +88,7 @@ ADVICE: dict[Break, str] = {
     Break.CHECKPOINT: "restore it from an export or a backup; nothing is proven without it",
     Break.OLD_GAPS: "compare the gaps with an export from before the trim",
     Break.FILE: "lines were taken out or put in since: export again, and compare",
+    Break.ROWS: "restore them from a backup; which numbers came in is proven without them",
 }
 """What a person should do next about each kind."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from coordinator.core.catalogue import Catalogue, Series
 from coordinator.core.periods import PERIOD_TOKENS, period_values, told_by
@@ -88,6 +88,37 @@ def type_of(counter: str) -> str | None:
 def start_of(series: Series, counter: str) -> int | None:
     """Return the first number of a counter; None where the installation says it, for invoices."""
     return None if counter == INVOICE else series.start
+
+
+class Counted(NamedTuple):
+    """What the name of a documents' counter says: of which series, and the value of each scope."""
+
+    document_type: str
+    scope: dict[str, str]
+
+
+def counted_by(counter: str) -> Counted | None:
+    """Return what a counter's name says; None for the counter of no documents."""
+    document_type = type_of(counter)
+    pairs = [place.partition("=") for place in counter.split("/")[2:]]
+    if not document_type or not all(is_pair for _, is_pair, _ in pairs):
+        return None
+    return Counted(document_type, {name: unquote(value) for name, _, value in pairs})
+
+
+def is_of_documents(counter: str) -> bool:
+    """Tell whether a counter is one of documents only, which begins where its series begins."""
+    return counter.startswith(f"{COUNTERS}/")
+
+
+def values_told(series: Series, scope: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of a template's tokens as far as the values of the scopes tell them."""
+    values: dict[str, str] = {}
+    for name, value in scope.items():
+        periods = PERIOD_OF.get(Scope(name.upper()))
+        values |= zip(periods, value.split("-"), strict=False) if periods else {name.upper(): value}
+    shown = {token: values[token] for token in PERIOD_TOKENS if token in values}
+    return (told_by(shown, series.fiscal_month) if shown else {}) | values
 
 
 def given_by(series: Series, scope_value: str | None, scope: Mapping[str, str]) -> dict[str, str]:

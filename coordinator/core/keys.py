@@ -27,6 +27,11 @@ class CounterKeys(NamedTuple):
         return self.prefix.rstrip(b"/").rpartition(b"/")[2].decode()
 
     @property
+    def installation(self) -> "Keys":
+        """Return the keys of the installation that the counter is of."""
+        return Keys(self.prefix[:-1].rpartition(b"/")[0].removesuffix(b"c"))
+
+    @property
     def head(self) -> bytes:
         """Return the one key that every change to the counter compares and rewrites."""
         return self.prefix + b"head"
@@ -199,6 +204,28 @@ class Keys(NamedTuple):
 
     def _written_name(self, key: bytes) -> bytes:
         return key.removeprefix(self.root + b"c/").partition(b"/")[0]
+
+    def open_import(self, attempt: str) -> bytes:
+        """Return the key that stands while an import puts its rows down, and until it commits."""
+        return self.root + b"imports/open/" + attempt.encode()
+
+    @property
+    def open_imports(self) -> Range:
+        """Return the range of the keys of all imports that have not been committed."""
+        return Range(self.open_import(""), prefix_end(self.open_import("")))
+
+    def done_import(self, name: str) -> bytes:
+        """Return the key that says what an import has done; it comes with its commit."""
+        return self.root + b"imports/done/" + name.encode()
+
+    def import_rows(self, source: str, at: int) -> bytes:
+        """Return the key of some rows of an import, by the name that the ledger has for it."""
+        return self.root + b"imports/rows/" + source.encode() + b"/" + _digits(at)
+
+    def all_import_rows(self, attempt: str) -> Delete:
+        """Return the deletion of all rows of an import that was not committed."""
+        rows = self.root + b"imports/rows/" + attempt.encode() + b"/"
+        return Delete(rows, prefix_end(rows))
 
     def known_node(self, node: str) -> bytes:
         """Return the key that remembers a node which has once served."""

@@ -88,3 +88,18 @@ def decode_digests(first: int, content: bytes) -> list[tuple[int, int]]:
         raise Unreadable(f"{content[:80]!r} is no list of digests")
     shorts = unpack(f">{count}Q", content[: 8 * count])
     return list(zip(shorts, map(first.__add__, offsets), strict=True))
+
+
+def entries_with(first: int, content: bytes, short: int) -> list[int]:
+    """Return the entries of a digest in the value of the key ``keys/<first>``, ascending.
+
+    Without taking all of it apart, for who looks through very many.
+    """
+    count = len(content) // 9
+    shorts, wanted = content[: 8 * count], short.to_bytes(8, "big")
+    found, at = [], shorts.find(wanted)
+    while at >= 0:
+        if not at % 8:
+            found.append(first + content[8 * count + at // 8])
+        at = shorts.find(wanted, at + 1)
+    return found

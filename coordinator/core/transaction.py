@@ -43,14 +43,26 @@ class Guard(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """All or nothing, if the guard is still as the writer has seen it.
+    """All or nothing, if the guard is still as the writer has seen it, and all those in ``also``.
 
-    ``otherwise`` is read, at the same revision, when the guard has moved.
+    ``otherwise`` is read, at the same revision, when a guard has moved.
     """
 
     guard: Guard
     writes: tuple[Put | Delete, ...]
     otherwise: tuple[Range, ...]
+    also: tuple[Guard, ...] = ()
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """Return all that must not have moved."""
+        return (self.guard, *self.also)
+
+    @property
+    def operations(self) -> int:
+        """Return how long the longest of its three lists is: the store limits each of them."""
+        compares = sum(2 if guard.revision else 1 for guard in self.guards)
+        return max(compares, len(self.writes), len(self.otherwise))
 
 
 class KeyValue(NamedTuple):

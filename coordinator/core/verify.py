@@ -23,7 +23,16 @@ from coordinator.core.hold_tally import HoldTally
 from coordinator.core.keys import CounterKeys
 from coordinator.core.links import Chain, Link
 from coordinator.core.marks import encode_reused
-from coordinator.core.records import Issued, Record, Released, Restarted, Trimmed, keys_of
+from coordinator.core.records import (
+    Imported,
+    Issued,
+    Record,
+    Released,
+    Restarted,
+    Rows,
+    Trimmed,
+    keys_of,
+)
 from coordinator.core.request_keys import KEYS_REMEMBERED, KeyTables, digest
 from coordinator.core.tally import Tally
 from coordinator.core.transaction import KeyValue
@@ -55,6 +64,15 @@ class Verdict(NamedTuple):
     def valid(self) -> bool:
         """Tell whether nothing at all was found."""
         return not self.counts
+
+
+class Named(NamedTuple):
+    """Rows that entry ``entry`` names: the piece ``at`` of the import ``source``."""
+
+    entry: int
+    source: str
+    at: int
+    rows: Rows
 
 
 class _Keyed(NamedTuple):
@@ -99,6 +117,7 @@ class Verifier:
         self._window = window
         self._forget_keys()
         self._questions: dict[int, list[_Keyed]] = {}
+        self._named: list[Named] = []
 
     @property
     def entries(self) -> int:
@@ -151,6 +170,9 @@ class Verifier:
         for record in entry.records:
             if type(record) is Trimmed:
                 self._noted, self._noted_in = record.checkpoint, entry.index
+            elif type(record) is Imported:
+                rows = enumerate(record.rows)
+                self._named += (Named(entry.index, record.source, at, each) for at, each in rows)
         if Restarted in map(type, entry.records):
             self._beside.restart()
             self._forget_keys()
@@ -197,6 +219,15 @@ class Verifier:
     def _ask(self, place: int, keyed: _Keyed) -> None:
         if len(self._questions) < QUESTIONS_MAX:
             self._questions.setdefault(place, []).append(keyed)
+
+    @property
+    def named(self) -> list[Named]:
+        """Return all rows of imports that the ledger names; ask for them once all is flushed."""
+        return self._named
+
+    def bad_rows(self, named: Named, detail: str) -> None:
+        """Take what is wrong with some of these rows."""
+        self._findings.add(Break.ROWS, named.entry, named.rows.first, detail)
 
     def flush(self, head: bytes | None) -> tuple[int, ...]:
         """Replay what still waits, once all is fed; return the entries to ``confirm`` with.

@@ -24,6 +24,8 @@ ERRORS_KEPT = 1_000
 
 SHOWN_CHARS_MAX = 40
 
+BAD_VALUE, REPEATED = "NB006", "NB005"
+
 
 class Column(StrEnum):
     """The columns that a file may have, by the names in its header."""
@@ -65,7 +67,8 @@ class Row(NamedTuple):
 class RowError(NamedTuple):
     """One value that cannot be taken: where it is, how it begins, why, and what to do.
 
-    ``column`` is empty where it is the row that is wrong.
+    ``column`` is empty where it is the row that is wrong. ``code`` is what callers of the product
+    know this kind of error by.
     """
 
     row: int
@@ -73,6 +76,7 @@ class RowError(NamedTuple):
     column: str
     value: str
     message: str
+    code: str = BAD_VALUE
 
     def __str__(self) -> str:
         what = f", {self.column} {self.value!r}" if self.column else ""

@@ -1,12 +1,14 @@
 """The way in: a file becomes rows that can be taken, and what is wrong with the others."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
 
 from coordinator.imports import (
+    BAD_VALUE,
     ERRORS_KEPT,
+    REPEATED,
     REQUIRED,
     ROWS_MAX,
     SHEET_ROWS_MAX,
@@ -38,13 +40,18 @@ _Places = tuple[Column | None, ...]
 """Which column stands where; None has no name."""
 
 
-def read_file(source: Path | IO[bytes], progress: Progress = in_silence) -> ReadFile:
+def read_file(
+    source: Path | IO[bytes],
+    progress: Progress = in_silence,
+    chosen: Callable[[int], bool] = lambda _: True,
+) -> ReadFile:
     """Read a CSV or XLSX file, whichever its content is. This takes seconds for ``ROWS_MAX`` rows.
 
+    ``chosen`` tells by its number whether a row is wanted: others are counted and not looked at.
     Raises BadFile, and OSError when it cannot be opened or read.
     """
     with spooled(source) as spool, closing(records_of(spool)) as found:
-        return _Reading(progress).of(found)
+        return _Reading(progress, chosen).of(found)
 
 
 def records_of(spool: IO[bytes]) -> Generator[Record, None, None]:
@@ -71,8 +78,9 @@ def has_values(record: Record) -> bool:
 class _Reading:
     """One file on its way in."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, chosen: Callable[[int], bool]) -> None:
         self._progress = progress
+        self._chosen = chosen
         self._rows: list[Row] = []
         self._rows_total = 0
         self._errors: list[RowError] = []
@@ -93,7 +101,8 @@ class _Reading:
                     f"The file has more than {ROWS_MAX:,} rows. Split it, with the header in each "
                     "part."
                 )
-            self._take(record, places)
+            if self._chosen(record.row):
+                self._take(record, places)
             if self._rows_total % PROGRESS_ROWS == 0:
                 self._progress(self._rows_total)
         if not self._rows_total:
@@ -164,13 +173,21 @@ class _Reading:
                 f"This number of this document type stands in {place(*first)} already. Remove one "
                 "of the rows, or correct its number."
             )
-            self._note(record, message, Column.DOCUMENT_NUMBER, key[1])
+            self._note(record, message, Column.DOCUMENT_NUMBER, key[1], REPEATED)
 
-    def _note(self, record: Record, message: str, column: str = "", cell: Cell = "") -> None:
+    def _note(
+        self,
+        record: Record,
+        message: str,
+        column: str = "",
+        cell: Cell = "",
+        code: str = BAD_VALUE,
+    ) -> None:
         self._errors_total += 1
         if len(self._errors) < ERRORS_KEPT:
             value = cell.shown if isinstance(cell, NoText) else shown(cell)
-            self._errors.append(RowError(record.row, record.line, str(column), value, message))
+            place = record.row, record.line
+            self._errors.append(RowError(*place, str(column), value, message, code))
 
 
 def _text(column: Column, cell: Cell) -> str:

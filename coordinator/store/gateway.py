@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from coordinator.core.transaction import Delete, KeyValue, Put, Range, Transaction
+from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
 
 
 def _text(value: bytes) -> str:
@@ -39,18 +39,21 @@ def _write(write: Put | Delete) -> dict[str, Any]:
 
 def transaction_body(transaction: Transaction) -> bytes:
     """Return the request of one guarded transaction."""
-    guard = transaction.guard
-    key = {"key": _text(guard.key), "result": "EQUAL"}
-    compare = [key | {"target": "MOD", "mod_revision": str(guard.revision)}]
-    if guard.revision:
-        compare.append(key | {"target": "VALUE", "value": _text(guard.value)})
     return orjson.dumps(
         {
-            "compare": compare,
+            "compare": [each for guard in transaction.guards for each in _compares(guard)],
             "success": [_write(write) for write in transaction.writes],
             "failure": [_range(wanted) for wanted in transaction.otherwise],
         }
     )
+
+
+def _compares(guard: Guard) -> list[dict[str, str]]:
+    key = {"key": _text(guard.key), "result": "EQUAL"}
+    compares = [key | {"target": "MOD", "mod_revision": str(guard.revision)}]
+    if guard.revision:
+        compares.append(key | {"target": "VALUE", "value": _text(guard.value)})
+    return compares
 
 
 def read_body(ranges: tuple[Range, ...], revision: int) -> bytes:

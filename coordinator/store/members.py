@@ -19,13 +19,17 @@ _DEFRAGMENT = Patience(connect_s=0.5, reply_s=DEFRAGMENT_S_MAX)
 
 
 class Member(NamedTuple):
-    """One member: bytes of its database and of what is used in it, and how far it has applied."""
+    """One member: bytes of its database and of what is used in it, and how far it has applied.
+
+    ``term`` grows with every election.
+    """
 
     url: str
     bytes: int
     bytes_used: int
     applied: int
     is_leader: bool
+    term: int = 0
 
 
 class Members:
@@ -58,6 +62,7 @@ class Members:
             bytes_used=int(said.get("dbSizeInUse", 0)),
             applied=int(said.get("raftAppliedIndex", 0)),
             is_leader=int(said.get("header", {}).get("member_id", 0)) == leader,
+            term=int(said.get("raftTerm", 0)),
         )
 
     async def alarms(self, url: str) -> set[str]:

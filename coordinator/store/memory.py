@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
-from coordinator.core.transaction import Delete, KeyValue, Put, Range, Transaction
+from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
 from coordinator.store import (
     Committed,
     Compacted,
@@ -43,12 +43,10 @@ class MemoryStore:
         """Apply the transaction at once, or not at all."""
         _refuse_what_etcd_refuses(transaction)
         self._expire_leases()
-        guard = transaction.guard
-        found = self._latest(guard.key) or KeyValue(guard.key, b"", 0)
-        if (found.revision, found.value) != (guard.revision, guard.value):
+        if not all(map(self._holds, transaction.guards)):
             return Conflict(tuple(self._range(r, self._revision) for r in transaction.otherwise))
         if not transaction.writes:
-            return Committed(guard.revision)
+            return Committed(transaction.guard.revision)
         leases = {write.lease for write in transaction.writes if isinstance(write, Put)} - {0}
         if leases - self._leases.keys():
             raise NotCommitted("requested lease not found")
@@ -122,6 +120,10 @@ class MemoryStore:
             else:
                 self._history[key] = versions[-1:]
 
+    def _holds(self, guard: Guard) -> bool:
+        found = self._latest(guard.key) or KeyValue(guard.key, b"", 0)
+        return (found.revision, found.value) == (guard.revision, guard.value)
+
     def _latest(self, key: bytes) -> KeyValue | None:
         found = self._range(Range(key), self._revision)
         return found[0] if found else None
@@ -154,11 +156,12 @@ class MemoryStore:
 
 
 def _refuse_what_etcd_refuses(transaction: Transaction) -> None:
-    operations = max(len(transaction.writes), len(transaction.otherwise))
+    operations = transaction.operations
     if operations > OPERATIONS_MAX:
         raise Rejected(f"{operations} operations in one transaction; at most {OPERATIONS_MAX}")
     puts = [write for write in transaction.writes if isinstance(write, Put)]
-    size = sum(len(put.key) + len(put.value) for put in puts)
+    parts: list[Put | Guard] = [*puts, *transaction.guards]
+    size = sum(len(part.key) + len(part.value) for part in parts)
     if size > REQUEST_BYTES_MAX:
         raise Rejected(f"{size} bytes in one transaction; at most {REQUEST_BYTES_MAX}")
     if len({put.key for put in puts}) != len(puts):

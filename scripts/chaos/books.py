@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from coordinator.jobs.timeline import counts_as_after
+
 EXAMPLES_MAX = 5
 
 
@@ -55,7 +57,7 @@ class Watch(NamedTuple):
 
     def is_for(self, client: str, node: str, began: float) -> bool:
         """Tell whether this success is what is waited for."""
-        if began < self.since or self.node not in {None, node}:
+        if not counts_as_after(began, self.since) or self.node not in {None, node}:
             return False
         return self.clients is None or client in self.clients
 

@@ -1,72 +1,72 @@
 // The four demonstrations. One at a time: each checks the sequence as it leaves it.
 
-import { demonstrate } from "./api.js";
-import { element } from "./dom.js";
-import * as format from "./format.js";
+import { findAgain, Follower, isOver } from "./jobs.js";
+import { awayNotice, jobView } from "./job_view.js";
+import { mountBreaking } from "./breaking.js";
 import { showProblem } from "./problems.js";
 
 export function mountDemonstrations(feed) {
-  const forms = [...document.querySelectorAll("[data-demo]")];
-  const buttons = forms.map((form) => form.querySelector("button[type=submit]"));
-  for (const form of forms) {
+  const forms = new Map();
+  for (const form of document.querySelectorAll("[data-demo]")) forms.set(form.dataset.demo, form);
+  if (!forms.size) return; // this profile runs none
+  const nodes = otherNodes(feed);
+  const follow = mountForms(feed, forms, nodes);
+  const followFailover = mountBreaking(feed, nodes);
+  void findAgain().then((jobs) => {
+    for (const job of jobs.reverse()) (job.name === "failover" ? followFailover : follow)(job);
+  });
+}
+
+function mountForms(feed, forms, nodes) {
+  const buttons = [...forms.values()].map((form) => form.querySelector("button[type=submit]"));
+  const disable = (disabled) => buttons.forEach((button) => (button.disabled = disabled));
+  const notice = awayNotice(document.getElementById("demo-away"), nodes);
+  let update;
+  let shown;
+  const show = (job) => {
+    const form = forms.get(job.name);
+    if (!form) return;
+    if (shown !== job.id) {
+      shown = job.id;
+      update = jobView(form.querySelector(".outcome"));
+    }
+    update(job);
+    disable(!isOver(job));
+    if (isOver(job)) feed.poke();
+  };
+  const follower = new Follower(show, (problem, id) => {
+    notice(problem, id);
+    if (problem?.status === 404) disable(false);
+  });
+  for (const [name, form] of forms) {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       if (buttons[0].disabled) return;
-      buttons.forEach((button) => (button.disabled = true));
-      await run(form);
-      buttons.forEach((button) => (button.disabled = false));
-      if (document.activeElement === document.body) event.submitter?.focus({ preventScroll: true });
-      feed.poke();
+      disable(true);
+      form.querySelector(".problems").replaceChildren();
+      try {
+        await follower.start(name, numbersIn(form));
+      } catch (problem) {
+        disable(false);
+        showProblem(form.querySelector(".problems"), problem);
+      }
     });
   }
+  return (job) => {
+    show(job);
+    if (!isOver(job)) follower.follow(job.id);
+  };
 }
 
-async function run(form) {
-  const outcome = form.querySelector(".outcome");
-  const query = new URLSearchParams(new FormData(form)).toString();
-  const path = `/api/v1/demo/${form.dataset.demo}${query ? `?${query}` : ""}`;
-  const began = performance.now();
-  outcome.hidden = false;
-  outcome.dataset.state = "running";
-  outcome.replaceChildren(element("p", { class: "verdict" }, "Running…"));
-  try {
-    const answer = await demonstrate(path);
-    outcome.dataset.state = answer.success ? "good" : "bad";
-    outcome.replaceChildren(...describe(answer, performance.now() - began));
-  } catch (problem) {
-    outcome.hidden = true;
-    outcome.dataset.state = "bad";
-    showProblem(form.querySelector(".problems"), problem);
-  }
-}
+const numbersIn = (form) =>
+  Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, Number(value)]));
 
-function describe(answer, milliseconds) {
-  const verdict = answer.success ? "Success" : "Failed";
-  const ended = format.clock(answer.timestamp);
-  const took = `in ${format.measure(milliseconds / 1000)} s, ended ${ended}`;
-  const numbers = (answer.sequences ?? []).flatMap(numbersOf);
-  const lines = [
-    element("p", { class: "verdict" }, element("b", {}, verdict), ` ${took}`),
-    element("p", {}, answer.summary ?? ""),
-    element("ol", { class: "steps" }, ...(answer.steps ?? []).map(describeStep)),
-  ];
-  if (numbers.length) {
-    const many = format.plural(numbers.length, "number", "numbers");
-    lines.push(element("p", { class: "hint" }, `${many} listed: ${format.ranges(numbers, 8)}`));
-  }
-  return lines;
-}
-
-function describeStep({ name, ok, detail }) {
-  return element("li", { "data-ok": String(ok === true) },
-    element("span", { class: "unseen" }, ok ? "passed: " : "failed: "),
-    element("span", {}, name),
-    element("span", { class: "hint" }, detail ? ` ${detail}` : ""),
-  );
-}
-
-/** A sequence is a number, or an answer that holds some. */
-function numbersOf(sequence) {
-  if (typeof sequence === "number") return [sequence];
-  return sequence.sequenceNumbers ?? [sequence.sequenceNumber].filter(Number.isFinite);
+/** Returns a function that gives the other nodes, as they were when this one last told. */
+function otherNodes(feed) {
+  const own = document.getElementById("nodes").dataset.node;
+  let known = [];
+  feed.on("cluster", ({ nodes }) => {
+    known = (nodes ?? []).filter((node) => node.nodeId !== own && /^https?:\/\//.test(node.url));
+  });
+  return () => known;
 }

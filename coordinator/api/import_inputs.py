@@ -1,0 +1,147 @@
+"""A file that a caller sends, and the fields beside it: taken in without being held in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+from aiohttp import BodyPartReader, hdrs, http_exceptions, web
+from pydantic import AfterValidator, StringConstraints
+
+from coordinator.api.inputs import NAME_SHOWN_MAX, Query, Text, Token, check_body
+from coordinator.api.problems import (
+    MALFORMED,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNSUPPORTED,
+    FieldError,
+    Problem,
+    one_line,
+)
+from coordinator.imports import BYTES_MAX
+from coordinator.imports.choice import Choice
+
+UPLOADED_WITHIN_S = 120.0
+FIELD_BYTES_MAX = 65_536
+FIELDS_MAX = 8
+CHUNK_BYTES = 64 * 1024
+AROUND_BYTES = 1_000_000
+"""What a form may hold beside its file."""
+
+FORM = "multipart/form-data"
+FILE = "file"
+FILES = {
+    "text/csv",
+    "application/octet-stream",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+_UNREADABLE = (
+    *(ValueError, AssertionError, RuntimeError, KeyError),  # of aiohttp, about parts of a form
+    *(ConnectionError, aiohttp.ClientPayloadError, web.RequestPayloadError),
+    http_exceptions.BadHttpMessage,
+)
+
+
+def _is_choice(text: str) -> str:
+    Choice.of(text)
+    return text
+
+
+class ImportFields(Query):
+    """``POST …/bulk-import``: in the query, or in the form beside the file."""
+
+    dry_run: bool = False
+    reason: Text = "bulk import"
+    rows: Annotated[
+        str, StringConstraints(max_length=FIELD_BYTES_MAX), AfterValidator(_is_choice)
+    ] = ""
+    requestId: Token | None = None
+
+    def beside(self, form: dict[str, str]) -> "ImportFields":
+        """Return these fields of the query and those of the form. Raises Problem."""
+        more = ImportFields.of(form).model_dump(exclude_unset=True)
+        twice = sorted(self.model_fields_set & more.keys())
+        if twice:
+            raise _malformed(twice[0], "given in the query and in the form")
+        return self.model_copy(update=more)
+
+
+async def receive(request: web.Request, path: Path) -> dict[str, str]:
+    """Write the file of a request to ``path``; return the fields of its form. Raises Problem."""
+    kind = request.content_type.lower()
+    if kind not in FILES | {FORM}:
+        known = ", ".join(sorted({FORM, *FILES}))
+        raise Problem(UNSUPPORTED, f"Send the file as one of {known}, not {one_line(kind[:100])}.")
+    check_body(request, BYTES_MAX + (AROUND_BYTES if kind == FORM else 0))
+    try:
+        async with asyncio.timeout(UPLOADED_WITHIN_S):
+            if kind == FORM:
+                return await _form(request, path)
+            await _copy(request.content.iter_chunked(CHUNK_BYTES), path)
+            return {}
+    except TimeoutError:
+        detail = f"The file did not arrive within {UPLOADED_WITHIN_S:g} seconds."
+        raise Problem(TOO_SLOW, detail) from None
+    except _UNREADABLE as broken:
+        raise Problem(MALFORMED, f"The body cannot be read: {broken!r}.") from None
+
+
+async def _form(request: web.Request, path: Path) -> dict[str, str]:
+    form = await request.multipart()
+    fields: dict[str, str] = {}
+    names: list[str] = []
+    while (part := await form.next()) is not None:
+        if not isinstance(part, BodyPartReader) or part.name is None:
+            raise _malformed("body", "each part must be a field with a name, or the file")
+        name = one_line(part.name[:NAME_SHOWN_MAX])
+        if name in names:
+            raise _malformed(name, "given more than once")
+        if len(names) >= FIELDS_MAX:
+            raise _malformed("body", f"at most {FIELDS_MAX} fields")
+        coding = part.headers.get(hdrs.CONTENT_TRANSFER_ENCODING, "binary").lower()
+        if coding not in {"7bit", "8bit", "binary"}:
+            raise _malformed(name, "must be sent as it is, without a transfer encoding")
+        names.append(name)
+        if name == FILE:
+            await _copy(_chunks_of(part), path)
+        else:
+            fields[name] = await _field(part, name)
+    if FILE not in names:
+        raise _malformed(FILE, f"the form needs the file, as a field named {FILE}")
+    return fields
+
+
+async def _chunks_of(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while not part.at_eof():
+        yield await part.read_chunk(CHUNK_BYTES)
+
+
+async def _field(part: BodyPartReader, name: str) -> str:
+    content = b""
+    async with aclosing(_chunks_of(part)) as chunks:  # type: ignore[type-var]
+        async for chunk in chunks:
+            content += chunk
+            if len(content) > FIELD_BYTES_MAX:
+                raise _malformed(name, f"must be at most {FIELD_BYTES_MAX} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise _malformed(name, "must be UTF-8") from None
+
+
+async def _copy(chunks: AsyncIterator[bytes], path: Path) -> None:
+    copied = 0
+    with path.open("wb") as out:
+        async for chunk in chunks:
+            copied += len(chunk)
+            if copied > BYTES_MAX:
+                said = f"The file is larger than {BYTES_MAX >> 20} MiB. Split it, with the header"
+                raise Problem(TOO_LARGE, f"{said} in each part.")
+            out.write(chunk)
+
+
+def _malformed(field: str, message: str) -> Problem:
+    error = FieldError(field, message)
+    return Problem(MALFORMED, f"{field}: {message}.", (error,))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from coordinator.core.catalogue import Series
+from coordinator.core.importing import ImportedRow, pieces
 from coordinator.core.records import Rows
 from coordinator.core.requests import Adjust, Assign, Call, Close, Import, Request, Void
 from simulation.events import AHEAD, Asked, Kind, Outcome, Told
@@ -19,8 +20,6 @@ OFFICE = "office"
 """The site of all operators: what they name or import is held there."""
 
 REASON = "decided by the office"
-SOURCE = "import-of-the-office"
-NO_ROWS = "0" * 64
 
 FAR = 5_000
 """So far ahead nobody may pass over numbers; ``ENOUGH`` is as many as a slip of a client passes."""
@@ -194,6 +193,13 @@ def text_of(number: int) -> str:
     return f"COR-{number:05}"
 
 
+def rows_of(asked: Asked) -> tuple[Rows, bytes]:
+    """Return what the file of an import has of each number: its name in the ledger, its bytes."""
+    numbers = (number for first, many in asked.runs for number in range(first, first + many))
+    (piece,) = pieces(ImportedRow(number, text_of(number), "", "") for number in numbers)
+    return piece
+
+
 def wanted(call: Call, asked: Asked, series: Series) -> Request:
     """Return the request of an operator as the HTTP edge hands it in."""
     number, last = asked.number, series.max_value
@@ -203,7 +209,7 @@ def wanted(call: Call, asked: Asked, series: Series) -> Request:
         case Kind.ADJUST:
             return Adjust(call, number, REASON, last, asked.pass_over_max)
         case Kind.IMPORT:
-            return Import(call, asked.runs, SOURCE, (Rows(number, NO_ROWS),), last)
+            return Import(call, asked.runs, asked.request, (rows_of(asked)[0],), last)
         case Kind.CLOSE:
             return Close(call, REASON)
         case Kind.REPLACE:

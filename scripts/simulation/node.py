@@ -283,7 +283,7 @@ class SimulatedNode:
             tell(Told(request, run, Outcome.ANSWERED, numbers, "", answer.replayed, said))
 
     def _put_rows(self, asked: Asked) -> None:
-        """Put down the rows of an import, before the commit that names them. It never fails here."""
+        """Put down the rows of an import before the commit that names them; it never fails."""
         _, content = operating.rows_of(asked)
         key = KEYS.installation.import_rows(asked.request, 0)
         put = Transaction(Guard(key), (Put(key, content),), (Range(key),))

@@ -197,7 +197,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "void-forgotten": Bug(
         "what was read of a number before it was made void is believed, and it looks in use",
-        rules(Rule.COMPLETE, Rule.GIVEN_UP),
+        rules(Rule.COMPLETE, Rule.GIVEN_UP, Rule.REPLACES),
         together(
             with_(CounterState, "_apply_end", _end_forgotten),
             with_(Batch, "_in_use", _void_looks_in_use),

@@ -130,8 +130,8 @@ def test_the_smallest_failing_part_is_found() -> None:
 
 
 def test_a_failure_is_reported_with_its_seed_and_a_small_schedule() -> None:
-    # From a seed that shrinks well: what breaks rule 5 in seed 2 needs many steps.
-    found = simulate("--seed", "3", "--bug", "answer-early", "--schedules", "300")
+    # From a seed that shrinks well and soon.
+    found = simulate("--seed", "16", "--bug", "answer-early", "--schedules", "300")
     assert found.returncode == 1, found.stderr
     seed = re.search(r"^seed (\d+) FAILED$", found.stdout, re.MULTILINE)
     assert seed, found.stdout
@@ -145,8 +145,8 @@ def test_a_failure_is_reported_with_its_seed_and_a_small_schedule() -> None:
 
 
 def test_a_shrunk_schedule_fails_by_itself_and_no_step_of_it_can_go() -> None:
-    bug = "one-page"
-    seed = next(seed for seed in range(1, 300) if judge(seed, bug).findings)
+    bug, seed = "one-page", 6  # few steps of it matter, so that it is shrunk soon
+    assert judge(seed, bug).findings
     small = shrunk(seed, bug).result
     steps = small.schedule.steps
     assert set(steps) < set(draw_schedule(seed).steps)

@@ -3,7 +3,7 @@
 It sees what clients ask and are told, and every revision of the store. It replays the ledger with
 a model that is a table `number -> holder` and a set of free numbers. The rules, by method:
 
-- `written`       one transaction holds head, one entry and the gap keys (4); after it the store's
+- `written`        one transaction holds head, one entry and the gap keys (4); after it the store's
                    gap keys and next number are just what the ledger gives: complete (2)
 - `_issued`        a number goes out only if nobody holds it (1, 2), the lowest free one first (3)
 - `_released`      only a number that its site holds comes back, for somebody who asked

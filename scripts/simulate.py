@@ -38,7 +38,7 @@ def main() -> int:
     options = _options()
     if options.list_bugs:
         for name, bug in PLANTS.items():
-            print(f"{name:<24}{bug.what}")
+            print(f"{name:<32}{bug.what}")
         return 0
     if options.verbose:
         return _tell_whole_histories(options)

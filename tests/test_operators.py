@@ -18,12 +18,14 @@ from coordinator.core.requests import (
     Import,
     Refused,
     Release,
+    Trim,
     Void,
     Why,
 )
 from coordinator.core.templates import writing_of
 from coordinator.core.transaction import Put, Transaction
 from coordinator.history import History
+from coordinator.jobs.trimming import checkpoint_after
 from coordinator.proof import prove
 from coordinator.replica import Replica
 from coordinator.store import Committed
@@ -207,6 +209,21 @@ async def test_under_reuse_a_replacement_takes_the_lowest_gap() -> None:
     (done,) = await counter.ask(void(2, series))
     assert done.record.replaced_by == 4
     assert await states(counter) == {1: "issued", 2: "void", 3: "issued", 4: "issued"}
+
+
+async def test_gaps_wait_in_order_while_an_operator_names_a_number_after_a_trim() -> None:
+    series = Series("COR", COR.template, "COR", COR.scopes, gap_policy=GapPolicy.REUSE)
+    counter = Counter(series)
+    await counter.ask(*(counter.reserve(f"t{n}") for n in (1, 2, 3)))
+    await counter.ask(*(counter.settle(n, f"t{n}", How.CANCELLED) for n in (1, 2)))
+    checkpoint = await checkpoint_after(counter.store, KEYS, 1, 2)
+    await counter.ask(Adjust(call(), 5, WHY, MAX))
+    await counter.ask(Trim(call(), checkpoint))
+    await counter.ask(assign(5))  # the gaps are older than what the ledger still has
+    assert await states(counter) == {1: "gap", 2: "gap", 3: "held", 4: "void", 5: "issued"}
+    (done,) = await counter.ask(void(5, series))
+    assert done.record.replaced_by == 1
+    assert (await states(counter))[1] == "issued"
 
 
 async def test_a_replacement_beyond_the_largest_number_voids_nothing() -> None:

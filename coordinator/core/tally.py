@@ -124,12 +124,13 @@ class Tally:
         """Who has got the fresh numbers up to the next one: written as many, not one by one."""
         for record in entry.records:
             if type(record) is Issued:
-                cause, first, fresh, reused, *_ = record
+                cause, first, fresh, reused, _, named = record
                 origin = cause.origin  # shared by the records of an entry
                 place = places.get(id(origin))
                 if place is None:
                     place = places[id(origin)] = self._holders.place(origin)
-                if fresh == 1 and not reused and first == self.next and not self._not_passed:
+                is_next = fresh == 1 and not reused and first == self.next
+                if is_next and named is None and not self._not_passed:
                     given.append(place)
                     self._highest_taken = self.next
                     self.next += 1
@@ -154,11 +155,12 @@ class Tally:
         for run in record.reused:
             for number in run.numbers:
                 self._reuse(number, run, entry, place)
+        if record.given and not record.given.replaces:
+            self._go_on(record.first, record.fresh, place)  # lower ones that are free may wait
+            return
         if record.fresh:
             self._highest_taken = max(self._highest_taken, record.first)
-        if record.given and not record.given.replaces:
-            self._go_on(record.first, record.fresh, place)
-        elif record.first != self.next or (record.fresh and self._not_passed):
+        if record.first != self.next or (record.fresh and self._not_passed):
             self._issue_oddly(record.first, record.fresh, place)
         elif record.fresh:
             self._holders.give(self.next, record.fresh, place)

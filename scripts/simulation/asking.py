@@ -2,7 +2,17 @@
 
 from typing import NamedTuple
 
-from coordinator.core.records import Issued, Record, Released, Restarted, Settled
+from coordinator.core.records import (
+    Closed,
+    Imported,
+    Issued,
+    Passed,
+    Record,
+    Released,
+    Restarted,
+    Settled,
+    Voided,
+)
 from coordinator.core.requests import Why
 from simulation.events import HOW, Asked, Kind
 from simulation.model import FREE, RESERVED, VOID
@@ -13,17 +23,32 @@ def is_as_asked(asked: Asked, record: Record, numbers: tuple[int, ...]) -> bool:
     cause = record.cause
     if (cause.origin.site, cause.key, cause.payload) != (asked.site, asked.key, asked.payload):
         return False
+    kind = asked.kind
     match record:
-        case Issued(held=None):
-            return asked.kind is Kind.ISSUE and len(numbers) == asked.quantity
-        case Issued():
-            return asked.kind is Kind.RESERVE and len(numbers) == 1
+        case Issued(given=given, held=held):
+            is_kind = kind is (Kind.ASSIGN if given else Kind.RESERVE if held else Kind.ISSUE)
+            return is_kind and len(numbers) == (1 if given or held else asked.quantity)
         case Released():
-            return asked.kind is Kind.RELEASE and numbers == (asked.number,)
+            return kind is Kind.RELEASE and numbers == (asked.number,)
         case Settled():
-            return asked.kind in HOW and numbers == (asked.number,)
+            return kind in HOW and numbers == (asked.number,)
+        case Restarted():
+            return kind is Kind.RESET
         case _:
-            return isinstance(record, Restarted) and asked.kind is Kind.RESET
+            return _is_as_decided(asked, record, numbers)
+
+
+def _is_as_decided(asked: Asked, record: Record, numbers: tuple[int, ...]) -> bool:
+    match record:
+        case Passed(_, first, quantity):
+            return asked.kind is Kind.ADJUST and first + quantity == asked.number
+        case Voided(text=text, replaced_by=other):
+            kind = Kind.REPLACE if other else Kind.VOID
+            return asked.kind is kind and (numbers, text) == ((asked.number,), asked.text)
+        case Imported(runs=runs):
+            return asked.kind is Kind.IMPORT and runs == asked.runs
+        case _:
+            return isinstance(record, Closed) and asked.kind is Kind.CLOSE
 
 
 class Then(NamedTuple):

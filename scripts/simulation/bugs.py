@@ -36,7 +36,7 @@ from coordinator.store.paging import all_of
 from coordinator.unheard import Unheard
 from coordinator.waiting import WaitingRoom
 from simulation import node as nodes
-from simulation import reservation_bugs, turn_bugs
+from simulation import operator_bugs, reservation_bugs, turn_bugs
 from simulation.events import Rule
 from simulation.planting import Bug, Planting, rules, with_
 
@@ -379,6 +379,7 @@ PLANTS: dict[str, Bug] = {
     ),
     **turn_bugs.PLANTS,
     **reservation_bugs.PLANTS,
+    **operator_bugs.PLANTS,
 }
 
 

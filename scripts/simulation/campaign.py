@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from simulation.bugs import planted
-from simulation.events import Finding
+from simulation.events import OF_OPERATORS, Finding
 from simulation.schedule import Schedule, draw_schedule
 from simulation.shrink import Shrinker
 from simulation.world import Result, run
@@ -37,7 +37,15 @@ SUMMARY = (
     ("  confirmed", ("reservations confirmed",)),
     ("  cancelled", ("reservations cancelled",)),
     ("  expired", ("reservations expired",)),
-    ("  numbers void for ever", ("void",)),
+    ("numbers void for ever", ("void",)),
+    ("numbers that operators named", ("numbers of assign",)),
+    ("numbers that they made void", ("Voided",)),
+    ("  and had replaced", ("numbers of replace",)),
+    ("runs of numbers passed over", ("Passed",)),
+    ("counts adjusted", ("adjust ANSWERED",)),
+    ("imports", ("Imported",)),
+    ("counters closed", ("Closed",)),
+    ("what operators are refused", tuple(f"{kind} REFUSED" for kind in sorted(OF_OPERATORS))),
     ("who confirms is told that it has expired", ("confirm told expired",)),
     ("who confirms is told that it was cancelled", ("confirm told cancelled",)),
     ("who cancels is told that it was confirmed", ("cancel told confirmed",)),

@@ -7,8 +7,9 @@ from contextvars import copy_context
 
 from coordinator.core.records import How
 from simulation import schedule as steps
-from simulation.events import Asked, Event, Kind, Left, Outcome, Told
+from simulation.events import OF_OPERATORS, Asked, Event, Kind, Left, Outcome, Told
 from simulation.node import SimulatedNode
+from simulation.operating import Operate, Operators, asks_again
 from simulation.reserving import (
     TRY_AGAIN_S,
     Settle,
@@ -44,6 +45,7 @@ class Clients:
         self.outcomes: dict[str, Outcome] = {}
         self._released_by_key: dict[str, tuple[str, int]] = {}
         self._tickets = Tickets()
+        self._operators = Operators(schedule.settings.start)
         self._context = copy_context()
         """Of no node: clients go on when a node has died that has answered them."""
 
@@ -74,6 +76,8 @@ class Clients:
         if isinstance(step, Settle):
             ticket = self._tickets.of(step)
             return None if ticket is None else ask_to_settle(step, node, ticket)
+        if isinstance(step, Operate):
+            return self._operators.question(step, node, self._held)
         site = f"site-{step.site}"
         if isinstance(step, steps.Reserve):
             payload = f"reserve {site}" if step.key else None
@@ -132,9 +136,11 @@ class Clients:
         self._counts[f"{asked.kind} {told.outcome.name}"] += 1
         self._counts["replays"] += told.replayed
         is_kept = (asked.kind is Kind.ISSUE and not asked.at_once) or told.said == How.CONFIRMED
+        is_kept |= asked.kind in {Kind.ASSIGN, Kind.IMPORT}
         if told.outcome is Outcome.ANSWERED and is_kept:
             held = self._held.setdefault(asked.site, [])
             held += [number for number in told.numbers if number not in held]
+        self._operators.hear(asked, told, self._held)
         if told.outcome is Outcome.ANSWERED and not told.replayed:
             self._counts[f"numbers of {asked.kind}"] += len(told.numbers)
         self._observe(told)
@@ -142,13 +148,14 @@ class Clients:
             for step in self._tickets.answered(asked, told):
                 self._loop.call_soon(self.do, step, context=self._context)
         elif asked.token:
-            self._settled(asked, told)
+            if told.outcome is Outcome.ANSWERED:
+                self._counts[f"{asked.kind} told {told.said}"] += 1
+            self._go_on(asked, asked_again(asked, told))
+        elif asked.kind in OF_OPERATORS:
+            self._go_on(asked, asks_again(asked, told))
 
-    def _settled(self, asked: Asked, told: Told) -> None:
-        """Go on with a client that settles: who was not told asks again, at the next node."""
-        if told.outcome is Outcome.ANSWERED:
-            self._counts[f"{asked.kind} told {told.said}"] += 1
-        again = asked_again(asked, told)
+    def _go_on(self, asked: Asked, again: Asked | None) -> None:
+        """Go on with a client: who was not told what came of it asks again, at the next node."""
         if again is not None:
             names = [node.name for node in self._nodes]
             node = self._nodes[(names.index(asked.node) + 1) % len(names)]

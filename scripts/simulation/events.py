@@ -9,14 +9,18 @@ from typing import NamedTuple
 from coordinator.core import ledger
 from coordinator.core.keys import CounterKeys
 from coordinator.core.records import (
+    Closed,
     How,
+    Imported,
     Issued,
     LossAccepted,
+    Passed,
     Record,
     Released,
     Restarted,
     Settled,
     Trimmed,
+    Voided,
 )
 from coordinator.core.unreadable import Unreadable
 
@@ -32,6 +36,18 @@ class Kind(StrEnum):
     CANCEL = "cancel"
     EXPIRE = "expire"
     """A node asks it of itself, when it finds that a reservation's time is over."""
+    ASSIGN = "assign"
+    VOID = "void"
+    REPLACE = "replace"
+    ADJUST = "adjust"
+    IMPORT = "import"
+    CLOSE = "close"
+
+
+AHEAD = frozenset({Kind.ASSIGN, Kind.ADJUST, Kind.IMPORT})
+"""What operators do with a number that has not gone out."""
+
+OF_OPERATORS = AHEAD | {Kind.VOID, Kind.REPLACE, Kind.CLOSE}
 
 
 HOW = {Kind.CONFIRM: How.CONFIRMED, Kind.CANCEL: How.CANCELLED, Kind.EXPIRE: How.EXPIRED}
@@ -44,9 +60,10 @@ def token_of(request: str) -> str:
 
 
 class Asked(NamedTuple):
-    """A client sends a request to a node. ``number`` is the one to release or settle, else 0.
+    """A client sends a request to a node. ``number`` is the one that it is about, else 0.
 
-    It is settled by who knows its ``token``.
+    It is settled by who knows its ``token``. An operator says how it is written, and how many
+    numbers may be passed over to reach it; ``runs`` (first, quantity) are imported.
     """
 
     request: str
@@ -59,13 +76,20 @@ class Asked(NamedTuple):
     key: str | None = None
     payload: str | None = None
     token: str = ""
+    text: str = ""
+    pass_over_max: int = 0
+    runs: tuple[tuple[int, int], ...] = ()
 
     def __str__(self) -> str:
         what = f"number {self.number}" + (f" by {self.token}" if self.token else "")
         if self.kind in {Kind.ISSUE, Kind.RESERVE}:
             what = f"{self.quantity} number(s)"
-        elif self.kind is Kind.RESET:
+        elif self.kind in {Kind.RESET, Kind.CLOSE}:
             what = "the count"
+        elif self.runs:
+            what = f"numbers, runs of {list(self.runs)},"
+        elif self.text:
+            what += f", written {self.text},"
         at_once = ", to be released at once" if self.at_once else ""
         key = f", key {self.key} payload {self.payload}" if self.key else ""
         return f"{self.request} asks {self.node}: {self.kind} {what} for {self.site}{at_once}{key}"
@@ -87,7 +111,7 @@ class Told(NamedTuple):
     """A client learns something. ``run`` is the run of the node that says it.
 
     ``said`` is what is told beside the numbers: the token and the deadline of a reservation, or
-    how it has ended.
+    how it has ended; what an operator has done, or what it is refused for.
     """
 
     request: str
@@ -160,7 +184,8 @@ def _record_in_words(record: Record) -> str:
     match record:
         case Issued():
             kept = f" until {record.held.until_ms}" if record.held else ""
-            return f"{request} {'reserves' if kept else 'gets'} {record.numbers()}{kept}"
+            for_it = f" in the place of {record.given.replaces}" if record.given else ""
+            return f"{request} {'reserves' if kept else 'gets'} {record.numbers()}{kept}{for_it}"
         case Settled(_, number, _, how):
             return f"{request} settles {number}, {how}{', void' if record.is_void else ''}"
         case Released(_, number):
@@ -169,8 +194,14 @@ def _record_in_words(record: Record) -> str:
             return f"{request} starts anew"
         case LossAccepted(_, entry):
             return f"{request} accepts the loss of entry {entry}"
-        case Trimmed(_, entry):
-            return f"entries up to {entry} leave the store"
+        case _:
+            return _rare_in_words(record)
+
+
+def _rare_in_words(record: Trimmed | Passed | Voided | Imported | Closed) -> str:
+    if isinstance(record, Trimmed):
+        return f"entries up to {record.entry} leave the store"
+    return f"{record.cause.correlation}: {said_of(record)} {list(numbers_of(record))}"
 
 
 class WentBack(NamedTuple):
@@ -228,6 +259,10 @@ class Rule(StrEnum):
     UNHEARD = "No number stays with a caller that has left"
     RECOVERS = "Every node recovers by itself"
     AGREES = "All nodes come to the same state"
+    ASSIGNED = "What an operator names is fresh, and the operator's"
+    REPLACES = "A number and the one in its place name each other in one entry"
+    FORWARD = "The count never goes back"
+    CLOSED = "Nothing goes out after a close, and nothing is reserved at it"
     TRUE_ALARM = "Nobody calls for a person without need"
     NO_ERROR = "No error of the program"
 
@@ -239,7 +274,37 @@ def said_of(record: Record) -> str:
             return f"{held.token} until {held.until_ms}"
         case Settled(how=how):
             return how
-    return ""
+        case Issued(given=given) if given:
+            return given.text
+        case Issued() | Released() | Restarted() | LossAccepted() | Trimmed():
+            return ""
+        case by_operator:
+            return _said_by_operator(by_operator)
+
+
+def _said_by_operator(record: Passed | Voided | Imported | Closed) -> str:
+    match record:
+        case Passed(_, first, quantity):
+            return f"{quantity} numbers are passed over from {first}"
+        case Voided(replaced_by=other):
+            return f"void, replaced by {other}" if other else "void"
+        case Imported(first=first):
+            return f"imported, when the next number was {first}"
+        case Closed():
+            return "closed"
+
+
+def numbers_of(record: Record) -> tuple[int, ...]:
+    """Return the numbers that somebody is told: those that are issued, or that it is about."""
+    match record:
+        case Issued():
+            return tuple(record.numbers())
+        case Released() | Settled() | Voided():
+            return (record.number,)
+        case Imported(runs=runs):
+            return tuple(first + at for first, many in runs for at in range(many))
+        case _:
+            return ()
 
 
 class Finding(NamedTuple):

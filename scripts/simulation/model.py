@@ -48,6 +48,19 @@ class Timeline(list[tuple[int, object]]):
         return [value for _, value in self[max(0, at - 1) :]]
 
 
+class Known(NamedTuple):
+    """What a node knows of a count after an entry: its next number, and what is not just issued.
+
+    Each a list, for a number that stands there twice is wrong.
+    """
+
+    entry: int
+    next: int
+    free: list[int]
+    void: list[int]
+    reserved: list[int]
+
+
 @dataclass
 class Count:
     """The trivial model: what the ledger says so far."""
@@ -78,6 +91,19 @@ class Count:
         if not (self.free.isdisjoint(void) and self.held.keys() >= set(reserved)):
             return False
         return self.held.keys().isdisjoint(self.free) and self.held.keys().isdisjoint(void)
+
+    def restart(self, start: int) -> None:
+        """Begin anew; what the ledger has said stays."""
+        self.next = start
+        self.held.clear()
+        self.free.clear()
+        self.keys.clear()
+
+    def is_known_as(self, known: Known, reserved: Collection[int], void: Collection[int]) -> bool:
+        """Tell whether a node that has seen all entries knows each number as what it is."""
+        if known.entry != self.entries:
+            return True  # of another time
+        return known[1:] == (self.next, sorted(self.free), sorted(void), sorted(reserved))
 
 
 class Past:

@@ -27,6 +27,7 @@ from coordinator.core.requests import (
 from coordinator.core.requests import Request as Wanted
 from coordinator.core.room import Limits
 from coordinator.core.templates import writing_of
+from coordinator.core.transaction import Guard, Put, Range, Transaction
 from coordinator.faults import CANNOT_READ
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
@@ -37,8 +38,22 @@ from coordinator.sequencer import Sequencer
 from coordinator.service import Answer, Bounds, Node, NotServed, OutcomeUnknown, Watcher
 from coordinator.turn import Contact, Seat
 from coordinator.witness import SAVE_EVERY_S, Witness
-from simulation.events import HOW, Asked, Kind, Outcome, Saved, Told, said_of, token_of
+from simulation import operating
+from simulation.events import (
+    HOW,
+    OF_OPERATORS,
+    Asked,
+    Kind,
+    Outcome,
+    Saved,
+    Told,
+    numbers_of,
+    said_of,
+    token_of,
+)
 from simulation.expiry import Expiry, series_of
+from simulation.knowing import known_of, state_of
+from simulation.model import Known
 from simulation.network import Edge, Network
 from simulation.peers import PeersEdge
 from simulation.settings import Settings
@@ -105,6 +120,7 @@ class SimulatedNode:
         self._wall_offset_ms = 0
         self._process = Process(name)
         self._series = series_of(settings)
+        self._looked_at: object = None
 
     @property
     def run(self) -> str | None:
@@ -249,6 +265,8 @@ class SimulatedNode:
     async def serve(self, asked: Asked, tell: Callable[[Told], None]) -> None:
         """Serve a request as the HTTP edge does, and tell the client. Runs in the process."""
         run, request = self._run_name, asked.request
+        if asked.kind is Kind.IMPORT:
+            self._put_rows(asked)
         try:
             answer = await self._answer(self._wanted(asked))
         except NotServed as none:
@@ -259,10 +277,18 @@ class SimulatedNode:
             tell(Told(request, run, Outcome.FAILED, why=repr(bug)))
         else:
             if isinstance(answer, Refused):
-                tell(Told(request, run, Outcome.REFUSED, why=answer.why))
+                about = answer.subject if asked.kind in OF_OPERATORS else ""
+                tell(Told(request, run, Outcome.REFUSED, why=answer.why, said=about))
                 return
-            said, numbers = said_of(answer.record), _numbers_of(answer.record)
+            said, numbers = said_of(answer.record), numbers_of(answer.record)
             tell(Told(request, run, Outcome.ANSWERED, numbers, "", answer.replayed, said))
+
+    def _put_rows(self, asked: Asked) -> None:
+        """Put down the rows of an import before the commit that names them; it never fails."""
+        _, content = operating.rows_of(asked)
+        key = KEYS.installation.import_rows(asked.request, 0)
+        put = Transaction(Guard(key), (Put(key, content),), (Range(key),))
+        at_once(self._network.truth.commit(put))
 
     async def _answer(self, wanted: Wanted) -> Answer:
         reply = self._sequencer.submit(wanted)
@@ -292,6 +318,8 @@ class SimulatedNode:
             case Kind.CONFIRM | Kind.CANCEL | Kind.EXPIRE as kind:
                 voids = self._settings.reserving.voids
                 return Settle(call, asked.number, asked.token, HOW[kind], voids, REASON)
+            case _:
+                return operating.wanted(call, asked, self._series)
 
     @property
     def gives_back(self) -> bool:
@@ -301,17 +329,12 @@ class SimulatedNode:
     def state(self) -> tuple[object, ...] | None:
         """Return what this node knows of the counter, to compare it with the other nodes."""
         state = self._sequencer._replica._state  # noqa: SLF001 - no one else needs to see it
-        if state is None:
+        return None if state is None else state_of(state)
+
+    def newly_loaded(self) -> Known | None:
+        """Return what this node knows of every number, if it has loaded it since the last time."""
+        state = self._sequencer._replica._state  # noqa: SLF001 - no one else needs to see it
+        if state is None or state is self._looked_at:
             return None
-        gaps, void = ([n for run in runs for n in run.numbers] for runs in (state.gaps, state.void))
-        return (state.head, gaps, void, sorted(state.holds))
-
-
-def _numbers_of(record: records.Record) -> tuple[int, ...]:
-    match record:
-        case records.Issued():
-            return tuple(record.numbers())
-        case records.Released() | records.Settled():
-            return (record.number,)
-        case records.Restarted() | records.LossAccepted() | records.Trimmed():
-            return ()
+        self._looked_at = state
+        return known_of(state)

@@ -3,13 +3,14 @@
 It sees what clients ask and are told, and every revision of the store. It replays the ledger with
 a model that is a table `number -> holder` and a set of free numbers. The rules, by method:
 
-- `_wrote`         one transaction holds head, one entry and the gap keys (4); after it the store's
+- `written`        one transaction holds head, one entry and the gap keys (4); after it the store's
                    gap keys and next number are just what the ledger gives: complete (2)
 - `_issued`        a number goes out only if nobody holds it (1, 2), the lowest free one first (3)
 - `_released`      only a number that its site holds comes back, for somebody who asked
 - `_check_request` a request stands in the ledger once (5), and as it was asked; never after its
                    caller was told that nothing was allocated (6); a key stands there once (5)
 - `_settled`       how reservations end, and all else of them: see `reservation_rules`
+- `did`            what operators may do, and what comes of it: see `operator_rules`
 - `_answered`      an answer is in the ledger before it is given (7), and is this request's (1);
                    the same key gets the same answer (5)
 - `_refused`       a refusal was true at some moment between question and answer
@@ -18,10 +19,9 @@ a model that is a table `number -> holder` and a set of free numbers. The rules,
 - `at_rest`        what a caller did not wait for comes back, unless its node died
 """
 
-from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
-from coordinator.core.keys import CounterKeys, number_in
+from coordinator.core.keys import CounterKeys
 from coordinator.core.records import (
     Entry,
     How,
@@ -36,7 +36,6 @@ from coordinator.core.records import (
 from simulation.asking import Then, could_be_refused, is_as_asked
 from simulation.events import (
     Asked,
-    CounterNames,
     Event,
     Failure,
     Finding,
@@ -49,12 +48,15 @@ from simulation.events import (
     Told,
     WentBack,
     Wrote,
+    numbers_of,
     said_of,
 )
-from simulation.model import FREE, RESERVED, VOID, Count, Held, InLedger, Past, Use
+from simulation.model import FREE, RESERVED, VOID, Count, Held, InLedger, Known, Past, Use
+from simulation.operator_rules import OperatorRules
 from simulation.reservation_rules import ReservationRules
 from simulation.rewinding import Acknowledged
 from simulation.settings import Reserving
+from simulation.written import Written
 
 CLIENT_LEFT = "client-disconnected"
 """The reason of a release that nobody asked for: the caller of an un-keyed issue had gone."""
@@ -67,11 +69,10 @@ class Oracle:
         self, keys: CounterKeys, start: int, last: int, reserving: Reserving | None = None
     ) -> None:
         self.findings: list[Finding] = []
-        self._names = CounterNames(keys)
+        self._written = Written(keys, self.find)
         self._start = start
         self._last = last  # the highest number of the series
         self._count = Count(start)
-        self._gap_keys: set[int] = set()
         self._asked: dict[str, Asked] = {}
         self._asked_at: dict[str, int] = {}
         self._gone: set[str] = set()
@@ -87,6 +88,7 @@ class Oracle:
         self._issued_in: dict[int, int] = {}
         """The entry that first issued a number."""
         self._past = Past(last + 1 - start)
+        self._operators = OperatorRules((start, last), self._past, self._reservations, self.find)
 
     def hear(self, event: Event) -> None:
         """Judge one more event."""
@@ -119,37 +121,23 @@ class Oracle:
     # What the store takes
 
     def _wrote(self, event: Wrote) -> None:
-        names = self._names
-        entries = [(k, v) for k, v in event.changes if names.is_entry(k)]
-        head = next((v for k, v in event.changes if names.is_head(k)), None)
-        gaps = [(number_in(k), v) for k, v in event.changes if names.is_gap(k)]
-        for number, value in gaps:
-            (self._gap_keys.discard if value is None else self._gap_keys.add)(number)
         of_reservations = self._reservations.hear_keys(event.changes)
-        if not (entries or head is not None or gaps or of_reservations):
-            return  # of no concern to the count
-        written = [(key, value) for key, value in entries if value is not None]
-        gone = [number_in(key) for key, value in entries if value is None]
-        if len(written) != 1 or head is None:
-            said = f"revision {event.revision} changes {len(gaps)} gap keys, {len(entries)} "
-            head_said = "and no head" if head is None else "and the head"
-            self.find(Rule.ONE_COMMIT, f"{said}ledger entries {head_said}")
+        batch = self._written.hear(event, concerns_others=of_reservations)
+        if batch is None:
             return
-        key, content = written[0]
-        index = number_in(key)
+        index, gone = batch.index, batch.gone
         if index != self._count.entries + 1:
             said = f"after entry {self._count.entries} the ledger goes on with {index}"
             self.find(Rule.COMPLETE, said)
             return
         trimmed = self._count.trimmed
-        self._replay(index, content)
+        self._replay(index, batch.content)
         if gone != list(range(trimmed + 1, self._count.trimmed + 1)):
             said = f"entry {index} notes that {self._count.trimmed} are trimmed; gone are {gone}"
             self.find(Rule.ONE_COMMIT, said)
-        checkpoint = dict(event.changes).get(self._names.keys.checkpoint)
-        if gone and (said := self._count.differs_from(checkpoint)):
+        if gone and (said := self._count.differs_from(batch.checkpoint)):
             self.find(Rule.COMPLETE, said)
-        self._compare(event.revision, heads.decode(head))
+        self._compare(event.revision, batch.head)
 
     def _replay(self, index: int, content: bytes) -> None:
         entry = ledger.decode(content)
@@ -157,9 +145,10 @@ class Oracle:
         self._count.entries = index
         self._count.contents.append(content)
         for record in entry.records:
+            self._operators.begin(index, record)
             match record:
                 case Issued():
-                    self._check_request(index, record, tuple(record.numbers()))
+                    self._check_request(index, record, numbers_of(record))
                     self._issued(index, record)
                     self._reservations.reserved(entry, record)
                 case Settled():
@@ -174,6 +163,14 @@ class Oracle:
                     self._trimmed(through)
                 case LossAccepted():
                     self.find(Rule.ASKED, f"entry {index} accepts a loss; nobody decided that")
+                case decided:
+                    self._check_request(index, decided, numbers_of(decided))
+                    asked = self._asked.get(decided.cause.correlation)
+                    self._operators.did(index, decided, self._count, asked)
+                    for number in numbers_of(decided):
+                        self._issued_in.setdefault(number, index)
+            self._operators.end(self._count)
+        self._operators.check_pairs(index, entry.records)
         self._count.after.append((self._count.next, len(self._count.free)))
         left = self._last + 1 - self._count.next + len(self._count.free)
         self._past.left_are(left)
@@ -185,16 +182,14 @@ class Oracle:
         if not count.covers(self._start, self._reservations.open, self._reservations.void):
             said = f"{count}, void {self._reservations.void} are not all numbers, each once"
             self.find(Rule.COMPLETE, f"at revision {revision} {said}")
-        if head.next != count.next:
-            said = f"the head's next number is {head.next}, the ledger gives {count.next}"
-            self.find(Rule.COMPLETE, f"at revision {revision} {said}")
-        if self._gap_keys != count.free:
-            said = f"gap keys {sorted(self._gap_keys)}, the ledger gives {sorted(count.free)}"
-            self.find(Rule.COMPLETE, f"at revision {revision} there are {said}")
+        self._written.compare(revision, head, count)
+        self._operators.compare(revision, head)
 
     def _issued(self, index: int, record: Issued) -> None:
-        count = self._count
-        holder = Held(record.cause.correlation, record.cause.origin.site, index)
+        count, request = self._count, record.cause.correlation
+        site = self._operators.issued(index, record, count, self._asked.get(request))
+        holder = Held(request, site, index)
+        is_named = record.given is not None and not record.given.replaces
         for number in record.numbers():
             if number in count.held:
                 said = f"entry {index} issues {number}, which {count.held[number].request} holds"
@@ -202,7 +197,7 @@ class Oracle:
             if number in self._reservations.void:
                 self.find(Rule.GIVEN_UP, f"entry {index} issues {number}, which is void")
             lowest = min(count.free, default=number)
-            if number != lowest:
+            if number != lowest and not is_named:
                 said = f"entry {index} issues {number} while {lowest} is free"
                 self.find(Rule.LOWEST, said)
             if number not in count.free and number != count.next:
@@ -215,8 +210,7 @@ class Oracle:
             self._issued_in.setdefault(number, index)
 
     def _released(self, index: int, record: Released) -> None:
-        count, number = self._count, record.number
-        cause = record.cause
+        count, number, cause = self._count, record.number, record.cause
         holder = count.held.get(number)
         if holder is None:
             self.find(Rule.COMPLETE, f"entry {index} releases {number}, which nobody holds")
@@ -270,17 +264,17 @@ class Oracle:
             self._past.number_is(number, None)
         for key in count.keys:
             self._past.key_is(key, None)
-        count.next = self._start
-        count.held.clear()
-        count.free.clear()
-        count.keys.clear()
+        count.restart(self._start)
         self._reservations.start_anew()
+        self._operators.start_anew()
 
     def _check_request(self, index: int, record: Record, numbers: tuple[int, ...]) -> None:
         count, request = self._count, record.cause.correlation
         asked = self._asked.get(request)
         if asked is None:
             self.find(Rule.ASKED, f"entry {index} has request {request}, which nobody sent")
+            return
+        if self._operators.goes_with(record, asked):
             return
         if request in count.in_ledger:
             before = count.in_ledger[request].entry
@@ -355,8 +349,7 @@ class Oracle:
 
     def _refused(self, told: Told) -> None:
         self._not_served(told)
-        asked = self._asked[told.request]
-        since = self._asked_at[told.request]
+        asked, since = self._asked[told.request], self._asked_at[told.request]
         first = self._issued_in.get(asked.number)
         then = Then(
             self._past.of_number(asked.number, since),
@@ -366,8 +359,14 @@ class Oracle:
             self._reservations.was_unknown(asked, since),
             self._reservations.was_open(asked, since),
         )
-        if not could_be_refused(told.why, asked, then):
+        is_true = self._operators.is_true(told, asked, since)
+        if not (could_be_refused(told.why, asked, then) if is_true is None else is_true):
             self.find(Rule.TRUE_REFUSAL, f"{told} ({asked}); it never was so")
+
+    def knows(self, node: str, known: Known) -> None:
+        """Judge what a node knows: each number is in one state, and in the one that it has."""
+        if not self._count.is_known_as(known, self._reservations.open, self._reservations.void):
+            self.find(Rule.AGREES, f"{node} knows {known}; it is {self._count}")
 
     def at_rest(self, runs: set[str | None], now_ms: int = 0) -> None:
         """Judge what is left when all has come to rest; these runs of nodes are alive.
@@ -378,8 +377,8 @@ class Oracle:
         if overdue:
             self.find(Rule.RECOVERS, f"reservations of {overdue} are over, and nobody ends them")
         for number, holder in self._count.held.items():
-            if holder.entry <= self._count.trimmed:
-                continue  # its node can never know what became of a batch that old
+            if holder.entry <= self._count.trimmed or self._operators.is_closed:
+                continue  # its node cannot know what became of a batch that old, or not undo it
             unheard = self._left.get(holder.request) in runs
             asked = self._asked[holder.request]
             if unheard and asked.kind is Kind.ISSUE and asked.key is None:
@@ -392,9 +391,10 @@ class Oracle:
         self._past.forget()
         self._count = Count(self._start)
         self._reservations.start_anew()
+        self._operators.start_anew()
         before, self.findings = self.findings, []
         for index, content in enumerate(contents, 1):
             self._replay(index, content)
         self.findings = before  # what it had then has been judged before
-        self._gap_keys = set(self._count.free)
+        self._written.gap_keys = set(self._count.free)
         self._reservations.restored()

@@ -122,7 +122,7 @@ PLANTS: dict[str, Bug] = {
     ),
     "holds-not-loaded": Bug(
         "a node that loads the counter does not load the open reservations, nor count them",
-        rules(Rule.COMPLETE, Rule.TRUE_REFUSAL, Rule.ENDS_ONCE),
+        rules(Rule.AGREES, Rule.COMPLETE, Rule.TRUE_REFUSAL, Rule.ENDS_ONCE),
         together(
             with_(Replica, "_load_holds", _not_loaded),
             with_(replicas, "_check_counts", lambda *_: None),

@@ -8,13 +8,21 @@ schedule in all else. That is what lets a failing one be shrunk.
 import random
 from typing import NamedTuple
 
+from simulation.operating import Operate, draw_operating, draw_operators
 from simulation.reserving import Reserve, Settle, draw_reservations
-from simulation.settings import Settings, draw_reserving, draw_settings
-
-KEYS_SHARED = 6
-"""Keyed requests draw their key from so few, so that keys are repeated."""
+from simulation.settings import (
+    KEYS_SHARED,
+    Operating,
+    Reserving,
+    Settings,
+    draw_reserving,
+    draw_settings,
+)
 
 SITES = 3
+
+ROOM_FOR_OPERATORS = 8_000
+"""Bytes of an entry: what an operator has done takes more at most than what others have."""
 
 THE_TURN = -1
 """As the number of a node: the next one that serves a batch of another node."""
@@ -147,7 +155,7 @@ class Restore(NamedTuple):
 
 OfNode = Crash | Stop | Pause | ClockJump | Cut | CutBetween | Trim
 OfStore = Full | Compact | Backup | Restore
-OfClient = Issue | Release | Reset | Reserve | Settle
+OfClient = Issue | Release | Reset | Reserve | Settle | Operate
 Step = OfClient | OfNode | OfStore
 
 
@@ -178,11 +186,31 @@ def draw_schedule(seed: int) -> Schedule:
     reserving = draw_reserving(others)
     if reserving.reservations:  # they take as long to simulate as what they take the place of
         settings = settings._replace(reserving=reserving, requests=settings.requests // 2)
+    office = random.Random(f"operators {seed}")  # noqa: S311 - a seed, no secret
+    settings = _with_operators(settings, draw_operating(office))
     rushes = [chance.randrange(settings.length_ms) for _ in range(RUSHES)]
     steps = [*_requests(chance, settings, rushes), *_faults(chance, settings, rushes)]
     steps += draw_reservations(others, settings, rushes)
+    steps += draw_operators(office, settings, rushes)
+    if settings.operating.closes:  # what is reserved beside a close must end by itself
+        settings = settings._replace(reserving=_brief(settings.reserving))
     steps.sort(key=lambda step: step.at_ms)
     return Schedule(seed, settings, tuple(steps))
+
+
+def _with_operators(settings: Settings, operating: Operating) -> Settings:
+    """Return settings with operators, whose entries need some room, and fewer other requests."""
+    if not (operating.acts or operating.closes):
+        return settings
+    return settings._replace(
+        operating=operating,
+        requests=max(4, settings.requests - 4 * operating.acts),
+        entry_bytes_max=max(settings.entry_bytes_max, ROOM_FOR_OPERATORS),
+    )
+
+
+def _brief(reserving: Reserving) -> Reserving:
+    return reserving._replace(reservations=max(1, reserving.reservations), lasts_s=1)
 
 
 def _requests(chance: random.Random, settings: Settings, rushes: list[int]) -> list[Step]:

@@ -23,6 +23,10 @@ QUICK_PATIENCE_S = (0.0, 0.05, 0.3)
 LATENCIES_MS = ((0.2, 1.0), (0.5, 5.0), (1.0, 40.0), (5.0, 200.0))
 
 
+KEYS_SHARED = 6
+"""Keyed requests draw their key from so few, so that keys are repeated."""
+
+
 class Network(NamedTuple):
     """How likely a message meets which fate; times one way."""
 
@@ -62,6 +66,15 @@ class Reserving(NamedTuple):
     hasty_ms: int = 0
     """A node looks so far ahead: as one whose clock goes back right after it has looked."""
     keyed: float = 0.0
+
+
+class Operating(NamedTuple):
+    """What operators do: acts of one or two of them, and whether one closes the counter."""
+
+    acts: int = 0
+    closes: bool = False
+    keyed: float = 0.0
+    wild: float = 0.0
 
 
 class Settings(NamedTuple):
@@ -114,6 +127,7 @@ class Settings(NamedTuple):
     restarts: float
     """How many nodes are started anew when the store is restored."""
     reserving: Reserving = Reserving()
+    operating: Operating = Operating()
 
 
 def draw_settings(chance: random.Random) -> Settings:

@@ -7,12 +7,12 @@ import random
 from collections import Counter, deque
 from typing import NamedTuple
 
-from coordinator.core import ledger
-from coordinator.core.records import Settled
 from coordinator.history import History
-from coordinator.replica import ADVICE
+from coordinator.replica import ADVICE, Replica
+from coordinator.witness import Witness
 from simulation import schedule as steps
 from simulation.clients import Clients
+from simulation.counting import count_what_is_written
 from simulation.events import (
     Asked,
     Event,
@@ -22,8 +22,10 @@ from simulation.events import (
     Note,
     Outcome,
     Rule,
+    Told,
     Wrote,
 )
+from simulation.knowing import known_of, state_of
 from simulation.listening import Listening
 from simulation.network import Network, Truth
 from simulation.node import KEYS, SimulatedNode, last_number, small_limits
@@ -139,23 +141,18 @@ class World:
             return
         self._events.append((self._loop.time(), event))
         if isinstance(event, Wrote):
-            self._count_what_is_written(event)
+            count_what_is_written(event, self._counts, self._came_true)
         self._oracle.hear(event)
+        if isinstance(event, Told):
+            self._judge_what_is_known(event.run)
         self._end_with_a_finding()
 
-    def _count_what_is_written(self, event: Wrote) -> None:
-        self._counts["revisions"] += 1
-        for key, value in event.changes:
-            if value is None:
-                continue
-            self._counts["turns taken"] += key == KEYS.turn
-            if key.startswith(KEYS.all_entries):
-                entry = ledger.decode(value)
-                self._came_true.update(part[1:3] for part in entry.parts[1:])
-                for record in entry.records:
-                    if isinstance(record, Settled):
-                        self._counts[f"reservations {record.how}"] += 1
-                        self._counts["void"] += record.is_void
+    def _judge_what_is_known(self, run: str) -> None:
+        """Look at what a node has loaded from the store that has just answered somebody."""
+        if not self._schedule.restores:  # else it may know another history
+            for node in self._nodes:
+                if node.run == run and (known := node.newly_loaded()) is not None:
+                    self._oracle.knows(node.name, known)
 
     def _find(self, rule: Rule, what: str) -> None:
         if not self._is_over:
@@ -381,8 +378,16 @@ class World:
         await self._everybody_has_an_answer()
         # Who has its batches committed by another node may have let go of its own state.
         known = [state for node in self._nodes if (state := node.state()) is not None]
+        known.append(await self._state_in_the_store())
         if any(state != known[0] for state in known):
             self._find(Rule.AGREES, f"the nodes know different things: {known}")
+
+    async def _state_in_the_store(self) -> tuple[object, ...]:
+        """Return what a node would know that starts now, and judge it."""
+        start = self._schedule.settings.start
+        state = await Replica(self._network.truth, KEYS, start, Witness()).state()
+        self._oracle.knows("who loads the counter", known_of(state))
+        return state_of(state)
 
     async def _proof_is_valid(self) -> None:
         verdict = await History(self._network.truth, KEYS).prove(self._schedule.settings.start)

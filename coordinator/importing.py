@@ -31,7 +31,7 @@ from coordinator.imports import ERRORS_KEPT, Column, RowError
 from coordinator.preparing import Prepared, Share
 from coordinator.registry import InDoubt
 from coordinator.replica import Replica
-from coordinator.staging import Piece, Progress, Staging
+from coordinator.staging import Phase, Piece, Progress, Staging
 from coordinator.store import Committed, NotCommitted, Store, StoreError, Unknown
 from coordinator.witness import Witness
 
@@ -41,7 +41,7 @@ MISSING_SHOWN = 50
 EXHAUSTED, CLOSED = "NB002", "NB033"
 
 
-def in_silence(_what: str, _done: int, _total: int) -> None:
+def in_silence(_what: Phase, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
@@ -129,9 +129,11 @@ class Importer:
         self._limits = Limits(operations=operations_max)
         self._staging = Staging(store, keys)
 
-    async def check(self, prepared: Prepared, call: Call) -> Report:
+    async def check(
+        self, prepared: Prepared, call: Call, progress: Progress = in_silence
+    ) -> Report:
         """Return what an import would do now. Raises TooLarge, StoreError."""
-        report, _ = await self._fitting(_attempt(prepared, call, ""))
+        report, _ = await self._fitting(_attempt(prepared, call, ""), progress)
         return report
 
     async def earlier(self, prepared: Prepared, call: Call) -> Done | None:
@@ -168,13 +170,14 @@ class Importer:
             raise
 
     async def _run(self, attempt: _Attempt, rows_file: Path, progress: Progress) -> Done:
-        report, replicas = await self._fitting(attempt)
+        report, replicas = await self._fitting(attempt, progress)
         if report.errors_total:
             raise RowsRefused(report)
         opened = await self._staging.begin(attempt.id)
         try:
             pieces = self._pieces(attempt)
             await self._staging.put(opened, pieces, rows_file, progress)
+            progress(Phase.COMMITTING, 0, 1)
             return await self._commit(attempt, opened, replicas)
         except InDoubt as doubt:
             return await self._find_out(attempt, opened, doubt)
@@ -189,7 +192,7 @@ class Importer:
             for n, (rows, length) in enumerate(share.pieces)
         ]
 
-    async def _fitting(self, attempt: _Attempt) -> tuple[Report, list[Replica]]:
+    async def _fitting(self, attempt: _Attempt, progress: Progress) -> tuple[Report, list[Replica]]:
         """Return what the import would do, and the counters loaded. Raises TooLarge."""
         shares = attempt.prepared.shares
         fitting = importing.counters_max(self._limits.operations)
@@ -201,19 +204,20 @@ class Importer:
         witness = self._witness.copy()  # the node's own is its sequencers' to write
         counters = [(self._keys.counter(share.counter), self._start_of(share)) for share in shares]
         replicas = [Replica(self._store, keys, start, witness) for keys, start in counters]
-        report, plans = await self._planned(attempt, replicas)
+        report, plans = await self._planned(attempt, replicas, progress)
         if plans:
             joined(plans, Guard(b""), Put(b"", _encode(attempt, 0, report)))
         return report, replicas
 
     async def _planned(
-        self, attempt: _Attempt, replicas: list[Replica]
+        self, attempt: _Attempt, replicas: list[Replica], progress: Progress = in_silence
     ) -> tuple[Report, list[Plan]]:
         """Return what the import does to the newest states known; no plans when rows are wrong."""
         plans: list[Plan] = []
         counters: list[Counted] = []
         prepared = attempt.prepared
         errors, total = list(prepared.errors), prepared.errors_total
+        checked, to_check = 0, sum(len(share.numbers) for share in prepared.shares)
         for at, (share, replica) in enumerate(zip(prepared.shares, replicas, strict=True)):
             state = await replica.state()
             many, found = clashes(state, share.numbers, share.max_value)
@@ -232,6 +236,8 @@ class Importer:
                 plans.append(await asyncio.to_thread(plan, *given))
                 if plans[-1].entry is None:
                     raise RuntimeError(f"{share.counter} refuses what clashes with nothing")
+            checked += len(share.numbers)
+            progress(Phase.CHECKING, checked, to_check)
         errors.sort(key=lambda error: error.row)
         report = Report(prepared.rows_total, tuple(counters), tuple(errors[:ERRORS_KEPT]), total)
         return report, [] if total else plans

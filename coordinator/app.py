@@ -188,7 +188,7 @@ class NodeApp:
         importer = Importer(self._store, self._keys, node.node, self.witness, *bounds)
         book = ImportBook(node.node)
         shared = (self._caller, registry, self._counters, self.membership)
-        api = BulkImport(*shared, importer, book)
+        api = BulkImport(*shared, importer, book, self._metrics)
         return [*api.routes(), *ImportProgress(book, self._neighbours).routes()]
 
     def _demonstrations(self, installation: Installation) -> list[web.RouteDef]:

@@ -15,6 +15,7 @@ from coordinator import importing
 from coordinator.import_book import KEPT_MAX, ImportBook
 from coordinator.importing import Importer
 from coordinator.imports.choice import Choice
+from coordinator.metrics import TYPES_SHOWN_MAX, Metrics
 from coordinator.preparing import prepare_apart
 from coordinator.staging import Phase
 
@@ -129,6 +130,46 @@ async def test_how_imports_ended_is_told_and_the_newest_comes_first(
     refused = (await listed(node))[2]
     assert "row 3" in refused["detail"]
     assert (refused["unit"], refused["ended_at"] is None) == ("rows", False)
+
+
+async def counted(node: Client) -> dict[str, float]:
+    async with node.get("/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    pairs = [line.rsplit(" ", 1) for line in lines if line.startswith("numbering_import")]
+    return {name: float(value) for name, value in pairs if "_created" not in name}
+
+
+async def test_rows_and_refused_files_are_counted_by_document_type(
+    start_node: Start, place: Place
+) -> None:
+    node = await start_node(root=place.root)
+    assert await counted(node) == {}
+    rows = [*csv_of([cor(1), cor(2), cor(1, 2024)]).splitlines(), b"RFA,RFA-P1-2025-00001,,"]
+    key = {"Idempotency-Key": "k"}
+    for _ in range(2):  # a replay brings nothing in
+        await send_form(node, b"\n".join(rows), headers=key)
+    came = {'numbering_imported_rows_total{document_type="COR"}': 3,
+            'numbering_imported_rows_total{document_type="RFA"}': 1}  # fmt: skip
+    assert await counted(node) == came
+    await send_form(node, b"\n".join(rows), 422, dry_run="true")  # nobody wanted it in yet
+    assert await counted(node) == came
+    await send_form(node, b"\n".join(rows), 422)
+    await send_form(node, csv_of([cor(9), "nonsense"]), 422)
+    await send_form(node, csv_of(["NO-1"], "NO"), 422)
+    await send_form(node, b"nothing of ours", 422)
+    name = 'numbering_imports_refused_total{document_type="%s"}'
+    assert await counted(node) == came | {name % "COR": 2, name % "RFA": 1, name % "other": 2}
+
+
+def test_the_types_that_are_counted_are_bounded() -> None:
+    metrics = Metrics(9, ("invoice",))
+    for number in range(TYPES_SHOWN_MAX + 5):
+        metrics.imported({f"T{number}": 1})
+    metrics.import_refused(["T0", "NEW", "NEWER"])
+    text = metrics.text().decode()
+    assert text.count("numbering_imported_rows_total{") == TYPES_SHOWN_MAX + 1
+    assert 'numbering_imported_rows_total{document_type="other"} 5.0' in text
+    assert text.count("numbering_imports_refused_total{") == 2
 
 
 async def test_an_import_whose_caller_leaves_has_failed(start_node: Start, place: Place) -> None:

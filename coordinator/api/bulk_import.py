@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -24,6 +25,7 @@ from coordinator.importing import Counted, Done, Importer, KeyReused, Report, Ro
 from coordinator.imports import BadFile
 from coordinator.imports.choice import Choice
 from coordinator.jobs.membership import Membership
+from coordinator.metrics import Metrics
 from coordinator.preparing import Prepared, prepare_apart
 from coordinator.registry import InDoubt, Registry
 from coordinator.staging import Phase, TooMany
@@ -45,6 +47,7 @@ class BulkImport:
         membership: Membership,
         importer: Importer,
         book: ImportBook,
+        metrics: Metrics,
     ) -> None:
         self._caller = caller
         self._registry = registry
@@ -52,6 +55,7 @@ class BulkImport:
         self._membership = membership
         self._importer = importer
         self._book = book
+        self._metrics = metrics
         self._turn = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
@@ -70,11 +74,12 @@ class BulkImport:
         async with self._turn:
             course = self._book.begin(request[NAME], _key_in_head(request))
             course.dry_run = asked.dry_run
-            with (
-                _watched(course),
-                tempfile.TemporaryDirectory(prefix="import-") as folder,
-            ):
-                return await self._answer(request, asked, Path(folder), course)
+            try:
+                with _watched(course), tempfile.TemporaryDirectory(prefix="import-") as folder:
+                    return await self._answer(request, asked, Path(folder), course)
+            finally:
+                if course.phase is Phase.REFUSED and not course.dry_run:
+                    self._metrics.import_refused(course.document_types)
 
     async def _answer(
         self, request: web.Request, asked: ImportFields, folder: Path, course: Course
@@ -106,6 +111,8 @@ class BulkImport:
         done = await self._import(prepared, rows_file, call, asked.reason, course)
         course.name, course.imported = done.name, done.report.numbers
         course.replayed = done.replayed
+        if not done.replayed:
+            self._metrics.imported(_rows_by_type(prepared))
         for share in prepared.shares:  # this node notes what it has seen committed
             start = None if share.counter == INVOICE else share.start
             self._counters.sequencer(share.counter, start).probe()
@@ -145,6 +152,13 @@ class BulkImport:
         except StoreError as down:
             detail = not_done(call, str(down), "Try again, or ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail) from None
+
+
+def _rows_by_type(prepared: Prepared) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for share in prepared.shares:
+        rows[share.document_type] += len(share.numbers)
+    return rows
 
 
 def _key_in_head(request: web.Request) -> str | None:

@@ -184,7 +184,7 @@ class NodeApp:
     def _imports(self, node: Node, registry: Registry) -> list[web.RouteDef]:
         settings = self._settings
         invoices_from = settings.first_number if INVOICE in self._names else None
-        bounds = (invoices_from, settings.etcd_operations_max)
+        bounds = (invoices_from, settings.etcd_operations_max, settings.max_value)
         importer = Importer(self._store, self._keys, node.node, self.witness, *bounds)
         book = ImportBook(node.node)
         shared = (self._caller, registry, self._counters, self.membership)

@@ -21,7 +21,7 @@ from coordinator.core.documents import INVOICE
 from coordinator.core.importing import Clash, TooLarge, clashes, joined
 from coordinator.core.keys import Keys
 from coordinator.core.legacy import DUPLICATE, UNKNOWN_TYPE
-from coordinator.core.plan import Plan, Rules, plan
+from coordinator.core.plan import NUMBERS_MAX, Plan, Rules, plan
 from coordinator.core.records import Part
 from coordinator.core.requests import Ask, Call, Import, Why
 from coordinator.core.room import Limits
@@ -109,7 +109,7 @@ class Importer:
     """Imports prepared files into one installation, as the node of this name.
 
     ``invoices_from`` is the first number of the installation's invoices; None where they have no
-    counter that they share.
+    counter that they share. ``invoices_max`` is the last one that its nodes issue.
     """
 
     def __init__(
@@ -120,12 +120,14 @@ class Importer:
         witness: Witness,
         invoices_from: int | None,
         operations_max: int = 128,
+        invoices_max: int = NUMBERS_MAX,
     ) -> None:
         self._store = store
         self._keys = keys
         self._node = node
         self._witness = witness
         self._invoices_from = invoices_from
+        self._invoices_max = invoices_max
         self._limits = Limits(operations=operations_max)
         self._staging = Staging(store, keys)
 
@@ -220,7 +222,7 @@ class Importer:
         checked, to_check = 0, sum(len(share.numbers) for share in prepared.shares)
         for at, (share, replica) in enumerate(zip(prepared.shares, replicas, strict=True)):
             state = await replica.state()
-            many, found = clashes(state, share.numbers, share.max_value)
+            many, found = clashes(state, share.numbers, self._last_of(share))
             if share.counter == INVOICE and self._invoices_from is None:
                 many = len(share.numbers)
                 found = (Clash(at, Why.OTHER_OWNER) for at in range(many))
@@ -230,7 +232,7 @@ class Importer:
             if not total:
                 asks = [Ask(self._request(attempt, at))]
                 part = Part(self._node, f"import-{attempt.id}", 1)
-                rules = Rules(self._start_of(share), share.max_value, self._limits)
+                rules = Rules(self._start_of(share), self._last_of(share), self._limits)
                 keys = self._keys.counter(share.counter)
                 given = (state, keys, replica.guard, asks, now(), (part,), rules)
                 plans.append(await asyncio.to_thread(plan, *given))
@@ -245,13 +247,17 @@ class Importer:
     def _start_of(self, share: Share) -> int:
         return (share.counter == INVOICE and self._invoices_from) or share.start
 
+    def _last_of(self, share: Share) -> int:
+        is_bounded = share.counter == INVOICE
+        return min(share.max_value, self._invoices_max) if is_bounded else share.max_value
+
     def _request(self, attempt: _Attempt, at: int) -> Import:
         share = attempt.prepared.shares[at]
         note = orjson.dumps({"import": attempt.name, "reason": attempt.reason}).decode()
         origin = attempt.call.origin._replace(invoice_type=share.document_type)
         call = attempt.call._replace(origin=origin, key=None, payload=None, metadata=note)
         rows = tuple(rows for rows, _ in share.pieces)
-        return Import(call, share.runs, _source(attempt, at), rows, share.max_value)
+        return Import(call, share.runs, _source(attempt, at), rows, self._last_of(share))
 
     async def _commit(self, attempt: _Attempt, opened: Guard, replicas: list[Replica]) -> Done:
         doubts: list[str] = []

@@ -23,6 +23,7 @@ from coordinator.api.demo_processes import ProcessesApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
 from coordinator.api.events import Events
+from coordinator.api.import_progress import ImportProgress
 from coordinator.api.live_view import LiveView
 from coordinator.api.numbers import Numbers
 from coordinator.api.operations import Operations
@@ -44,6 +45,7 @@ from coordinator.counters import Counters, Terms
 from coordinator.document_counters import DocumentCounters
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
+from coordinator.import_book import ImportBook
 from coordinator.importing import Importer
 from coordinator.jobs.control import Control
 from coordinator.jobs.demonstrations import Demonstrations
@@ -132,6 +134,7 @@ class NodeApp:
         settings = self._settings
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         installation = Installation(self._store, self._keys, self._names)
+        self._neighbours = Neighbours(settings.node_id, installation.nodes)
         measured = Installation(self._store, self._keys, self._metrics.shown)
         counters, membership, registry = self._counters, self.membership, self._registry
         calls = DocumentCalls(registry, counters, self._names, membership)
@@ -158,7 +161,7 @@ class NodeApp:
             *Documents(settings, self._store, self._keys, registry).routes(),
             *Reservations(self._caller, calls).routes(),
             *Operators(self._caller, calls, self._store, self._keys).routes(),
-            *self._bulk_import(node, registry).routes(),
+            *self._imports(node, registry),
             *Numbers(settings, self._store, self._keys, registry, counters).routes(),
             *Sequences(settings, self._store, self._keys, registry, found).routes(),
         ]
@@ -178,16 +181,18 @@ class NodeApp:
         app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))
         return app
 
-    def _bulk_import(self, node: Node, registry: Registry) -> BulkImport:
+    def _imports(self, node: Node, registry: Registry) -> list[web.RouteDef]:
         settings = self._settings
         invoices_from = settings.first_number if INVOICE in self._names else None
-        bounds = (invoices_from, settings.etcd_operations_max)
+        bounds = (invoices_from, settings.etcd_operations_max, settings.max_value)
         importer = Importer(self._store, self._keys, node.node, self.witness, *bounds)
-        return BulkImport(self._caller, registry, self._counters, self.membership, importer)
+        book = ImportBook(node.node)
+        shared = (self._caller, registry, self._counters, self.membership)
+        api = BulkImport(*shared, importer, book, self._metrics)
+        return [*api.routes(), *ImportProgress(book, self._neighbours).routes()]
 
     def _demonstrations(self, installation: Installation) -> list[web.RouteDef]:
         settings, book, control = self._settings, self._book, self._control
-        self._neighbours = Neighbours(settings.node_id, installation.nodes)
         processes = ProcessesApi(settings, control, self._members, self._neighbours, book)
         demonstrations = Demonstrations(settings, installation.live_urls)
         failover = Failover(settings, installation.nodes, control, self._members)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from coordinator.clock import now
-from coordinator.core.documents import type_of
+from coordinator.core.documents import is_of_documents, type_of
 from coordinator.core.keys import Keys
-from coordinator.core.plan import Rules
+from coordinator.core.plan import NUMBERS_MAX, Rules
 from coordinator.faults import Rewound
 from coordinator.handing import Company
 from coordinator.history import History
@@ -84,6 +84,8 @@ class Counters:
 
     def _new(self, counter: str, start: int | None) -> Sequencer:
         rules = self._terms.rules
+        if is_of_documents(counter):  # it ends where its series says, not with the invoices
+            rules = rules._replace(max_value=NUMBERS_MAX)
         for _ in range(LOOKED_AT_MAX):
             if len(self) >= self._terms.loaded_max:
                 self._forget_one_of(self._older or self._recent)

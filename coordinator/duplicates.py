@@ -1,24 +1,29 @@
 """Whether any number, or the text of any document number, stands for two things.
 
-All ledgers are read, one after the other and page by page; each counter's numbers are let go of
-before the next. Only texts are kept for all of them, in an index that goes to the disk.
+All ledgers are read, from the store page by page or from exported files line by line, one after the
+other; each counter's numbers are let go of before the next. Only texts are kept for all of them, in
+an index that goes to the disk.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import NamedTuple
+from hashlib import sha256
+from typing import IO, NamedTuple
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
+from coordinator.core.importing import decode_rows
 from coordinator.core.keys import Keys, number_in
-from coordinator.core.records import Imported, Issued, LossAccepted, Restarted
-from coordinator.core.transaction import Range
+from coordinator.core.ledger_file import End
+from coordinator.core.records import Imported, Issued, LossAccepted, Restarted, Rows
+from coordinator.core.transaction import KeyValue, Range
 from coordinator.core.twice import Again, Numbers, State
 from coordinator.core.unreadable import Unreadable
+from coordinator.exports import about_of, lines_of
 from coordinator.faults import Damaged
-from coordinator.imported_rows import all_rows
+from coordinator.imported_rows import all_rows, difference
 from coordinator.imports import place
 from coordinator.proof import ENTRIES_PAGE, TRIES, Progress
 from coordinator.store import Store
@@ -129,16 +134,44 @@ async def check(
     for name in counters:
         progress = progress_of(name) if progress_of else lambda _done, _total: None
         one = await _whole(store, keys, name, index, progress)
-        index.settle(name, one.numbers.state)
-        if name == plain:
-            index.add_plain(name, one.numbers.state)
-        for finding in one.found:
-            findings.add(finding)
-        findings.counts.update(one.more)
-        if one.unread:
-            findings.not_known(f"{name}: {one.unread}")
-        done.append(one.checked())
+        done.append(one.concluded(findings, plain))
     return done
+
+
+def check_file(
+    file: IO[bytes],
+    index: TextIndex,
+    findings: Findings,
+    plain: str | None = None,
+    progress_of: Callable[[str], Progress] | None = None,
+) -> Checked:
+    """Do the same with the ledger in an exported file. Raises NotWhole, OSError."""
+    about = about_of(file)
+    name, last = about.counter, about.entries
+    keys = Keys(about.root.encode()).counter(name)
+    progress = progress_of(name) if progress_of else lambda _done, _total: None
+    reading, head = _Reading(name, index, None), b""
+    for _, held in lines_of(file, keys):
+        if isinstance(held, End):
+            break
+        if held.key == keys.head:
+            head = held.value
+        elif held.key == keys.checkpoint:
+            reading = _Reading(name, index, _decoded(held.value))
+        elif held.key.startswith(keys.installation.rows_of_imports):
+            reading.take_rows(held)
+        elif held.key.startswith(keys.all_entries) and (not last or held.key <= keys.entry(last)):
+            reading.miss_rows(is_older=not about.has_rows)
+            reading.take(held.key, held.value)
+            reading.await_rows(keys.installation)
+            if reading.place % ENTRIES_PAGE == 0:
+                progress(reading.place, last)
+    reading.miss_rows(is_older=not about.has_rows)
+    if head and _decoded(head) is None:
+        reading.unread = reading.unread or "its head cannot be read"
+    if last and reading.place != last:
+        reading.unread = reading.unread or f"entries after {reading.place} are missing"
+    return reading.concluded(findings, plain)
 
 
 async def _whole(
@@ -192,6 +225,7 @@ class _Reading:
         self.unread = ""
         self.imports: list[tuple[Imported, int]] = []
         """Those whose rows are still to be read, with their entry."""
+        self._awaited: dict[bytes, tuple[Rows, int]] = {}
         self._texts = 0
         self._losses = 0
         index.forget(name)
@@ -223,6 +257,7 @@ class _Reading:
                     self._losses += 1
                 case Restarted():
                     self._index.forget(self._name)
+                    self.imports.clear()
 
     def add_text(self, number: int, entry: int, text: str) -> None:
         """Take how a number is written, as this entry has issued it."""
@@ -234,14 +269,49 @@ class _Reading:
             where = (self._name, number, entry, text)
             self._note(Finding(Kind.TEXT_TWICE, detail, *where))
 
+    def await_rows(self, keys: Keys) -> None:
+        """Let the rows come next, in a file, that the entry which was taken last has named."""
+        for record, entry in self.imports:
+            for at, rows in enumerate(record.rows):
+                self._awaited[keys.import_rows(record.source, at)] = (rows, entry)
+        self.imports.clear()
+
+    def take_rows(self, kv: KeyValue) -> None:
+        """Take rows of an import as they stand in a file; those not awaited mean nothing."""
+        rows, entry = self._awaited.pop(kv.key, (None, 0))
+        if rows is None:
+            return
+        wrong = difference(kv.key, rows, sha256(kv.value).hexdigest())
+        try:
+            for row in () if wrong else decode_rows(kv.value):
+                self.add_text(row.number, entry, row.text)
+        except Unreadable as broken:
+            wrong = str(broken)
+        self.unread = self.unread or wrong
+
+    def miss_rows(self, *, is_older: bool) -> None:
+        """Note that no rows come any more for the entry that was taken last."""
+        if self._awaited:
+            said = "this older export has no rows of imports: export it again"
+            self.unread = self.unread or (said if is_older else "rows of an import are missing")
+        self._awaited.clear()
+
     def _note(self, finding: Finding) -> None:
         if len(self.found) < FINDINGS_KEPT:
             self.found.append(finding)
         else:
             self.more[finding.kind] += 1
 
-    def checked(self) -> Checked:
-        """Return what was read."""
+    def concluded(self, findings: Findings, plain: str | None) -> Checked:
+        """Hand on what was found; return what was read."""
+        self._index.settle(self._name, self.numbers.state)
+        if self._name == plain:
+            self._index.add_plain(self._name, self.numbers.state)
+        for finding in self.found:
+            findings.add(finding)
+        findings.counts.update(self.more)
+        if self.unread:
+            findings.not_known(f"{self._name}: {self.unread}")
         states = (State.ISSUED, State.RESERVED, State.FREE, State.VOID)
         issued, reserved, free, void = map(self.numbers.count, states)
         return Checked(

@@ -1,5 +1,7 @@
 """A ledger as a file: written from a store, and proven without one.
 
+The rows of imports that its entries name are written too, each right after its entry.
+
 What stands beside the ledger is read first, at one revision, and waits in a temporary file; the
 entries up to that revision's head never change and are read at leisure. Writing takes the memory of
 a page, however long the ledger is.
@@ -7,7 +9,8 @@ a page, however long the ledger is.
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from hashlib import sha256
 from typing import IO, NamedTuple
 
 from coordinator.core import head as heads
@@ -24,14 +27,18 @@ from coordinator.core.ledger_file import (
     read_first_line,
     read_line,
 )
+from coordinator.core.records import Imported
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.core.unreadable import Unreadable
 from coordinator.core.verify import Verdict, Verifier
+from coordinator.imported_rows import difference
 from coordinator.proof import ENTRIES_PAGE, TRIES, Progress, in_silence, last_entry
 from coordinator.store import Compacted, Store
 from coordinator.store.paging import all_of
 
 SPOOL_BYTES_IN_MEMORY = 8_000_000
+_IMPORT = b'"import"'
+"""Stands in every entry that has imported numbers."""
 
 
 class NotWhole(Exception):
@@ -88,6 +95,8 @@ async def export(
         async for page in all_of(store, wanted, page=ENTRIES_PAGE):
             for kv in page:
                 _write(out, keys, kv, counted)
+                async for rows in _rows_of(store, keys, kv.value):
+                    _write(out, keys, rows, counted)
             progress(counted.total(), about.entries)
         for kv in beside.beyond:
             _write(out, keys, kv, counted)
@@ -101,10 +110,26 @@ async def export(
 
 
 def _write(out: IO[bytes], keys: CounterKeys, kv: KeyValue, counted: Counter[bool]) -> None:
-    """Write an entry, and count whether it stands there as its own bytes."""
+    """Write a key, and count whether it stands there as the bytes of an entry."""
     line = line_of(keys, kv)
     out.write(line)
     counted[is_entry(line)] += 1
+
+
+async def _rows_of(store: Store, keys: CounterKeys, entry: bytes) -> AsyncIterator[KeyValue]:
+    """Yield the rows of imports that an entry names, as far as they are there."""
+    if _IMPORT not in entry:  # as in nearly all: nothing needs to be decoded
+        return
+    try:
+        records = ledger.decode(entry).records
+    except Unreadable:
+        return  # the proof says so
+    for record in records:
+        if isinstance(record, Imported):
+            for at in range(len(record.rows)):
+                key = keys.installation.import_rows(record.source, at)
+                for kv in (await store.read(Range(key))).found[0]:
+                    yield kv
 
 
 async def _beside(store: Store, keys: CounterKeys) -> _Beside:
@@ -168,12 +193,13 @@ def _tip_of(head: bytes | None) -> str | None:
 
 def prove_file(file: IO[bytes], progress: Progress = in_silence) -> tuple[About, Verdict]:
     """Replay an exported ledger, as if it stood in a store. Raises NotWhole, OSError."""
-    about = _about(file)
+    about = about_of(file)
     keys = Keys(about.root.encode()).counter(about.counter)
     verifier = Verifier(keys, about.start or None)
     head: bytes | None = None
     counted: Counter[bool] = Counter()
-    for is_plain, held in _lines(file, keys):
+    rows: dict[bytes, str] = {}
+    for is_plain, held in lines_of(file, keys):
         if isinstance(held, End):
             said = (held.entries, held.keys, about.entries, held.tip)
             newest = last_entry(head)
@@ -185,6 +211,8 @@ def prove_file(file: IO[bytes], progress: Progress = in_silence) -> tuple[About,
             head = held.value
         elif held.key == keys.checkpoint:
             verifier = Verifier(keys, about.start or None, checkpoint=held.value)
+        elif held.key.startswith(keys.installation.rows_of_imports):
+            rows[held.key] = sha256(held.value).hexdigest()
         elif not held.key.startswith(keys.all_entries) or held.key < keys.entry(1):
             verifier.beside(held)
         elif about.entries and held.key > keys.entry(about.entries):
@@ -194,7 +222,20 @@ def prove_file(file: IO[bytes], progress: Progress = in_silence) -> tuple[About,
             if verifier.entries % ENTRIES_PAGE == 0:
                 progress(verifier.entries, about.entries)
     _confirm(verifier, file, keys, set(verifier.flush(head)))
-    return about, verifier.finish(head)
+    if about.has_rows:
+        _check_rows(verifier, keys, rows)
+        return about, verifier.finish(head)
+    unproven = len({named.source for named in verifier.named})
+    return about, verifier.finish(head)._replace(rows_unproven=unproven)
+
+
+def _check_rows(verifier: Verifier, keys: CounterKeys, digests: dict[bytes, str]) -> None:
+    """Compare the rows of imports with what the ledger says of them, by their hashes."""
+    for named in verifier.named:
+        key = keys.installation.import_rows(named.source, named.at)
+        wrong = difference(key, named.rows, digests.get(key))
+        if wrong:
+            verifier.bad_rows(named, wrong)
 
 
 def _confirm(verifier: Verifier, file: IO[bytes], keys: CounterKeys, asked: set[int]) -> None:
@@ -203,23 +244,24 @@ def _confirm(verifier: Verifier, file: IO[bytes], keys: CounterKeys, asked: set[
     if not places:
         return
     file.seek(0)
-    _about(file)
-    for _, held in _lines(file, keys):
+    about_of(file)
+    for _, held in lines_of(file, keys):
         if isinstance(held, KeyValue) and held.key in places:
             verifier.confirm(held, places[held.key])
 
 
-def _about(file: IO[bytes]) -> About:
+def about_of(file: IO[bytes]) -> About:
+    """Return what the first line says of an exported ledger. Raises NotWhole."""
     try:
         return read_first_line(file.readline(LINE_BYTES_MAX))
     except Unreadable as broken:
         raise NotWhole(str(broken)) from broken
 
 
-def _lines(file: IO[bytes], keys: CounterKeys) -> Iterator[tuple[bool, KeyValue | End]]:
-    """Yield what the lines hold, and whether as an entry's own bytes; the closing one is last.
+def lines_of(file: IO[bytes], keys: CounterKeys) -> Iterator[tuple[bool, KeyValue | End]]:
+    """Yield what the other lines hold, and whether as an entry's own bytes.
 
-    Raises NotWhole when that one is missing.
+    The closing one is the last. Raises NotWhole when that one is missing.
     """
     place = 0
     while line := file.readline(LINE_BYTES_MAX):

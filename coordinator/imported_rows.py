@@ -49,10 +49,18 @@ async def wrong_with(store: Store, keys: Keys, source: str, at: int, rows: Rows)
 async def _piece(store: Store, keys: Keys, source: str, at: int, rows: Rows) -> tuple[bytes, str]:
     key = keys.import_rows(source, at)
     (found,) = (await store.read(Range(key))).found
-    if not found:
-        return b"", f"the rows from number {rows.first} on are not at {key.decode()}"
-    digest = sha256(found[0].value).hexdigest()
+    content = found[0].value if found else None
+    wrong = difference(key, rows, None if content is None else sha256(content).hexdigest())
+    return (b"" if wrong or content is None else content), wrong
+
+
+def difference(key: bytes, rows: Rows, digest: str | None) -> str:
+    """Return how what stands at a key differs from the rows that the ledger names, if it does.
+
+    ``digest`` is the SHA-256 of what stands there; None when nothing does.
+    """
+    if digest is None:
+        return f"the rows from number {rows.first} on are not at {key.decode()}"
     if digest != rows.digest:
-        said = f"the rows at {key.decode()} have the hash {digest}, the ledger names {rows.digest}"
-        return b"", said
-    return found[0].value, ""
+        return f"the rows at {key.decode()} have the hash {digest}, the ledger names {rows.digest}"
+    return ""

@@ -21,7 +21,7 @@ from coordinator.core.documents import INVOICE
 from coordinator.core.importing import Clash, TooLarge, clashes, joined
 from coordinator.core.keys import Keys
 from coordinator.core.legacy import DUPLICATE, UNKNOWN_TYPE
-from coordinator.core.plan import Plan, Rules, plan
+from coordinator.core.plan import NUMBERS_MAX, Plan, Rules, plan
 from coordinator.core.records import Part
 from coordinator.core.requests import Ask, Call, Import, Why
 from coordinator.core.room import Limits
@@ -31,7 +31,7 @@ from coordinator.imports import ERRORS_KEPT, Column, RowError
 from coordinator.preparing import Prepared, Share
 from coordinator.registry import InDoubt
 from coordinator.replica import Replica
-from coordinator.staging import Piece, Progress, Staging
+from coordinator.staging import Phase, Piece, Progress, Staging
 from coordinator.store import Committed, NotCommitted, Store, StoreError, Unknown
 from coordinator.witness import Witness
 
@@ -41,7 +41,7 @@ MISSING_SHOWN = 50
 EXHAUSTED, CLOSED = "NB002", "NB033"
 
 
-def in_silence(_what: str, _done: int, _total: int) -> None:
+def in_silence(_what: Phase, _done: int, _total: int) -> None:
     """Tell nobody."""
 
 
@@ -109,7 +109,7 @@ class Importer:
     """Imports prepared files into one installation, as the node of this name.
 
     ``invoices_from`` is the first number of the installation's invoices; None where they have no
-    counter that they share.
+    counter that they share. ``invoices_max`` is the last one that its nodes issue.
     """
 
     def __init__(
@@ -120,18 +120,22 @@ class Importer:
         witness: Witness,
         invoices_from: int | None,
         operations_max: int = 128,
+        invoices_max: int = NUMBERS_MAX,
     ) -> None:
         self._store = store
         self._keys = keys
         self._node = node
         self._witness = witness
         self._invoices_from = invoices_from
+        self._invoices_max = invoices_max
         self._limits = Limits(operations=operations_max)
         self._staging = Staging(store, keys)
 
-    async def check(self, prepared: Prepared, call: Call) -> Report:
+    async def check(
+        self, prepared: Prepared, call: Call, progress: Progress = in_silence
+    ) -> Report:
         """Return what an import would do now. Raises TooLarge, StoreError."""
-        report, _ = await self._fitting(_attempt(prepared, call, ""))
+        report, _ = await self._fitting(_attempt(prepared, call, ""), progress)
         return report
 
     async def earlier(self, prepared: Prepared, call: Call) -> Done | None:
@@ -168,13 +172,14 @@ class Importer:
             raise
 
     async def _run(self, attempt: _Attempt, rows_file: Path, progress: Progress) -> Done:
-        report, replicas = await self._fitting(attempt)
+        report, replicas = await self._fitting(attempt, progress)
         if report.errors_total:
             raise RowsRefused(report)
         opened = await self._staging.begin(attempt.id)
         try:
             pieces = self._pieces(attempt)
             await self._staging.put(opened, pieces, rows_file, progress)
+            progress(Phase.COMMITTING, 0, 1)
             return await self._commit(attempt, opened, replicas)
         except InDoubt as doubt:
             return await self._find_out(attempt, opened, doubt)
@@ -189,7 +194,7 @@ class Importer:
             for n, (rows, length) in enumerate(share.pieces)
         ]
 
-    async def _fitting(self, attempt: _Attempt) -> tuple[Report, list[Replica]]:
+    async def _fitting(self, attempt: _Attempt, progress: Progress) -> tuple[Report, list[Replica]]:
         """Return what the import would do, and the counters loaded. Raises TooLarge."""
         shares = attempt.prepared.shares
         fitting = importing.counters_max(self._limits.operations)
@@ -201,22 +206,23 @@ class Importer:
         witness = self._witness.copy()  # the node's own is its sequencers' to write
         counters = [(self._keys.counter(share.counter), self._start_of(share)) for share in shares]
         replicas = [Replica(self._store, keys, start, witness) for keys, start in counters]
-        report, plans = await self._planned(attempt, replicas)
+        report, plans = await self._planned(attempt, replicas, progress)
         if plans:
             joined(plans, Guard(b""), Put(b"", _encode(attempt, 0, report)))
         return report, replicas
 
     async def _planned(
-        self, attempt: _Attempt, replicas: list[Replica]
+        self, attempt: _Attempt, replicas: list[Replica], progress: Progress = in_silence
     ) -> tuple[Report, list[Plan]]:
         """Return what the import does to the newest states known; no plans when rows are wrong."""
         plans: list[Plan] = []
         counters: list[Counted] = []
         prepared = attempt.prepared
         errors, total = list(prepared.errors), prepared.errors_total
+        checked, to_check = 0, sum(len(share.numbers) for share in prepared.shares)
         for at, (share, replica) in enumerate(zip(prepared.shares, replicas, strict=True)):
             state = await replica.state()
-            many, found = clashes(state, share.numbers, share.max_value)
+            many, found = clashes(state, share.numbers, self._last_of(share))
             if share.counter == INVOICE and self._invoices_from is None:
                 many = len(share.numbers)
                 found = (Clash(at, Why.OTHER_OWNER) for at in range(many))
@@ -226,12 +232,14 @@ class Importer:
             if not total:
                 asks = [Ask(self._request(attempt, at))]
                 part = Part(self._node, f"import-{attempt.id}", 1)
-                rules = Rules(self._start_of(share), share.max_value, self._limits)
+                rules = Rules(self._start_of(share), self._last_of(share), self._limits)
                 keys = self._keys.counter(share.counter)
                 given = (state, keys, replica.guard, asks, now(), (part,), rules)
                 plans.append(await asyncio.to_thread(plan, *given))
                 if plans[-1].entry is None:
                     raise RuntimeError(f"{share.counter} refuses what clashes with nothing")
+            checked += len(share.numbers)
+            progress(Phase.CHECKING, checked, to_check)
         errors.sort(key=lambda error: error.row)
         report = Report(prepared.rows_total, tuple(counters), tuple(errors[:ERRORS_KEPT]), total)
         return report, [] if total else plans
@@ -239,13 +247,17 @@ class Importer:
     def _start_of(self, share: Share) -> int:
         return (share.counter == INVOICE and self._invoices_from) or share.start
 
+    def _last_of(self, share: Share) -> int:
+        is_bounded = share.counter == INVOICE
+        return min(share.max_value, self._invoices_max) if is_bounded else share.max_value
+
     def _request(self, attempt: _Attempt, at: int) -> Import:
         share = attempt.prepared.shares[at]
         note = orjson.dumps({"import": attempt.name, "reason": attempt.reason}).decode()
         origin = attempt.call.origin._replace(invoice_type=share.document_type)
         call = attempt.call._replace(origin=origin, key=None, payload=None, metadata=note)
         rows = tuple(rows for rows, _ in share.pieces)
-        return Import(call, share.runs, _source(attempt, at), rows, share.max_value)
+        return Import(call, share.runs, _source(attempt, at), rows, self._last_of(share))
 
     async def _commit(self, attempt: _Attempt, opened: Guard, replicas: list[Replica]) -> Done:
         doubts: list[str] = []

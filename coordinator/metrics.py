@@ -1,7 +1,7 @@
 """Prometheus metrics of one node, under the names of the reference system."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from coordinator.core.catalogue import SERIES_MAX
 from coordinator.core.documents import is_of_documents
 from coordinator.core.head import Head
 from coordinator.core.records import Entry, Given, How, Issued, Record, Settled
@@ -29,6 +30,7 @@ COUNTERS_SHOWN_MAX = 256
 """Each has gauges of its own; more would make ``/metrics`` large and slow."""
 
 PLACES_SHOWN_MAX = 1_024
+TYPES_SHOWN_MAX = SERIES_MAX
 OTHER = "other"
 
 _WAIT_BUCKETS_US = tuple(
@@ -111,6 +113,40 @@ class _Reservations:
             self._void.labels(document_type).set(seen.void)
 
 
+class _Imports:
+    """What files have brought in, by document type: only types of the catalogue are named."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._types: set[str] = set()
+        self._rows = Counter(
+            "numbering_imported_rows",
+            "Rows of files that this node has imported: numbers issued elsewhere",
+            ("document_type",),
+            registry=registry,
+        )
+        self._refused = Counter(
+            "numbering_imports_refused",
+            "Files that this node has refused to import, once for each type of which they have "
+            f"numbers ({OTHER!r} for files of which no row can be taken)",
+            ("document_type",),
+            registry=registry,
+        )
+
+    def imported(self, rows: Mapping[str, int]) -> None:
+        for document_type, many in rows.items():
+            self._rows.labels(self._label(document_type)).inc(many)
+
+    def refused(self, document_types: Iterable[str]) -> None:
+        for label in {self._label(each) for each in document_types} or {OTHER}:
+            self._refused.labels(label).inc()
+
+    def _label(self, document_type: str) -> str:
+        if document_type not in self._types and len(self._types) >= TYPES_SHOWN_MAX:
+            return OTHER
+        self._types.add(document_type)
+        return document_type
+
+
 class Metrics:
     """What this node counts. Never read by a decision."""
 
@@ -155,6 +191,7 @@ class Metrics:
         named = ("numbering_manual_overrides", "Numbers that operators named", ("document_type",))
         self._overrides = Counter(*named, registry=registry)
         self._reservations = _Reservations(registry)
+        self._imports = _Imports(registry)
         self._bytes = Gauge(
             "numbering_store_bytes",
             "Size of a member's database in etcd: all of it, and what is in use",
@@ -242,6 +279,14 @@ class Metrics:
     def show_streams(self, streams: Callable[[], int]) -> None:
         """Let the number of open event streams be asked here."""
         _streams(self._registry).set_function(streams)
+
+    def imported(self, rows: Mapping[str, int]) -> None:
+        """Count the rows of a file that came in, by document type."""
+        self._imports.imported(rows)
+
+    def import_refused(self, document_types: Iterable[str]) -> None:
+        """Count a file that was refused, and has numbers of these types."""
+        self._imports.refused(document_types)
 
     def refused(self, code: str) -> None:
         """Count a refusal."""

@@ -24,6 +24,8 @@ from coordinator.imports.reading import read_file
 from coordinator.imports.spool import CHUNK_BYTES, spooled
 
 PREPARED_WITHIN_S = 120.0
+COUNT_BYTES = 8
+"""A count of rows on its way from the process that reads; 0 says that the answer follows."""
 
 
 class Share(NamedTuple):
@@ -126,7 +128,11 @@ def _share(found: Found, rows: dict[int, Row], out: IO[bytes]) -> Share:
 
 
 async def prepare_apart(
-    source: Path, catalogue: Catalogue, choice: Choice, rows_file: Path
+    source: Path,
+    catalogue: Catalogue,
+    choice: Choice,
+    rows_file: Path,
+    progress: Callable[[int], None] = in_silence,
 ) -> Prepared:
     """Do the same in a process of its own, which ends when nobody waits for it any more.
 
@@ -141,7 +147,7 @@ async def prepare_apart(
     )
     try:
         async with asyncio.timeout(PREPARED_WITHIN_S):
-            said, _ = await process.communicate(job)
+            said = await _said_by(process, job, progress)
     except TimeoutError:
         raise BadFile(
             f"The file was not read within {PREPARED_WITHIN_S:g} seconds. Split it, or save it as "
@@ -151,7 +157,7 @@ async def prepare_apart(
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode:
+    if process.returncode or not said:
         raise OSError(0, "the process that reads files has ended without a word", str(source))
     answer: Prepared | BadFile | OSError = await asyncio.to_thread(pickle.loads, said)
     if isinstance(answer, Exception):
@@ -159,11 +165,36 @@ async def prepare_apart(
     return answer
 
 
-def serve_parent() -> None:
-    """Read a file for the process that has started this one."""
-    job = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the node itself
+async def _said_by(
+    process: asyncio.subprocess.Process, job: bytes, progress: Callable[[int], None]
+) -> bytes:
+    """Hand a process its job, and return its answer; empty when it has ended without one."""
+    assert process.stdin is not None, "it was started with a pipe"  # noqa: S101
+    assert process.stdout is not None, "it was started with a pipe"  # noqa: S101
     try:
-        answer: object = prepare(*job)
+        process.stdin.write(job)
+        await process.stdin.drain()
+        process.stdin.close()
+        while rows := int.from_bytes(await process.stdout.readexactly(COUNT_BYTES)):
+            progress(rows)
+        said = await process.stdout.read()
+    except (ConnectionError, asyncio.IncompleteReadError):
+        said = b""
+    await process.wait()
+    return said
+
+
+def serve_parent() -> None:
+    """Read a file for the process that has started this one; tell it how far that is."""
+    source, catalogue, choice, rows_file = pickle.load(sys.stdin.buffer)  # noqa: S301 - the node's
+    out = sys.stdout.buffer
+
+    def tell(rows: int) -> None:
+        out.write(rows.to_bytes(COUNT_BYTES))
+        out.flush()
+
+    try:
+        answer: object = prepare(source, catalogue, choice, rows_file, tell)
     except (BadFile, OSError) as failed:
         answer = failed
-    sys.stdout.buffer.write(pickle.dumps(answer))
+    out.write(bytes(COUNT_BYTES) + pickle.dumps(answer))

@@ -117,6 +117,13 @@ def _what_else(trimmed: Mapping[str, int]) -> str:
     return f" after a checkpoint ({gone}; an older export proves those)"
 
 
+def _what_not(verdicts: Mapping[str, Verdict]) -> str:
+    imports = sum(verdict.rows_unproven for verdict in verdicts.values())
+    if not imports:
+        return ""
+    return f" The rows of {imports} imports are not in this older export, and so not proven."
+
+
 def report(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
     """Return what the proof of these counters came to, as the API and the command line tell it."""
     findings = [
@@ -136,7 +143,7 @@ def report(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
         "duplicates": [f["number"] for f in findings if f["kind"] is Break.DUPLICATE],
         "summary": f"{entries} ledger entries replayed{_what_else(trimmed)}: "
         f"{issued} numbers in use, "
-        f"{len(gaps)} gaps waiting, {conclusion}.",
+        f"{len(gaps)} gaps waiting, {conclusion}.{_what_not(verdicts)}",
         "findings": findings,
         "entries": entries,
         "trimmed": trimmed,

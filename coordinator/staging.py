@@ -12,6 +12,7 @@ that nobody knows of, and no clock decides whether an import may be done.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -41,8 +42,36 @@ OPEN_MAX = 8
 
 LOOKED_AT_MAX = 100
 
-Progress = Callable[[str, int, int], None]
-"""Is told what is done, how much of it, of how much."""
+
+class Phase(StrEnum):
+    """Where an import is, in this order, and how it ended."""
+
+    RECEIVING = "receiving"
+    READING = "reading"
+    CHECKING = "checking"
+    STAGING = "staging"
+    COMMITTING = "committing"
+    DONE = "done"
+    """Its numbers are in the books; or it was a dry run, and all rows fit."""
+    REFUSED = "refused"
+    """Something is wrong with the file or the request; nothing was changed."""
+    FAILED = "failed"
+    """The node could not do it just now; nothing was changed."""
+    UNKNOWN = "unknown"
+    """Whether its numbers came in is not known."""
+
+
+UNITS = {
+    Phase.RECEIVING: "bytes",
+    Phase.READING: "rows",
+    Phase.CHECKING: "rows",
+    Phase.STAGING: "pieces of rows",
+    Phase.COMMITTING: "commits",
+}
+"""What is counted in a phase."""
+
+Progress = Callable[[Phase, int, int], None]
+"""Is told what is being done, how much of it is, and of how much."""
 
 
 Written = TypeVar("Written")
@@ -101,7 +130,7 @@ class Staging:
                         if sha256(content).hexdigest() != piece.rows.digest:
                             raise OSError(0, "prepared rows have changed on the disk", str(source))
                         await self._put(opened, Put(piece.key, content))
-                        progress("pieces of rows stored", done, len(pieces))
+                        progress(Phase.STAGING, done, len(pieces))
         except TimeoutError:
             raise Unavailable(f"the rows were not written within {STAGED_WITHIN_S:g} s") from None
 

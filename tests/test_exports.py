@@ -80,7 +80,7 @@ async def test_it_holds_every_key_of_the_counter_as_it_is_in_the_store() -> None
             found[KEYS.prefix + fields["key"].encode()] = value
     assert found == {kv.key: kv.value for kv in there}
     assert json.loads(about) == {
-        "format": "sequence ledger", "version": 1, "counter": "invoice", "root": "/sequence/",
+        "format": "sequence ledger", "version": 2, "counter": "invoice", "root": "/sequence/",
         "start": 1, "entries": 11, "revision": snapshot.revision, "time_ms": 5_000,
     }  # fmt: skip
     assert json.loads(end)["end"]["entries"] + json.loads(end)["end"]["keys"] == len(lines)

@@ -20,7 +20,7 @@ LAYERS = [
     | {"preparing", "proof", "replica", "usage"},
     {"chains"},
     {"registry", "staging", "text_index"},
-    {"duplicates", "importing"},
+    {"duplicates", "import_book", "importing"},
     {"lanes", "service"},
     {"expected", "guests", "peers", "waiting"},
     {"committer", "evidence", "handing", "trouble", "unheard"},

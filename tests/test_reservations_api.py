@@ -135,3 +135,25 @@ async def test_invoices_that_are_counted_by_site_have_no_document_numbers(
     problem = await refused(node, "POST", f"{DOCUMENTS}/reserve", {"document_type": "invoice"}, 404)
     assert problem["code"] == "NB001"
     assert "/api/v1/sequence/next" in problem["detail"]
+
+
+async def test_a_key_is_used_up_by_what_it_has_done_not_by_hearing_of_it(
+    start_node: Start,
+) -> None:
+    """README, Limits: otherwise every repetition under a new key would be an entry for ever."""
+    nodes = [await start_node(node_id=f"node-{n}") for n in (1, 2)]
+    token = {"token": (await reserve(nodes[0]))["token"]}
+    first, _ = await post(nodes[0], "confirm", token | {"requestId": "did-it"})
+    for node in nodes:
+        again, headers = await post(node, "confirm", token | {"requestId": "heard-of-it"})
+        assert (again, headers["Idempotent-Replayed"]) == (first, "true")
+    for node in nodes:
+        other = {"document_type": "COR", "requestId": "did-it"}
+        problem = await refused(node, "POST", f"{DOCUMENTS}/reserve", other, 422)
+        assert problem["code"] == "NB013"
+    reserved = await reserve(nodes[1], requestId="heard-of-it")
+    assert sequence_in(reserved["document_number"]) == 2
+    assert await reserve(nodes[0], requestId="heard-of-it") == reserved
+    confirm = token | {"requestId": "heard-of-it"}
+    problem = await refused(nodes[0], "POST", f"{DOCUMENTS}/confirm", confirm, 422)
+    assert problem["code"] == "NB013"

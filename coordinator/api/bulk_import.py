@@ -2,6 +2,10 @@
 
 import asyncio
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +13,22 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
-from coordinator.api.calls import REPLAYED, Caller, not_done
+from coordinator.api.calls import NAME, REPLAYED, Caller, key_of, not_done
 from coordinator.api.import_inputs import ImportFields, receive
 from coordinator.api.problems import Problem
 from coordinator.core.documents import INVOICE
 from coordinator.core.importing import TooLarge
 from coordinator.core.requests import Call
 from coordinator.counters import Counters
+from coordinator.import_book import Course, ImportBook
 from coordinator.importing import Counted, Done, Importer, KeyReused, Report, RowsRefused
 from coordinator.imports import BadFile
 from coordinator.imports.choice import Choice
 from coordinator.jobs.membership import Membership
+from coordinator.metrics import Metrics
 from coordinator.preparing import Prepared, prepare_apart
 from coordinator.registry import InDoubt, Registry
-from coordinator.staging import TooMany
+from coordinator.staging import Phase, TooMany
 from coordinator.store import NotCommitted, StoreError
 
 PATH = "/api/v1/admin/document-numbering/bulk-import"
@@ -40,12 +46,16 @@ class BulkImport:
         counters: Counters,
         membership: Membership,
         importer: Importer,
+        book: ImportBook,
+        metrics: Metrics,
     ) -> None:
         self._caller = caller
         self._registry = registry
         self._counters = counters
         self._membership = membership
         self._importer = importer
+        self._book = book
+        self._metrics = metrics
         self._turn = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
@@ -62,24 +72,47 @@ class BulkImport:
             detail = "Nothing was changed: this node has an import to do. Ask another, or wait."
             raise Problem(problems.BUSY, detail)
         async with self._turn:
-            with tempfile.TemporaryDirectory(prefix="import-") as folder:
-                return await self._answer(request, asked, Path(folder))
+            course = self._book.begin(request[NAME], _key_in_head(request))
+            course.dry_run = asked.dry_run
+            try:
+                with _watched(course), tempfile.TemporaryDirectory(prefix="import-") as folder:
+                    return await self._answer(request, asked, Path(folder), course)
+            finally:
+                if course.phase is Phase.REFUSED and not course.dry_run:
+                    self._metrics.import_refused(course.document_types)
 
     async def _answer(
-        self, request: web.Request, asked: ImportFields, folder: Path
+        self, request: web.Request, asked: ImportFields, folder: Path, course: Course
     ) -> web.StreamResponse:
         source, rows_file = folder / "file", folder / "rows"
-        asked = asked.beside(await receive(request, source))
+
+        def received(so_far: int) -> None:
+            course.at(Phase.RECEIVING, so_far, request.content_length)
+
+        asked = asked.beside(await receive(request, source, received))
+        course.dry_run = asked.dry_run
+        course.key = course.key or asked.requestId
+        course.at(Phase.READING, 0, None)
+
+        def have_read(rows: int) -> None:
+            course.at(Phase.READING, rows, None)
+
         catalogue = await read(self._registry.catalogue())
         choice = Choice.of(asked.rows)
         try:
-            prepared = await prepare_apart(source, catalogue, choice, rows_file)
+            prepared = await prepare_apart(source, catalogue, choice, rows_file, have_read)
         except BadFile as bad:
             raise Problem(problems.BAD_FILE, f"{bad} Nothing was changed.") from None
+        course.rows_total = prepared.rows_total
+        course.document_types = tuple(sorted({each.document_type for each in prepared.shares}))
         call = self._caller.call(request, "", "", None, asked.requestId, (prepared.digest,))
         if asked.dry_run:
-            return json_answer(_told(await self._check(prepared, call), dry_run=True))
-        done = await self._import(prepared, rows_file, call, asked.reason)
+            return json_answer(_told(await self._check(prepared, call, course), dry_run=True))
+        done = await self._import(prepared, rows_file, call, asked.reason, course)
+        course.name, course.imported = done.name, done.report.numbers
+        course.replayed = done.replayed
+        if not done.replayed:
+            self._metrics.imported(_rows_by_type(prepared))
         for share in prepared.shares:  # this node notes what it has seen committed
             start = None if share.counter == INVOICE else share.start
             self._counters.sequencer(share.counter, start).probe()
@@ -89,18 +122,20 @@ class BulkImport:
             answer.headers[REPLAYED] = "true"
         return answer
 
-    async def _check(self, prepared: Prepared, call: Call) -> Report:
+    async def _check(self, prepared: Prepared, call: Call, course: Course) -> Report:
         try:
-            report = await read(self._importer.check(prepared, call))
+            report = await read(self._importer.check(prepared, call, course.at))
         except TooLarge as large:
             raise Problem(problems.IMPORT_TOO_LARGE, f"{large} Nothing was changed.") from None
         if report.errors_total:
             raise _rows_refused(report, dry_run=True)
         return report
 
-    async def _import(self, prepared: Prepared, rows_file: Path, call: Call, reason: str) -> Done:
+    async def _import(
+        self, prepared: Prepared, rows_file: Path, call: Call, reason: str, course: Course
+    ) -> Done:
         try:
-            return await self._importer.run(prepared, rows_file, call, reason)
+            return await self._importer.run(prepared, rows_file, call, reason, course.at)
         except RowsRefused as refused:
             raise _rows_refused(refused.report, dry_run=False) from None
         except TooLarge as large:
@@ -117,6 +152,49 @@ class BulkImport:
         except StoreError as down:
             detail = not_done(call, str(down), "Try again, or ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail) from None
+
+
+def _rows_by_type(prepared: Prepared) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    for share in prepared.shares:
+        rows[share.document_type] += len(share.numbers)
+    return rows
+
+
+def _key_in_head(request: web.Request) -> str | None:
+    """Return the key by which the import can be found; one that will be refused is none."""
+    try:
+        return key_of(request)
+    except Problem:
+        return None
+
+
+@contextmanager
+def _watched(course: Course) -> Iterator[None]:
+    """Note how an import ends, whatever becomes of it."""
+    try:
+        yield
+    except Problem as problem:
+        course.ended(_end_by(problem), problem.detail, problem.kind.code)
+        raise
+    except BaseException as broken:
+        why = repr(broken)
+        if isinstance(broken, asyncio.CancelledError):
+            why = "the caller has left, or the node was stopped"
+        if course.phase is Phase.COMMITTING:
+            said = f"It is not known whether the rows came in: {why}. Repeat with the same key."
+            course.ended(Phase.UNKNOWN, said, problems.OUTCOME_UNKNOWN.code)
+        else:
+            course.ended(Phase.FAILED, f"Nothing was changed: {why}.")
+        raise
+    course.ended(Phase.DONE)
+
+
+def _end_by(problem: Problem) -> Phase:
+    if problem.kind is problems.OUTCOME_UNKNOWN:
+        return Phase.UNKNOWN
+    is_refused = problem.kind.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return Phase.REFUSED if is_refused else Phase.FAILED
 
 
 def _rows_refused(report: Report, *, dry_run: bool) -> Problem:

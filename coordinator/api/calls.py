@@ -149,16 +149,24 @@ class Caller:
             raise _bad_header(USER, f"one of 1 to {USER_MAX} printable characters")
         agent = headers.get(hdrs.USER_AGENT)
         origin = _origin(site, partition, invoice_type, user, request.remote, agent)
-        key = headers.get(IDEMPOTENCY_KEY)
+        key = key_of(request)
         if key is not None:
-            if not _TOKEN.fullmatch(key) or len(headers.getall(IDEMPOTENCY_KEY)) > 1:
-                raise _bad_header(IDEMPOTENCY_KEY, "one of 1 to 128 visible ASCII characters")
             if request_id is not None and request_id != key:
                 raise _bad_header(IDEMPOTENCY_KEY, "the same as requestId, or left out")
         else:
             key = request_id
         digest = None if key is None else _digest(request.path, origin[:3], payload, metadata)
         return Call(origin, request[NAME], monotonic_us(), key, digest, metadata)
+
+
+def key_of(request: web.Request) -> str | None:
+    """Return the idempotency key in a request's header, if there is one. Raises Problem."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is None:
+        return None
+    if not _TOKEN.fullmatch(key) or len(request.headers.getall(IDEMPOTENCY_KEY)) > 1:
+        raise _bad_header(IDEMPOTENCY_KEY, "one of 1 to 128 visible ASCII characters")
+    return key
 
 
 @lru_cache(maxsize=4096)

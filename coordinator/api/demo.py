@@ -5,7 +5,6 @@ is part of a job's id.
 """
 
 import asyncio
-import re
 from typing import Any
 
 import orjson
@@ -15,6 +14,7 @@ from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer
 from coordinator.api.demo_inputs import JOBS, AnyJob, Concurrent, Failover, JobsQuery, LoadTest
 from coordinator.api.demo_processes import ROOT, ProcessesApi, allow, refuse_other_sites
+from coordinator.api.elsewhere import ID, ask_owner, node_of
 from coordinator.api.inputs import (
     ConcurrentQuery,
     LoadTestQuery,
@@ -30,7 +30,6 @@ from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.neighbours import Neighbours, Unreachable
 from coordinator.jobs.running import KEPT_MAX, Busy, Job, JobBook, Outcome, Script
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,80}")
 SEQUENCES_SHOWN = 10_000
 WAIT_S_MAX = 300.0
 """How long an old client waits for the demonstration before its own."""
@@ -244,9 +243,9 @@ class DemoApi:
         NothingQuery.parse(request.rel_url)
         job_id = request.match_info["id"]
         job = self._book.find(job_id)
-        if not _ID.fullmatch(job_id):
+        if not ID.fullmatch(job_id):
             raise Problem(problems.NO_SUCH_JOB, "Ids of jobs look like node-1.0a1b2c3d.")
-        if job is None and _node_of(job_id) in {"", self._settings.node_id}:
+        if job is None and node_of(job_id) in {"", self._settings.node_id}:
             detail = (
                 f"This node has no such job. It keeps its newest {KEPT_MAX}, until it restarts."
             )
@@ -254,19 +253,8 @@ class DemoApi:
         return job
 
     async def _ask_owner(self, request: web.Request) -> web.StreamResponse:
-        owner = _node_of(request.match_info["id"])
-        nodes = await self._neighbours.nodes()
-        if nodes and all(node.node != owner for node in nodes):
-            raise Problem(problems.NO_SUCH_JOB, f"No node called {owner} is known here.")
-        try:
-            status, body = await self._neighbours.ask(owner, request.method, request.path)
-        except Unreachable as silent:
-            detail = f"{owner} runs this job, and {silent}. The numbers it took are in the ledger."
-            raise Problem(problems.OUT_OF_REACH, detail) from None
-        if status >= 400:  # noqa: PLR2004 - HTTP's refusals
-            kinds = {404: problems.NO_SUCH_JOB}
-            raise Problem(kinds.get(status, problems.OUT_OF_REACH), str(body.get("detail", body)))
-        return json_answer(body, status)
+        lost = "The numbers it took are in the ledger."
+        return await ask_owner(self._neighbours, request, problems.NO_SUCH_JOB, lost)
 
     def _listed(self, job: Job) -> dict[str, Any]:
         run = job.run
@@ -300,10 +288,6 @@ class DemoApi:
                 "numbers": len(run.sequences),
             }
         )
-
-
-def _node_of(job_id: str) -> str:
-    return job_id.rpartition(".")[0]
 
 
 def _dumped(parameters: Any) -> dict[str, Any]:

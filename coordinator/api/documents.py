@@ -16,7 +16,7 @@ from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core import head as heads
 from coordinator.core.catalogue import BadSeries, Catalogue, Series, UnknownSeries
-from coordinator.core.documents import counter_of, given_by, scope_values_of, values_of
+from coordinator.core.documents import INVOICE, counter_of, given_by, scope_values_of, values_of
 from coordinator.core.keys import Keys, number_in
 from coordinator.core.templates import BadValue, render
 from coordinator.core.transaction import Range
@@ -33,6 +33,7 @@ class Documents:
 
     def __init__(self, settings: Settings, store: Store, keys: Keys, registry: Registry) -> None:
         self._listed = listed_in(settings)
+        self._invoices_max = settings.max_value
         self._store = store
         self._keys = keys
         self._registry = registry
@@ -70,9 +71,12 @@ class Documents:
         head_found, gaps = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else None
         first = head.next if head else series.start
-        fresh = range(first, series.max_value + 1)
+        last = series.max_value
+        if counter == INVOICE:
+            last = min(last, self._invoices_max)
+        fresh = range(first, last + 1)
         waiting = [number_in(kv.key) for kv in gaps]
-        legal = [number for number in waiting if number <= series.max_value]
+        legal = [number for number in waiting if number <= last]
         return list(islice(chain(legal, fresh), PREVIEWED))
 
     async def _series_of(self, asked: PreviewBody, catalogue: Catalogue) -> Series:

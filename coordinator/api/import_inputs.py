@@ -1,7 +1,7 @@
 """A file that a caller sends, and the fields beside it: taken in without being held in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
@@ -68,8 +68,37 @@ class ImportFields(Query):
         return self.model_copy(update=more)
 
 
-async def receive(request: web.Request, path: Path) -> dict[str, str]:
+class ImportsQuery(Query):
+    """``GET …/imports``: of all nodes or of this one; of one request id or idempotency key."""
+
+    local: bool = False
+    request_id: Token | None = None
+
+
+class _Arriving:
+    """A file on its way in; ``progress`` is told how many of its bytes are there."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        self._path = path
+        self._progress = progress
+
+    async def copy(self, chunks: AsyncIterator[bytes]) -> None:
+        copied = 0
+        with self._path.open("wb") as out:
+            async for chunk in chunks:
+                copied += len(chunk)
+                if copied > BYTES_MAX:
+                    said = f"The file is larger than {BYTES_MAX >> 20} MiB. Split it, with the"
+                    raise Problem(TOO_LARGE, f"{said} header in each part.")
+                out.write(chunk)
+                self._progress(copied)
+
+
+async def receive(
+    request: web.Request, path: Path, progress: Callable[[int], None]
+) -> dict[str, str]:
     """Write the file of a request to ``path``; return the fields of its form. Raises Problem."""
+    file = _Arriving(path, progress)
     kind = request.content_type.lower()
     if kind not in FILES | {FORM}:
         known = ", ".join(sorted({FORM, *FILES}))
@@ -78,8 +107,8 @@ async def receive(request: web.Request, path: Path) -> dict[str, str]:
     try:
         async with asyncio.timeout(UPLOADED_WITHIN_S):
             if kind == FORM:
-                return await _form(request, path)
-            await _copy(request.content.iter_chunked(CHUNK_BYTES), path)
+                return await _form(request, file)
+            await file.copy(request.content.iter_chunked(CHUNK_BYTES))
             return {}
     except TimeoutError:
         detail = f"The file did not arrive within {UPLOADED_WITHIN_S:g} seconds."
@@ -88,7 +117,7 @@ async def receive(request: web.Request, path: Path) -> dict[str, str]:
         raise Problem(MALFORMED, f"The body cannot be read: {broken!r}.") from None
 
 
-async def _form(request: web.Request, path: Path) -> dict[str, str]:
+async def _form(request: web.Request, file: _Arriving) -> dict[str, str]:
     form = await request.multipart()
     fields: dict[str, str] = {}
     names: list[str] = []
@@ -105,7 +134,7 @@ async def _form(request: web.Request, path: Path) -> dict[str, str]:
             raise _malformed(name, "must be sent as it is, without a transfer encoding")
         names.append(name)
         if name == FILE:
-            await _copy(_chunks_of(part), path)
+            await file.copy(_chunks_of(part))
         else:
             fields[name] = await _field(part, name)
     if FILE not in names:
@@ -129,17 +158,6 @@ async def _field(part: BodyPartReader, name: str) -> str:
         return content.decode()
     except UnicodeDecodeError:
         raise _malformed(name, "must be UTF-8") from None
-
-
-async def _copy(chunks: AsyncIterator[bytes], path: Path) -> None:
-    copied = 0
-    with path.open("wb") as out:
-        async for chunk in chunks:
-            copied += len(chunk)
-            if copied > BYTES_MAX:
-                said = f"The file is larger than {BYTES_MAX >> 20} MiB. Split it, with the header"
-                raise Problem(TOO_LARGE, f"{said} in each part.")
-            out.write(chunk)
 
 
 def _malformed(field: str, message: str) -> Problem:

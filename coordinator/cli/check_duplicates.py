@@ -30,8 +30,10 @@ from coordinator.duplicates import (
     Findings,
     Kind,
     check,
+    check_file,
     compare_file,
 )
+from coordinator.exports import NotWhole
 from coordinator.imports import BadFile, place
 from coordinator.imports.documents import own_documents
 from coordinator.store import StoreError
@@ -60,6 +62,13 @@ class Outcome(NamedTuple):
 def _arguments(parser: argparse.ArgumentParser) -> None:
     etcd_arguments(parser)
     parser.add_argument(
+        "--file",
+        type=Path,
+        action="append",
+        metavar="LEDGER",
+        help="read a file that audit-export has written instead, one for each counter",
+    )
+    parser.add_argument(
         "--documents",
         type=Path,
         metavar="FILE",
@@ -75,8 +84,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(given: dict[str, Any]) -> int:
-    if not given["etcd_endpoints"]:
-        say("name the members by --etcd-endpoints: the ledgers are read straight from etcd")
+    if bool(given["etcd_endpoints"]) == bool(given["file"]):
+        say("name the members by --etcd-endpoints, or exported ledgers by --file")
         return UNUSABLE
     path = given["documents"]
     try:
@@ -103,19 +112,40 @@ async def _check(given: dict[str, Any], path: Path | None) -> Outcome:
     findings = Findings()
     with TextIndex() as index:
         rows = None if path is None else _read(path, index, findings)
-        store, keys = connect(given)
-        try:
-            there = await installation(store, keys)
-            if not there.counters:
-                raise LookupError(f"there is no counter under {given['root']}: nothing to check")
-            checked = await check(
-                store, keys, there.counters, index, findings, given["plain"], Meter
-            )
-        finally:
-            await store.close()
+        if given["file"]:
+            checked = _of_files(given["file"], index, findings, given["plain"])
+        else:
+            checked = await _of_etcd(given, index, findings)
         if path is not None:
             compare_file(index, checked, findings)
     return Outcome(checked, findings, rows)
+
+
+async def _of_etcd(given: dict[str, Any], index: TextIndex, findings: Findings) -> list[Checked]:
+    store, keys = connect(given)
+    try:
+        there = await installation(store, keys)
+        if not there.counters:
+            raise LookupError(f"there is no counter under {given['root']}: nothing to check")
+        return await check(store, keys, there.counters, index, findings, given["plain"], Meter)
+    finally:
+        await store.close()
+
+
+def _of_files(paths: list[Path], index: TextIndex, findings: Findings, plain: str) -> list[Checked]:
+    """Read exported ledgers. Raises LookupError for files that will not do."""
+    checked: dict[str, Checked] = {}
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                one = check_file(file, index, findings, plain, Meter)
+        except NotWhole as unusable:
+            said = f"{path}: {unusable}. Write it again with `coordinator audit-export`"
+            raise LookupError(said) from None
+        if one.counter in checked:
+            raise LookupError(f"{path}: another file has {one.counter} too: give the newest only")
+        checked[one.counter] = one
+    return list(checked.values())
 
 
 def _read(path: Path, index: TextIndex, findings: Findings) -> int:
@@ -199,17 +229,18 @@ def _show_json(outcome: Outcome) -> None:
 COMMAND = Command(
     name="check-duplicates",
     help="look for numbers and document numbers that stand for two things",
-    description="Read all ledgers straight from etcd, and look whether any number was ever issued "
-    "again without a release, cancellation or expiry between, and whether the text of any document "
-    "number stands for two numbers. With --documents also check a list of your own documents: "
-    "numbers that stand twice in it, that were never issued, or that are void, given back or only "
-    "reserved, with their rows. Other columns are passed over. Callers need not stop meanwhile. "
-    "Whether a ledger itself is whole and unaltered says `coordinator validate`. "
-    "Exit codes: 0 none found, 1 some found, 2 not all could be checked.",
+    description="Read all ledgers straight from etcd, or from exported files, and look whether any "
+    "number was ever issued again without a release, cancellation or expiry between, and whether "
+    "the text of any document number stands for two numbers. With --documents also check a list "
+    "of your own documents: numbers that stand twice in it, that were never issued, or that are "
+    "void, given back or only reserved, with their rows. Other columns are passed over. Callers "
+    "need not stop meanwhile. Whether a ledger itself is whole and unaltered says `coordinator "
+    "validate`. Exit codes: 0 none found, 1 some found, 2 not all could be checked.",
     arguments=_arguments,
     run=_run,
     examples=(
         "coordinator check-duplicates --etcd-endpoints http://10.0.0.1:2379",
+        "coordinator check-duplicates --file cor-2025.jsonl --file cor-2026.jsonl",
         "coordinator check-duplicates --documents letters.csv --etcd-endpoints URL,...",
         "coordinator check-duplicates --documents bills.xlsx --json --etcd-endpoints URL",
     ),

@@ -36,7 +36,7 @@ from coordinator.imports import BadFile, RowError
 from coordinator.imports.choice import BadChoice, Choice
 from coordinator.preparing import Prepared, prepare
 from coordinator.registry import InDoubt, Registry
-from coordinator.staging import TooMany
+from coordinator.staging import UNITS, Phase, TooMany
 from coordinator.store import StoreError
 from coordinator.witness import Witness
 
@@ -184,11 +184,11 @@ class _Progress(_Every):
 
 
 class _Stored(_Every):
-    """Tells on stderr how much is in etcd already."""
+    """Tells on stderr how far a long import is."""
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, what: Phase, done: int, total: int) -> None:
         if self.is_due():
-            say(f"{what}: {done:,} of {total:,}")
+            say(f"{what}: {done:,} of {total:,} {UNITS[what]}")
 
 
 def _show(found: Report) -> None:

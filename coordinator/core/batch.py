@@ -279,12 +279,16 @@ class Batch:
         return tuple(index for index in self._state.keys.find(short) if index > trimmed)
 
     def _refused_to_reach(self, number: int, max_value: int) -> Refused | None:
-        """Return why the count cannot go on with this number; None when it can."""
+        """Return why the count cannot go on with this number; None when it can.
+
+        It ends where its series does, and where the counter does if that is before.
+        """
+        last = min(max_value, self._max_value)
         if self._closed:
             return Refused(Why.CLOSED)
         if number <= self._next - 1:
             return Refused(Why.NOT_AHEAD, str(self._next))
-        return Refused(Why.EXHAUSTED, str(max_value)) if number > max_value else None
+        return Refused(Why.EXHAUSTED, str(last)) if number > last else None
 
     def _refused_to_go(self, number: int, max_value: int, pass_over_max: int) -> Refused | None:
         """Return why the count cannot go on there at the word of an operator."""

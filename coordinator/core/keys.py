@@ -220,11 +220,16 @@ class Keys(NamedTuple):
 
     def import_rows(self, source: str, at: int) -> bytes:
         """Return the key of some rows of an import, by the name that the ledger has for it."""
-        return self.root + b"imports/rows/" + source.encode() + b"/" + _digits(at)
+        return self.rows_of_imports + source.encode() + b"/" + _digits(at)
+
+    @property
+    def rows_of_imports(self) -> bytes:
+        """Return what the keys of all rows of all imports begin with."""
+        return self.root + b"imports/rows/"
 
     def all_import_rows(self, attempt: str) -> Delete:
         """Return the deletion of all rows of an import that was not committed."""
-        rows = self.root + b"imports/rows/" + attempt.encode() + b"/"
+        rows = self.rows_of_imports + attempt.encode() + b"/"
         return Delete(rows, prefix_end(rows))
 
     def known_node(self, node: str) -> bytes:

@@ -2,7 +2,7 @@
 
 1.  The first line says what the file is::
 
-        {"format": "sequence ledger", "version": 1, "counter": "invoice", "root": "/sequence/",
+        {"format": "sequence ledger", "version": 2, "counter": "invoice", "root": "/sequence/",
          "start": 1, "entries": 1234, "revision": 5678, "time_ms": 1700000000000}
 
     ``start`` is the first number of the series, ``entries`` the index of the newest entry (0: the
@@ -16,6 +16,14 @@
     etcd holds. With the hash of the entry before (64 zeros before entry 1)::
 
         hash = SHA-256(bytes of the previous hash, bytes of this line without its line end)
+
+    Where an entry has imported numbers (a record with ``"o": "import"``), the rows of that file
+    follow it, as they stand beside the ledger, outside the counter's keys: first those at 0 of its
+    source ``h``, whose SHA-256 is the first in ``x``, and so on::
+
+        {"key_in_root": "imports/rows/<h>/00000000000000000000", "text": ...}
+
+    (Files of version 1 have no such lines, and are the same otherwise.)
 
     The fields of an entry are listed in ``coordinator.core.ledger``. Fresh numbers of an entry go
     from ``s`` up; those of a record from ``f``, as many as ``n`` says (1 without it) or, for
@@ -41,7 +49,11 @@ from coordinator.core.transaction import KeyValue
 from coordinator.core.unreadable import Unreadable, moment, text, text_or_none, whole
 
 FORMAT = "sequence ledger"
-VERSION = 1
+VERSION = 2
+VERSIONS_READ = (1, VERSION)
+WITH_ROWS = 2
+"""The first version in which the rows of imports stand."""
+
 LINE_BYTES_MAX = 4_000_000
 """Longer than any line is: a value in etcd has 1.5 MiB at most, and base64 a third more."""
 
@@ -60,6 +72,12 @@ class About(NamedTuple):
     entries: int
     revision: int
     time_ms: int
+    version: int = VERSION
+
+    @property
+    def has_rows(self) -> bool:
+        """Tell whether the rows of imports stand in the file."""
+        return self.version >= WITH_ROWS
 
 
 class End(NamedTuple):
@@ -72,7 +90,7 @@ class End(NamedTuple):
 
 def first_line(about: About) -> bytes:
     """Return the line that says what the file is."""
-    return orjson.dumps({"format": FORMAT, "version": VERSION} | about._asdict()) + b"\n"
+    return orjson.dumps({"format": FORMAT, "version": about.version} | about._asdict()) + b"\n"
 
 
 def last_line(end: End) -> bytes:
@@ -81,10 +99,13 @@ def last_line(end: End) -> bytes:
 
 
 def line_of(keys: CounterKeys, kv: KeyValue) -> bytes:
-    """Return the line of one key of the counter: an entry as its own bytes, others named."""
+    """Return the line of one key: an entry as its own bytes, others named."""
     if _is_plain_entry(keys, kv):
         return kv.value + b"\n"
-    name = kv.key.removeprefix(keys.prefix)
+    root, name = keys.installation.root, kv.key.removeprefix(keys.prefix)
+    if name == kv.key and name.startswith(root):
+        there = {"key_in_root": name.removeprefix(root).decode()}
+        return orjson.dumps(there | _named("text", kv.value)) + b"\n"
     return orjson.dumps(_named("key", name) | _named("text", kv.value)) + b"\n"
 
 
@@ -116,7 +137,7 @@ def read_first_line(line: bytes) -> About:
     """Return what the file is. Raises Unreadable."""
     try:
         fields = orjson.loads(line)
-        if fields["format"] != FORMAT or fields["version"] != VERSION:
+        if fields["format"] != FORMAT or fields["version"] not in VERSIONS_READ:
             raise Unreadable(f"format {fields['format']!r}, version {fields['version']!r}")
         return About(
             counter=text(fields["counter"]),
@@ -125,6 +146,7 @@ def read_first_line(line: bytes) -> About:
             entries=whole(fields["entries"]),
             revision=whole(fields["revision"]),
             time_ms=moment(fields["time_ms"]),
+            version=whole(fields["version"]),
         )
     except (ValueError, KeyError, TypeError) as broken:
         raise Unreadable("the first line is not that of an exported ledger") from broken
@@ -138,6 +160,9 @@ def read_line(keys: CounterKeys, line: bytes) -> KeyValue | End:
             return KeyValue(keys.entry(whole(fields["i"])), line, 0)
         if "end" in fields:
             return _end(fields["end"])
+        if "key_in_root" in fields:
+            key = keys.installation.root + text(fields["key_in_root"]).encode()
+            return KeyValue(key, _value(fields, "text", "base64"), 0)
         key = _value(fields, "key", "key_base64")
         return KeyValue(keys.prefix + key, _value(fields, "text", "base64"), 0)
     except (ValueError, KeyError, TypeError) as broken:

@@ -37,11 +37,15 @@ CATCH_UP_ENTRIES = 8
 """How many entries a lost compare brings back; a node further behind reads on from there."""
 
 
+NUMBERS_MAX = 2**53 - 1
+"""The last number of a counter that ends nowhere before; every JSON reader knows it exactly."""
+
+
 class Rules(NamedTuple):
-    """What the counter's series allows, and the store."""
+    """What the counter allows, whatever its series does, and the store."""
 
     start: int = 1
-    max_value: int = 2**53 - 1
+    max_value: int = NUMBERS_MAX
     limits: Limits = Limits()
 
 

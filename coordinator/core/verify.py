@@ -48,7 +48,8 @@ class Verdict(NamedTuple):
     """What the proof came to. ``counts`` has every kind's count, also beyond the findings.
 
     ``entries`` is the newest entry; those up to ``trimmed`` have left the store, and are proven no
-    further than that the others continue what they came to.
+    further than that the others continue what they came to. ``rows_unproven`` says of how many
+    imports the rows were not there to be compared with what the ledger names.
     """
 
     findings: tuple[Finding, ...]
@@ -59,6 +60,7 @@ class Verdict(NamedTuple):
     gaps: tuple[int, ...]
     tip: str
     trimmed: int
+    rows_unproven: int = 0
 
     @property
     def valid(self) -> bool:

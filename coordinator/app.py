@@ -14,6 +14,7 @@ from aiohttp import web
 import dashboard.view
 from coordinator import __version__
 from coordinator.api.admin import Admin
+from coordinator.api.audit_calls import Audit
 from coordinator.api.bulk_import import BulkImport
 from coordinator.api.calls import Caller
 from coordinator.api.connections import Runner
@@ -22,6 +23,7 @@ from coordinator.api.demo import DemoApi
 from coordinator.api.demo_processes import ProcessesApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
+from coordinator.api.gap_calls import Gaps
 from coordinator.api.numbers import Numbers
 from coordinator.api.operations import Operations
 from coordinator.api.operators import Operators
@@ -32,6 +34,7 @@ from coordinator.api.sequences import Sequences
 from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
+from coordinator.api.which import Which
 from coordinator.config import Settings
 from coordinator.core.documents import INVOICE
 from coordinator.core.keys import Keys
@@ -132,9 +135,14 @@ class NodeApp:
         counters, membership, registry = self._counters, self.membership, self._registry
         calls = DocumentCalls(registry, counters, self._names, membership)
         found = DocumentCounters(self._store, self._keys)
+        which = Which(settings, installation, found)
+        audit = Audit(settings, self._store, self._keys, counters, registry, which)
+        app.on_shutdown.append(audit.end)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
-            *Views(settings, installation, counters, membership, found).routes(),
+            *Views(settings, installation, counters, membership, which).routes(),
+            *audit.routes(),
+            *Gaps(settings, self._store, self._keys, which).routes(),
             *Operations(
                 settings, measured, counters, membership, self.upkeep, self._metrics, registry
             ).routes(),

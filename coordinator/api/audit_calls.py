@@ -1,5 +1,6 @@
 """The audit over HTTP: searched, a number's whole life, single entries for who checks the chain."""
 
+import heapq
 from base64 import b64encode
 from functools import partial
 from typing import Any, NamedTuple, NoReturn
@@ -38,6 +39,7 @@ from coordinator.core.documents import place_of
 from coordinator.core.keys import Keys
 from coordinator.counters import Counters
 from coordinator.entry_search import first_since, raw_entry
+from coordinator.overview import Overview
 from coordinator.registry import Registry
 from coordinator.store import Store
 
@@ -135,6 +137,14 @@ class Audit:
         elif page.cursor is not None:
             headers[NEXT_CURSOR] = page.cursor
         return response
+
+    async def newest(self, seen: Overview, limit: int) -> list[dict[str, Any]]:
+        """Return the newest records of the counters that changed last. Raises Problem."""
+        found = [(c.head.changed_ms, c.name) for c in seen.counters if c.head is not None]
+        names = [name for _, name in heapq.nlargest(LISTED_MAX, found)]
+        histories = map(self._counters.history, names)
+        lists = [await read(listing(each, Cursor(), limit, Filter())) for each in histories]
+        return [self._shown(names[at], record) for at, record in merge(lists, limit)[0]]
 
     async def audit_csv(self, request: web.Request) -> web.StreamResponse:
         """Stream the same records as CSV. Its last line tells whether it has all of them."""

@@ -7,6 +7,7 @@ from coordinator.core import ledger
 from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys
 from coordinator.core.transaction import Range
+from coordinator.core.unreadable import Unreadable
 from coordinator.store import Store
 
 CLOCKS_APART_MS = 2_000
@@ -18,25 +19,38 @@ _NOBODYS = "-"
 
 
 class RawEntry(NamedTuple):
-    """An entry's canonical bytes, None where there is none, and the head at the same revision.
+    """An entry's bytes as they stand, and what the ledger says of them elsewhere, at one revision.
 
-    ``previous`` is the hash of the entry before it, as it says itself.
+    ``content`` is None where there is no such entry. ``previous`` is the hash of the entry before
+    as these bytes name it, ``recorded`` is their own hash as it was written down when they were
+    committed: in the entry after them, or in the head. Both are empty when they cannot be read.
     """
 
     head: Head | None
     content: bytes | None
     previous: str
+    recorded: str
 
 
 async def raw_entry(store: Store, keys: CounterKeys, index: int) -> RawEntry:
-    """Return the bytes that an entry's hash is made of. Raises StoreError or Unreadable."""
-    snapshot = await store.read(Range(keys.head), Range(keys.entry(index)))
-    head_found, found = snapshot.found
+    """Return an entry as it stands, readable or not. Raises StoreError, or Unreadable: the head."""
+    ranges = (Range(keys.head), Range(keys.entry(index)), Range(keys.entry(index + 1)))
+    head_found, found, after = (await store.read(*ranges)).found
     head = heads.decode(head_found[0].value) if head_found else None
-    if not found:
-        return RawEntry(head, None, ledger.NO_HASH)
+    if not found or head is None:
+        return RawEntry(head, None, "", "")
     content = found[0].value
-    return RawEntry(head, content, ledger.decode(content, _NOBODYS).previous)
+    recorded = head.tip if head.index == index else ""
+    return RawEntry(
+        head, content, _named_in(content), _named_in(after[0].value) if after else recorded
+    )
+
+
+def _named_in(content: bytes) -> str:
+    try:
+        return ledger.decode(content, _NOBODYS).previous
+    except Unreadable:
+        return ""
 
 
 async def first_since(store: Store, keys: CounterKeys, time_ms: int) -> int:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from etcd_members import alter
 from http_calls import ELSEWHERE, SEQUENCE, Client, Start, get, issue, post, release
 from numbering import COUNTER, DATE, confirmed, text
 from support import until
@@ -214,11 +215,49 @@ async def test_entries_are_told_as_the_bytes_of_their_hash(start_node: Start) ->
         assert entry["previousHash"] == tip == json.loads(content)["p"]
         tip = hashlib.sha256(bytes.fromhex(tip) + content).hexdigest()
         assert entry["hash"] == tip == life[index - 1]["entryHash"]
+        assert entry["recordedHash"] == tip
+        assert entry["recordedHash"] == tip
+        assert entry["recordedIn"] == (2 if index == 1 else "head")
         assert (entry["counter"], entry["newestIndex"]) == ("invoice", 2)
+        assert entry["recordedIn"] == (2 if index == 1 else "head")
     assert entry["newestHash"] == tip
     assert (await get(node, "entries/3", 404))["code"] == "NB053"
     assert (await get(node, "entries/0", 400))["code"] == "NB009"
     assert (await get(node, "entries/1", 404, counter="nobody"))["code"] == "NB001"
+
+
+@pytest.mark.parametrize("index", [2, 3], ids=["in the middle", "the newest"])
+async def test_an_altered_entry_differs_from_what_was_recorded_of_it(
+    start_node: Start, etcd: str, index: int
+) -> None:
+    root = f"/altered-{index}/"
+    node = await start_node(root=root)
+    await issue(node, count=3)
+    for number in (2, 3):
+        await release(node, number, reason=f"reason {number}")
+    before = [await get(node, f"entries/{at}") for at in (1, 2, 3)]
+    prefix = f"{root}c/invoice/entry/".encode()
+    alter(etcd, prefix, b"reason %d" % index, b"reason of another")
+    for at, was in enumerate(before, 1):
+        entry = await get(node, f"entries/{at}")
+        assert entry["recordedHash"] == was["hash"]
+        assert (entry["hash"] == entry["recordedHash"]) == (at != index)
+
+
+async def test_an_entry_that_nobody_can_read_is_told_as_it_stands(
+    start_node: Start, etcd: str
+) -> None:
+    node = await start_node(root="/unreadable/")
+    await issue(node, count=3)
+    await release(node, 2)
+    before = await get(node, "entries/1")
+    alter(etcd, b"/unreadable/c/invoice/entry/", b'"n":3', b'"n":')
+    entry = await get(node, "entries/1")
+    assert b'"n":' in base64.b64decode(entry["contentBase64"])
+    assert (entry["previousHash"], entry["hash"]) == (None, None)
+    assert entry["recordedHash"] == before["hash"]
+    alter(etcd, b"/unreadable/c/invoice/entry/", b'"o":"release"', b'"o":"')
+    assert (await get(node, "entries/1"))["recordedHash"] is None
 
 
 async def test_it_is_said_of_which_counter_an_entry_is(start_node: Start) -> None:

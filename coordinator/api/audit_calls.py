@@ -259,12 +259,15 @@ class Audit:
         return response
 
     async def entry(self, request: web.Request) -> web.StreamResponse:
-        """Return one entry's exact bytes: SHA-256 of the previous hash and these is its hash."""
+        """Return one entry's exact bytes: SHA-256 of the previous hash and these is its hash.
+
+        ``hash`` is computed from them now, ``recordedHash`` was written down with the next commit:
+        in the entry after it, or in the ledger's head. They differ when anybody has changed it.
+        """
         asked = EntryQuery.parse(request.rel_url.update_query(index=request.match_info["index"]))
         index, name = asked.index, await self._one_counter(asked.counter)
-        head, content, previous = await read(
-            raw_entry(self._store, self._keys.counter(name), index)
-        )
+        keys = self._keys.counter(name)
+        head, content, previous, recorded = await read(raw_entry(self._store, keys, index))
         newest = head.index if head else 0
         if content is None and head and index <= head.trimmed:
             detail = f"Entries up to {head.trimmed} have left the store. An export from before "
@@ -276,8 +279,10 @@ class Audit:
         body = {
             "counter": name,
             "index": index,
-            "previousHash": previous,
-            "hash": ledger.chain(previous, content),
+            "previousHash": previous or None,
+            "hash": ledger.chain(previous, content) if previous else None,
+            "recordedHash": recorded or None,
+            "recordedIn": "head" if index == newest else index + 1,
             "contentBase64": b64encode(content).decode(),
             "newestIndex": newest,
             "newestHash": head.tip,

@@ -82,7 +82,7 @@ export class Lives {
       ["Released", format.dayAndClock(life.releasedAt), { title: format.full(life.releasedAt) }],
       ["By", released ? whoOf(released) : "(no longer in the store)", { class: "cut" }],
       ["Reason", released?.reason, { class: "cut reason", title: released?.reason }],
-      ["Open for", format.duration(life.openMs)],
+      ["Open for", spanOf(life.openMs)],
       ["Issued again", issued && format.dayAndClock(issued.at), { title: format.full(issued?.at) }],
       ["To", issued && whoOf(issued), { class: "cut" }],
     ];
@@ -94,3 +94,6 @@ function whoOf({ siteId: site, partitionId: partition, invoiceType, user }) {
   const place = site ? `${site} / ${partition}` : invoiceType;
   return [place, user].filter(Boolean).join(" · ");
 }
+
+/** Most gaps are refilled at once. */
+const spanOf = (ms) => (ms < 1_000 ? `${format.count(ms)} ms` : format.duration(ms));

@@ -74,7 +74,6 @@ export class Records {
     setText(byId("records-count"), this.#shown ? `${how}, newest first${when}` : `none${when}`);
     byId("more").hidden = isEnd;
     setText(byId("records-note"), noteOf(headers));
-    byId("records-end").hidden = isEnd && !noteOf(headers);
     const isEmpty = this.#shown === 0 && isEnd;
     byId("records-empty").hidden = !isEmpty;
     if (isEmpty) setText(byId("records-empty"), emptyText(this.#query));
@@ -86,7 +85,8 @@ export class Records {
   #showNone() {
     byId("records").replaceChildren();
     setText(byId("records-count"), "the search did not come to an end");
-    byId("records-end").hidden = byId("records-empty").hidden = true;
+    byId("more").hidden = byId("records-empty").hidden = true;
+    setText(byId("records-note"), "");
   }
 
   #row(record) {
@@ -119,7 +119,7 @@ export class Records {
 /** One cell of a row; its label is shown on telephones, where a row is a card. */
 export function cell([label, content, attributes = {}]) {
   const shown = content || format.NONE;
-  return element("td", { ...attributes, "data-label": label }, shown);
+  return element("td", { ...attributes, "data-label": label, "data-none": !content }, shown);
 }
 
 function noteOf(headers) {

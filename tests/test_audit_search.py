@@ -1,10 +1,7 @@
-"""The audit as an auditor searches it: filters, time, single entries, CSV, and the life of gaps."""
+"""The audit as an auditor searches it: filters, time, and single entries."""
 
-import asyncio
 import base64
-import csv
 import hashlib
-import io
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -12,14 +9,9 @@ from typing import Any
 import pytest
 from etcd_members import alter
 from http_calls import ELSEWHERE, SEQUENCE, Client, Start, get, issue, post, release
-from numbering import COUNTER, DATE, confirmed, text
-from support import until
-from test_documents_api import TEMPLATES
-from test_reservations_api import post as document_call
-from test_reservations_api import reserve
+from numbering import COUNTER, confirmed, text
 
-from coordinator.api import audit, csv_export
-from coordinator.csv_cells import plain_cell
+from coordinator.api import audit
 
 
 def now() -> str:
@@ -34,16 +26,6 @@ async def page(node: Client, **query: Any) -> tuple[Any, Any]:
     async with node.get(f"{SEQUENCE}/audit", params=query) as answer:
         assert answer.status == 200, await answer.text()
         return await answer.json(), answer.headers
-
-
-async def export(node: Client, status: int = 200, **query: Any) -> tuple[list[list[str]], str]:
-    """Return the rows of a CSV export, and its last line."""
-    async with node.get(f"{SEQUENCE}/audit.csv", params=query) as answer:
-        content = (await answer.read()).decode("utf-8-sig")
-        assert answer.status == status, content
-        assert answer.headers["X-Request-Id"]
-    *rows, last = csv.reader(io.StringIO(content))
-    return rows, last[0]
 
 
 async def test_every_filter_finds_its_own(start_node: Start) -> None:
@@ -267,150 +249,3 @@ async def test_it_is_said_of_which_counter_an_entry_is(start_node: Start) -> Non
     (record,) = await get(node, "audit")
     entry = await get(node, "entries/1", counter=record["counter"])
     assert entry["hash"] == record["entryHash"]
-
-
-async def test_an_export_has_what_the_listing_has(
-    start_node: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(csv_export, "RECORDS_PER_PIECE", 7)
-    node = await start_node()
-    await issue(node, count=20)
-    await release(node, 5, reason='=HYPERLINK("http://x";"a, b")')
-    await release(node, 6, reason="'tis plain")
-    await post(node, "next", ELSEWHERE | {"metadata": {"why": "ünï"}}, X_User="@ann")
-    listed = await get(node, "audit", limit=1000)
-    (columns, *rows), last = await export(node)
-    assert last == f"# Complete: {len(listed)} records."
-    assert len(rows) == len(listed) == 23
-    for row, record in zip(rows, listed, strict=True):
-        told = dict(zip(columns, row, strict=True))
-        assert all(not cell or cell[0] not in "=+-@\t\r" for cell in row)
-        for name in ("reason", "user", "timestamp", "entryHash", "counter", "description"):
-            assert plain_cell(told[name]) == (record[name] or ""), name
-        assert told["sequenceNumber"] == str(record["sequenceNumber"])
-    assert json.loads(rows[0][columns.index("metadata")]) == {"why": "ünï"}
-    (_, only), last = await export(node, user="@ann")
-    assert only[columns.index("user")] == "'@ann"
-    assert last == "# Complete: 1 records."
-
-
-async def test_an_export_with_a_limit_says_where_to_go_on(start_node: Start) -> None:
-    node = await start_node()
-    await issue(node, count=10)
-    (_, *first), last = await export(node, limit=4)
-    assert last.startswith("# INCOMPLETE: the limit of 4 records is reached")
-    cursor = last.rpartition("cursor=")[2].split()[0]
-    (_, *second), last = await export(node, cursor=cursor)
-    assert [int(row[1]) for row in first + second] == list(range(10, 0, -1))
-    assert last == "# Complete: 6 records."
-    assert (await get(node, "audit.csv", 400, limit=100_001))["code"] == "NB009"
-    assert (await get(node, "audit.csv", 400, cursor="1-0.1-0"))["code"] == "NB009"
-
-
-async def test_who_leaves_an_export_frees_its_place_and_others_are_bounded(
-    start_node: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(csv_export, "RECORDS_PER_PIECE", 100)
-    node = await start_node(deadline_s=0.5)
-    for _ in range(5):
-        await post(node, "next", {**ELSEWHERE, "count": 10_000, "metadata": {"a": "x" * 3_000}})
-    answers = [await node.get(f"{SEQUENCE}/audit.csv") for _ in range(2)]  # nobody reads them
-    for answer in answers:
-        answer.content._protocol.pause_reading()  # type: ignore[attr-defined]
-    busy = await get(node, "audit.csv", 503)
-    assert busy["code"] == "NB003"
-    assert len(await get(node, "audit", limit=5)) == 5, "a slow export keeps nobody else waiting"
-    for answer in answers:
-        answer.close()
-    place: list[int] = []
-
-    async def ask() -> None:
-        while not place:
-            async with node.get(f"{SEQUENCE}/audit.csv", params={"limit": 1}) as answer:
-                if answer.status == 200:
-                    place.append(answer.status)
-
-    asking = asyncio.create_task(ask())
-    await until(lambda: place, "there is a place again")
-    await asking
-
-
-async def test_a_stopping_node_ends_its_exports_and_says_so(
-    start_node: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(csv_export, "RECORDS_PER_PIECE", 100)
-    node = await start_node()
-    await post(node, "next", {**ELSEWHERE, "count": 10_000, "metadata": {"a": "x" * 3_000}})
-    answer = await node.get(f"{SEQUENCE}/audit.csv")
-    await node.server.app.shutdown()  # type: ignore[union-attr] # as a stop begins
-    content = (await answer.read()).decode("utf-8-sig")
-    last = content.splitlines()[-1]
-    assert "INCOMPLETE after" in last
-    assert "the node stops. Go on with cursor=" in last
-
-
-async def test_gaps_are_told_from_release_to_reissue(start_node: Start) -> None:
-    node = await start_node()
-    empty = await get(node, "gaps/life")
-    assert (empty["open"], empty["refilled"], empty["openTotal"]) == ([], [], 0)
-    await issue(node, count=6)
-    for number, reason in ((2, "first"), (4, "second"), (5, "third")):
-        await release(node, number, reason=reason)
-    await post(node, "next", ELSEWHERE, X_User="ann")
-    told = await get(node, "gaps/life")
-    assert told["openTotal"] == 2
-    assert [(g["sequenceNumber"], g["released"]["reason"], g["issued"]) for g in told["open"]] == [
-        (4, "second", None),
-        (5, "third", None),
-    ]
-    (again,) = told["refilled"]
-    assert (again["sequenceNumber"], again["released"]["reason"]) == (2, "first")
-    assert again["released"]["siteId"] == "site-1"
-    assert (again["issued"]["siteId"], again["issued"]["user"]) == ("site-2", "ann")
-    assert again["released"]["at"] == again["releasedAt"] <= again["issued"]["at"]
-
-    await issue(node, count=2)
-    told = await get(node, "gaps/life", limit=2)
-    assert told["open"] == []
-    assert [gap["sequenceNumber"] for gap in told["refilled"]] == [5, 4]
-
-
-async def test_reuse_is_found_far_back(start_node: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordinator.gap_lives.WINDOW", 4)
-    monkeypatch.setattr("coordinator.gap_lives.WINDOWS_PER_READ", 3)
-    node = await start_node()
-    await issue(node, count=3)
-    for number in (1, 2):
-        await release(node, number)
-        await issue(node)
-    for _ in range(60):
-        await issue(node)
-    told = await get(node, "gaps/life")
-    assert [gap["sequenceNumber"] for gap in told["refilled"]] == [2, 1]
-    for _ in range(60):
-        await issue(node)
-    told = await get(node, "gaps/life")
-    assert told["refilled"] == []
-    assert told["lookedBackTo"]["invoice"] > 5
-
-
-async def test_a_cancelled_reservation_is_a_gap_with_its_text(start_node: Start) -> None:
-    node = await start_node()
-    memo = {
-        "document_type": "MEM",
-        "template": "{PREFIX}-{YYYY}-{SEQ:5}",
-        "scopes": ["YEARLY"],
-        "gap_policy": "reuse",
-        "reason": "memoranda",
-    }
-    async with node.post(TEMPLATES, json=memo) as answer:
-        assert answer.status == 201, await answer.text()
-    reserved = await reserve(node, document_type="MEM", issue_date=DATE)
-    await document_call(node, "cancel", {"token": reserved["token"], "reason": "a slip"})
-    told = await get(node, "gaps/life", documentType="MEM")
-    (gap,) = told["open"]
-    assert (gap["released"]["reason"], gap["released"]["documentNumber"]) == (
-        "a slip",
-        reserved["document_number"],
-    )
-    assert (await get(node, "gaps/life", 404, documentType="NOBODY"))["code"] == "NB001"

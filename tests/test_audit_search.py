@@ -1,5 +1,6 @@
 """The audit as an auditor searches it: filters, time, and single entries."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -16,6 +17,14 @@ from coordinator.api import audit
 
 def now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+async def between() -> str:
+    """Return a moment, in ms as the ledger has them, that no commit before or after it shares."""
+    await asyncio.sleep(0.005)
+    moment = now()
+    await asyncio.sleep(0.005)
+    return moment
 
 
 def numbers(records: list[dict[str, Any]]) -> list[int]:
@@ -86,11 +95,11 @@ async def test_a_document_is_found_by_how_it_reads(start_node: Start) -> None:
 
 async def test_a_time_is_found_by_halving(start_node: Start) -> None:
     node = await start_node()
-    moments = [now()]
+    moments = [await between()]
     for _ in range(3):
         for _ in range(40):
             await issue(node)
-        moments.append(now())
+        moments.append(await between())
     for at, found in ((0, range(40, 0, -1)), (1, range(80, 40, -1)), (2, range(120, 80, -1))):
         time = {"from": moments[at], "to": moments[at + 1]}
         assert numbers(await get(node, "audit", **time)) == list(found)
@@ -109,12 +118,12 @@ async def test_old_entries_are_not_read_to_find_older_ones(
     node = await start_node()
     for _ in range(30):
         await issue(node)
-    middle = now()
+    middle = await between()
     for _ in range(300):
         await issue(node)
     _, headers = await page(node, to=middle, limit=5)
     assert int(headers["X-Entries-Read"]) < 20
-    _, headers = await page(node, **{"from": now()})
+    _, headers = await page(node, **{"from": await between()})
     assert int(headers["X-Entries-Read"]) == 0
 
 

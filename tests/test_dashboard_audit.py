@@ -137,6 +137,7 @@ async def test_a_number_has_an_address(auditor: Auditor) -> None:
     await expect(auditor.proof).to_have_attribute("data-state", "good", timeout=WAIT_MS)
     await auditor.page.get_by_role("button", name="Close").click()
     await expect(auditor.drawer).to_be_hidden()
+    await expect(auditor.page.locator("#records-title")).to_be_focused()
     assert auditor.asked() == {"user": [auditor.user]}
     await expect(auditor.rows).to_have_count(1)
 

@@ -88,13 +88,15 @@ class Listing(NamedTuple):
     """Audit records, each with its place, newest first; ``following`` None: no more.
 
     So many entries were looked at. ``back_to_ms`` is set when that were too many before all
-    records were found: older ones than that may be missing.
+    records were found: older ones than that may be missing. So may those of entries up to
+    ``trimmed``, which have left the store.
     """
 
     records: list[tuple[Cursor, dict[str, Any]]]
     following: Cursor | None
     looked_at: int = 0
     back_to_ms: int | None = None
+    trimmed: int = 0
 
 
 async def listing(
@@ -129,7 +131,9 @@ async def listing(
                 rows.append((Cursor(entry.index, place), row))
             skip = 0
         if not page.older:
-            return Listing(await _records(history, rows), None, looked_at)
+            oldest = page.entries[-1][0].index if page.entries else max(1, before)
+            found = await _records(history, rows)
+            return Listing(found, None, looked_at, trimmed=oldest - 1)
         if looked_at >= entries_max:
             following, back_to_ms = Cursor(page.older - 1), page.entries[-1][0].time_ms
             return Listing(await _records(history, rows), following, looked_at, back_to_ms)
@@ -168,15 +172,15 @@ async def listing_of_number(
     cursor: Cursor,
     limit: int,
     wanted: Filter,
-) -> tuple[Listing, int]:
-    """Return a number's records from the cursor on, newest first, and up to where it is trimmed.
+) -> Listing:
+    """Return a number's records from the cursor on, newest first.
 
     With a text they are those of a number that was written like this, or never noted how.
     """
     life = await history.life(number)
     written = {text_in(event.record) for event in life.events} - {""}
     if text is not None and written and text not in written:
-        return Listing([], None), 0
+        return Listing([], None)
     records = rows_of_life(life.events, number)
     found: list[tuple[Cursor, dict[str, Any]]] = []
     place, entry_before = 0, 0
@@ -188,9 +192,9 @@ async def listing_of_number(
         if is_newer or not wanted.takes(row):
             continue
         if len(found) == limit:
-            return Listing(found, Cursor(index, place)), life.trimmed
+            return Listing(found, Cursor(index, place), trimmed=life.trimmed)
         found.append((Cursor(index, place), record))
-    return Listing(found, None), life.trimmed
+    return Listing(found, None, trimmed=life.trimmed)
 
 
 def merge(

@@ -54,7 +54,7 @@ LOOKED_BACK_TO = "X-Looked-Back-To"
 """Those were as many as one call looks through: older records come with the next cursor."""
 
 TRIMMED = "X-Trimmed-Through"
-"""On a number's life: older records stood in entries up to this one, which have left the store."""
+"""Older records stood in entries up to this one, which have left the store."""
 
 ENTRIES_READ_MIN = 64
 """Entries that a call looks at for each counter, however many counters there are."""
@@ -158,7 +158,7 @@ class Audit:
 
         async def piece(cursor: str | None, limit: int, entries_max: int) -> Piece:
             page = await self._page(search, cursor, limit, entries_max)
-            return Piece(page.records, page.cursor, page.looked_at)
+            return Piece(page.records, page.cursor, page.looked_at, page.trimmed)
 
         return await self._exports.stream(request, request[NAME], piece, asked.cursor, asked.limit)
 
@@ -196,19 +196,17 @@ class Audit:
         self, search: _Search, cursor: str | None, limit: int, entries_max: int
     ) -> _Page:
         lists: list[Listing] = []
-        trimmed = 0
         entries_max = max(ENTRIES_READ_MIN, entries_max // max(1, len(search.names)))
         cursors = _cursors(cursor, len(search.names))
         for name, begin in zip(search.names, cursors, strict=True):
             one = Listing([], None)
             if begin is not None and search.number is not None:
-                one, gone = await read(
+                one = await read(
                     listing_of_number(
                         *(self._counters.history(name), search.number, search.text),
                         *(begin, limit, search.wanted),
                     )
                 )
-                trimmed = max(trimmed, gone)
             elif begin is not None:
                 one = await self._listing(name, begin, limit, search.wanted, entries_max)
             lists.append(one)
@@ -220,7 +218,7 @@ class Audit:
             ".".join(ends) if any(each is not None for each in following) else None,
             sum(one.looked_at for one in lists),
             back_to_ms,
-            trimmed,
+            max((one.trimmed for one in lists), default=0),
         )
 
     async def _listing(

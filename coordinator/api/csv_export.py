@@ -37,11 +37,15 @@ COLUMNS = (
 
 
 class Piece(NamedTuple):
-    """Some records, where to go on (None: no more), and how many entries were looked through."""
+    """Some records, where to go on (None: no more), and how many entries were looked through.
+
+    Entries up to ``trimmed`` have left the store.
+    """
 
     records: list[dict[str, Any]]
     cursor: str | None
     looked_at: int
+    trimmed: int = 0
 
 
 Read = Callable[[str | None, int, int], Awaitable[Piece]]
@@ -108,7 +112,8 @@ class CsvExports:
     def _ending(self, piece: Piece, sent: int, limit: int, looked_at: int) -> str:
         """Return how the export ends; empty when it goes on."""
         if piece.cursor is None:
-            return f"Complete: {sent} records."
+            gone = f" Entries up to {piece.trimmed} have left the store and are not searched."
+            return f"Complete: {sent} records." + (gone if piece.trimmed else "")
         if sent >= limit:
             most = f"the limit of {limit} records"
             more = "" if limit == CSV_RECORDS_MAX else f" ({CSV_RECORDS_MAX} at most)"

@@ -30,6 +30,9 @@ export class Drawer {
     this.#dialog.addEventListener("close", () => {
       this.#serial += 1;
       this.#number = null;
+      // What opened it may have gone meanwhile, and a link opened it without anything here.
+      const { activeElement: focused, body } = document;
+      if (focused === body || this.#dialog.contains(focused)) byId("records-title").focus();
       closed();
     });
     byId("prove-more").addEventListener("click", () => void this.#proveSome(this.#serial));
@@ -153,7 +156,7 @@ function readerOfEntries() {
     const key = `${counter} ${index}`;
     const path = callFor(`/api/v1/sequence/entries/${index}`, { counter });
     const none = (problem) => {
-      if (problem.status === 404 || problem.status === 410) return null;
+      if (problem.status === 404) return null;
       throw problem;
     };
     if (!asked.has(key)) asked.set(key, read(path, READ_MS_MAX).catch(none));

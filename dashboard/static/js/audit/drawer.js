@@ -13,6 +13,10 @@ const PROVEN_AT_ONCE = 10;
 const CONTENT_SHOWN_MAX = 6_000;
 const MARKS = { good: "✓", bad: "✗", unknown: "○" };
 const MARK_WORDS = { good: "proven: ", bad: "wrong: ", unknown: "cannot be told: " };
+const OUTCOMES = {
+  good: "fits the chain", bad: "does not fit the chain", unknown: "was not checked",
+  beside: "fits the chain, but its neighbour does not",
+};
 
 export class Drawer {
   #dialog = byId("drawer");
@@ -125,14 +129,14 @@ export class Drawer {
   }
 
   #conclude() {
-    const bad = this.#outcomes.filter(({ state }) => state === "bad");
+    const blamed = [...new Set(this.#outcomes.flatMap(({ blame }) => blame))].sort((a, b) => a - b);
     const unknown = this.#outcomes.filter(({ state }) => state === "unknown");
     const many = format.plural(this.#outcomes.length, "entry", "entries");
     const left = this.#left.length;
-    if (bad.length) {
-      const which = bad.map(({ index }) => format.count(index)).join(", ");
-      const entries = bad.length === 1 ? `entry ${which} does` : `entries ${which} do`;
-      this.#say("bad", `Not as it was committed: ${entries} not fit the chain of hashes.`);
+    if (blamed.length) {
+      const which = blamed.map(format.count).join(", ");
+      const entries = blamed.length === 1 ? `entry ${which} does` : `entries ${which} do`;
+      this.#say("bad", `The ledger is not as it was committed: ${entries} not fit the chain of hashes.`);
     } else if (unknown.length) {
       this.#say("unknown", "Not proven: some entries could not be read just now.");
     } else if (left) {
@@ -167,12 +171,14 @@ function readerOfEntries() {
 async function outcomeOf(record, number, reader) {
   const index = record.entryIndex;
   try {
-    const { steps, content } = await proveEntry(record, number, reader(record.counter));
-    return { index, steps, content, state: steps.some(({ ok }) => ok === false) ? "bad" : "good" };
+    const proof = await proveEntry(record, number, reader(record.counter));
+    const { blame } = proof;
+    const state = blame.includes(index) ? "bad" : blame.length ? "beside" : "good";
+    return { ...proof, index, state };
   } catch (problem) {
     const request = problem.requestId ? ` (request ${problem.requestId})` : "";
     const text = `${problem.message}${request}`;
-    return { index, content: "", state: "unknown", steps: [{ ok: null, text, hashes: [] }] };
+    return { index, content: "", blame: [], state: "unknown", steps: [{ ok: null, text, hashes: [] }] };
   }
 }
 
@@ -184,8 +190,7 @@ function showOutcome(place, { entryIndex }, { steps, content, state }, isFirst) 
     return element("li", { "data-state": name },
       mark, element("span", {}, element("span", { class: "unseen" }, MARK_WORDS[name]), text, ...codes));
   });
-  const words = { good: "fits the chain", bad: "does not fit the chain", unknown: "was not checked" };
-  const summary = element("summary", {}, `Entry ${format.count(entryIndex)} ${words[state]}`);
+  const summary = element("summary", {}, `Entry ${format.count(entryIndex)} ${OUTCOMES[state]}`);
   const open = isFirst || state === "bad";
   const steps_ = element("details", { class: "steps", open, "data-state": state, "data-entry": entryIndex },
     summary, element("ol", {}, ...lines));

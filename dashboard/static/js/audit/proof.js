@@ -14,35 +14,46 @@ export const canProve = () => Boolean(globalThis.crypto?.subtle);
 /**
  * Proves that the entry of an audit record holds its number and stands in the chain.
  * `entryAt(index)` reads an entry, or returns null where there is none any more.
- * Returns `steps`, each with `ok` (null: cannot be told) and `text`; and the entry's `content`.
+ * Returns `steps`, each with `ok` (null: cannot be told) and `text`; the entry's `content`; and which
+ * entries are to `blame`.
  */
 export async function proveEntry({ entryIndex: index, entryHash }, number, entryAt) {
   const entry = await entryAt(index);
-  if (!entry) return failed(`Entry ${index} is not in the store.`);
+  if (!entry) return failed(index, `Entry ${index} is not in the store.`);
   const bytes = bytesOf(entry);
   const { fields, content } = readingOf(bytes);
-  if (!fields) return { ...failed(`The bytes of entry ${index} cannot be read.`), content };
+  if (!fields) return failed(index, `The bytes of entry ${index} cannot be read.`, content);
   const own = await hashOf(fields.p, bytes);
-  const steps = [
+  const before = await stepBefore(index, fields.p, entry.trimmedThrough, entryAt);
+  const others = [
     step(
       fields.i === index && fields.r.some((record) => names(record, number)),
       [`The ${bytes.length} bytes of entry ${index} name number ${number}`],
       [`The ${bytes.length} bytes of entry ${index} do not name number ${number}`],
     ),
-    await stepBefore(index, fields.p, entry.trimmedThrough, entryAt),
     step(
       own === entryHash,
       ["SHA-256 of that hash and these bytes is the hash of the record", own],
       ["SHA-256 of that hash and these bytes is not the hash of the record", own, entryHash],
     ),
-    stepAfter(entry, own),
+    await stepAfter(entry, own, entryAt),
   ];
-  return { steps, content };
+  const steps = [others[0], before, ...others.slice(1)];
+  return { steps, content, blame: blamed(index, before, others) };
+}
+
+/** Where two neighbours do not fit, the entry after both tells which of them was altered. */
+function blamed(index, before, others) {
+  const other = others.find((each) => each.blame);
+  if (other) return [other.blame];
+  if (others.some(({ ok }) => ok === false)) return [index];
+  return before.ok === false ? [Math.max(1, index - 1)] : [];
 }
 
 const step = (ok, good, bad) => ({ ok, text: (ok ? good : bad)[0], hashes: (ok ? good : bad).slice(1) });
 
-const failed = (text) => ({ steps: [{ ok: false, text, hashes: [] }], content: "" });
+const failed = (index, text, content = "") =>
+  ({ steps: [{ ok: false, text, hashes: [] }], content, blame: [index] });
 
 async function stepBefore(index, named, trimmedThrough, entryAt) {
   if (index === 1) {
@@ -64,11 +75,24 @@ async function stepBefore(index, named, trimmedThrough, entryAt) {
   return step(computed === named, good, bad);
 }
 
-function stepAfter({ index, recordedHash, recordedIn }, own) {
+async function stepAfter({ index, recordedHash, recordedIn }, own, entryAt) {
   const where = recordedIn === "head" ? "The head of the ledger" : `Entry ${recordedIn}`;
+  if (recordedHash !== own && recordedIn !== "head" && (await isAltered(recordedIn, entryAt))) {
+    const text = `${where} names another hash, but was altered itself`;
+    return { ok: null, text, hashes: [recordedHash ?? "none"], blame: recordedIn };
+  }
   const good = [`${where} names the same hash`, recordedHash];
   const bad = [`${where} names another hash for entry ${index}`, recordedHash ?? "none"];
   return step(recordedHash === own, good, bad);
+}
+
+/** Tells whether an entry has another hash than what was committed after it says. */
+async function isAltered(index, entryAt) {
+  const entry = await entryAt(index);
+  if (!entry) return true;
+  const bytes = bytesOf(entry);
+  const { fields } = readingOf(bytes);
+  return !fields || (await hashOf(fields.p, bytes)) !== entry.recordedHash;
 }
 
 /** Tells whether a record of the ledger is about a number (`coordinator/core/ledger.py`). */

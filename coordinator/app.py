@@ -14,6 +14,7 @@ from aiohttp import web
 import dashboard.view
 from coordinator import __version__
 from coordinator.api.admin import Admin
+from coordinator.api.audit_calls import Audit
 from coordinator.api.bulk_import import BulkImport
 from coordinator.api.calls import Caller
 from coordinator.api.connections import Runner
@@ -23,6 +24,7 @@ from coordinator.api.demo_processes import ProcessesApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
 from coordinator.api.events import Events
+from coordinator.api.gap_calls import Gaps
 from coordinator.api.import_progress import ImportProgress
 from coordinator.api.live_view import LiveView
 from coordinator.api.numbers import Numbers
@@ -35,6 +37,7 @@ from coordinator.api.sequences import Sequences
 from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
+from coordinator.api.which import Which
 from coordinator.config import Settings
 from coordinator.core.documents import INVOICE
 from coordinator.core.keys import Keys
@@ -139,12 +142,15 @@ class NodeApp:
         counters, membership, registry = self._counters, self.membership, self._registry
         calls = DocumentCalls(registry, counters, self._names, membership)
         found = DocumentCounters(self._store, self._keys)
+        which = Which(settings, installation, found)
+        audit = Audit(settings, self._store, self._keys, counters, registry, which)
+        app.on_shutdown.append(audit.end)
         timeline = Timeline()
-        views = Views(settings, installation, counters, membership, found)
+        views = Views(settings, installation, counters, membership, which)
         operations = Operations(
             settings, measured, counters, membership, self.upkeep, self._metrics, registry
         )
-        view = LiveView(settings, node.instance, views, operations, timeline)
+        view = LiveView(settings, node.instance, views, audit, operations, timeline)
         latencies = self._metrics.latencies
         self.live = Live(installation, self.upkeep, latencies, timeline, view)
         app.on_shutdown.append(view.end)
@@ -152,6 +158,8 @@ class NodeApp:
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
             *views.routes(),
+            *audit.routes(),
+            *Gaps(settings, self._store, self._keys, which).routes(),
             *operations.routes(),
             *Events(view, timeline).routes(),
             *self._demonstrations(installation),

@@ -15,7 +15,7 @@ LAYERS = [
     {"faults", "imports"},
     {"witness"},
     {"turn"},
-    {"confirmations", "document_counters", "imported_rows"},
+    {"confirmations", "document_counters", "entry_search", "gap_lives", "imported_rows"},
     {"commit", "exports", "history", "issue_dates", "overview"}
     | {"preparing", "proof", "replica", "usage"},
     {"chains"},

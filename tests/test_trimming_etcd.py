@@ -97,6 +97,11 @@ async def test_old_entries_leave_while_numbers_flow_and_the_rest_is_proven(
     rows = await get(late, "audit", limit=1_000)
     assert min(row["entryIndex"] for row in rows) == verdict.trimmed + 1
     assert {row["operationType"] for row in rows} == {"GENERATE", "ADJUST"}
+    async with late.get("/api/v1/sequence/audit", params={"limit": 1_000}) as answer:
+        assert answer.headers["X-Trimmed-Through"] == str(verdict.trimmed)
+    async with late.get("/api/v1/sequence/audit.csv") as answer:
+        gone = f"Entries up to {verdict.trimmed} have left the store and are not searched."
+        assert gone in (await answer.text()).splitlines()[-1]
     await store.close()
 
 

@@ -78,6 +78,11 @@ def rows_of_life(events: Sequence[Event], number: int) -> list[dict[str, Any]]:
     return records
 
 
+def life_rows(events: Sequence[Event], number: int) -> list[Row]:
+    """Return the rows of a number's life, oldest first."""
+    return [_row_of(event, number) for event in events]
+
+
 def changed(row: Row, now: Fate, ended_ms: int | None, again_ms: int | None) -> dict[str, Any]:
     """Return the fields of a record that say what it is by now."""
     fields: dict[str, Any] = {"status": now.value}

@@ -1,6 +1,8 @@
 """Readings share the one processor with those who want numbers: few of them run at a time."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from aiohttp import web
@@ -30,13 +32,19 @@ class Gate:
         """Return the handler behind this gate. It raises Problem for whom it does not let in."""
 
         async def gated(request: web.Request) -> web.StreamResponse:
-            await self._enter()
-            try:
+            async with self.passed():
                 return await handler(request)
-            finally:
-                self._slots.release()
 
         return gated
+
+    @asynccontextmanager
+    async def passed(self) -> AsyncIterator[None]:
+        """Let in whoever does so itself. Raises Problem."""
+        await self._enter()
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _enter(self) -> None:
         if self._waiting >= self._width.waiting_max:

@@ -181,36 +181,11 @@ class WhichQuery(Query):
         return self
 
 
-class AuditQuery(WhichQuery):
-    """``GET /api/v1/sequence/audit``."""
-
-    limit: Annotated[Whole, Field(ge=1, le=1_000)] = 100
-    cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,400}$")] | None = None
-    siteId: Name | None = None
-    partitionId: Name | None = None
-    invoiceType: Name | None = None
-    operationType: Operation | None = None
-    requestId: Token | None = None
-
-
-class LifeQuery(WhichQuery):
-    """``GET /api/v1/sequence/audit/{number}``: whose number, where several counters have it."""
-
-    siteId: Name | None = None
-    partitionId: Name | None = None
-
-
 class GapsQuery(Query):
     """``GET /api/v1/sequence/gaps``: the gaps from ``start`` on."""
 
     start: Annotated[Whole, Field(ge=0, le=NUMBER_MAX)] = 0
     limit: Annotated[Whole, Field(ge=1, le=1_000)] = 1_000
-
-
-class NumberPath(Query):
-    """``GET /api/v1/sequence/audit/{number}``."""
-
-    number: Annotated[Whole, Field(ge=1, le=NUMBER_MAX)]
 
 
 class ConcurrentQuery(Query):

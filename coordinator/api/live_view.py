@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from coordinator.api.answers import iso
+from coordinator.api.audit_calls import Audit
 from coordinator.api.broadcast import Broadcast
 from coordinator.api.inputs import GapsQuery
 from coordinator.api.operations import Operations
@@ -41,11 +42,13 @@ class LiveView:
         settings: Settings,
         instance: str,
         views: Views,
+        audit: Audit,
         operations: Operations,
         timeline: Timeline,
     ) -> None:
         self._settings = settings
         self._views = views
+        self._audit = audit
         self._operations = operations
         self._timeline = timeline
         self.broadcast = Broadcast(instance, self.snapshot)
@@ -76,7 +79,7 @@ class LiveView:
         heads = [(c.name, c.head.index, c.head.tip) for c in seen.counters if c.head]
         if heads != self._heads:
             try:
-                now["records"] = await self._views.newest(seen, RECORDS_SHOWN)
+                now["records"] = await self._audit.newest(seen, RECORDS_SHOWN)
                 now["gaps"] = await self._gaps(seen)
             except Problem as refused:
                 raise Unavailable(refused.detail) from refused

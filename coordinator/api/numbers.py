@@ -62,7 +62,7 @@ class Numbers:
             catalogue = await read(self._registry.catalogue())
             place = place_of(catalogue, text)
         if place is None:
-            raise Problem(problems.NEVER_ISSUED, _reads_like_none(catalogue, text))
+            raise Problem(problems.NEVER_ISSUED, reads_like_none(catalogue, text))
         history = self._counters.history(place.counter)
         life = await read(history.life(place.number))
         records = [event.record for event in life.events]
@@ -101,7 +101,8 @@ def _check_found(text: str, place: Place, life: Life, records: list[Record]) -> 
         raise Problem(problems.NEVER_ISSUED, detail)
 
 
-def _reads_like_none(catalogue: Catalogue, text: str) -> str:
+def reads_like_none(catalogue: Catalogue, text: str) -> str:
+    """Return what to say of a text that no series has written, nor ever did."""
     kinds = [f"{each.document_type} ({each.template})" for each in catalogue.series]
     more = ", ..." if len(kinds) > TYPES_SHOWN_MAX else ""
     there_are = ", ".join(kinds[:TYPES_SHOWN_MAX]) + more

@@ -70,6 +70,7 @@ DEMO_BUSY = Kind("NB049", 409, "A demonstration runs already")
 NO_SUCH_JOB = Kind("NB050", 404, "No such demonstration here")
 CANNOT_STRIKE = Kind("NB051", 409, "Not done to this process")
 OUT_OF_REACH = Kind("NB052", 503, "Out of reach just now", 1)
+NO_SUCH_ENTRY = Kind("NB053", 404, "No such ledger entry")
 NO_SUCH_IMPORT = Kind("NB054", 404, "No such import here")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 

@@ -22,6 +22,10 @@ export function newKey() {
 export const read = (path, milliseconds = READ_MS_MAX) =>
   send(path, {}, milliseconds, noReplyToRead);
 
+/** A page of a listing: `headers` say where it goes on. */
+export const readPage = (path, milliseconds = READ_MS_MAX) =>
+  send(path, {}, milliseconds, noReplyToRead, (body, headers) => ({ body, headers }));
+
 /** A change with its key: an outcome that stayed unknown is settled by the same call once more. */
 export function change(path, body, key) {
   const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
@@ -35,7 +39,7 @@ export function act(path, body) {
   return send(path, { method: "POST", headers, body: JSON.stringify(body) }, READ_MS_MAX, noReplyToRead);
 }
 
-async function send(path, options, milliseconds, noReply) {
+async function send(path, options, milliseconds, noReply, taking = (body) => body) {
   let response;
   let text;
   try {
@@ -49,7 +53,7 @@ async function send(path, options, milliseconds, noReply) {
   const body = parse(text);
   if (!response.ok) throw asProblem(response, body);
   if (body === undefined) throw asProblem(response, { title: "The answer is not JSON" });
-  return body;
+  return taking(body, response.headers);
 }
 
 function parse(text) {

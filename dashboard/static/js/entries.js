@@ -2,13 +2,8 @@
 
 import { byId, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
+import { historyOf, operationName } from "./operations.js";
 
-const OPERATIONS = new Map([
-  ["GENERATE", "issued"], ["RECOVER", "reissued"], ["RELEASE", "released"],
-  ["RESERVE", "reserved"], ["CONFIRM", "confirmed"], ["CANCEL", "cancelled"],
-  ["EXPIRE", "expired"], ["VOID", "void"], ["MANUAL_OVERRIDE", "set by hand"],
-  ["IMPORT", "imported"], ["ADJUST", "adjusted"], ["RESET", "reset"],
-]);
 const ISSUING = new Set(["GENERATE", "RECOVER"]);
 
 export function mountEntries(feed, release) {
@@ -69,17 +64,21 @@ function build(record, release, arrived) {
     type: "button", class: "quiet", hidden: true, "aria-label": `Release ${format.count(number)}`,
   }, "Release…");
   button.addEventListener("click", () => release(number, site, partition));
-  const operation = OPERATIONS.get(record.operationType) ?? record.operationType;
   const tag = { class: "tag", "data-operation": record.operationType };
   const reason = record.reason || "";
   return element("tr", { class: arrived ? "arrived" : "" },
     element("td", { title: format.full(record.timestamp) }, format.clock(record.timestamp)),
-    element("td", { class: "num" }, format.count(number)),
-    element("td", {}, element("span", tag, operation)),
+    element("td", { class: "num" }, numberOf(record)),
+    element("td", {}, element("span", tag, operationName(record.operationType))),
     element("td", {}, site ? `${site} / ${partition}` : format.NONE),
     element("td", {}, record.invoiceType || format.NONE),
     element("td", {}, record.nodeId || format.NONE),
     element("td", { class: "reason", title: reason }, reason || format.NONE),
     element("td", { class: "action" }, button),
   );
+}
+
+function numberOf({ sequenceNumber: number, counter }) {
+  if (number == null) return format.NONE;
+  return element("a", { href: historyOf(number, counter) }, format.count(number));
 }

@@ -6,6 +6,7 @@ const twoDigits = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 })
 const timeOfDay = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const dateAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 
+const dayAndTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const hourAndMinute = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 
 export const NONE = "–";
@@ -43,6 +44,11 @@ export function minute(moment) {
 export function full(moment) {
   const date = new Date(moment);
   return Number.isNaN(date.getTime()) ? "" : dateAndTime.format(date);
+}
+
+export function dayAndClock(moment) {
+  const date = new Date(moment);
+  return Number.isNaN(date.getTime()) ? NONE : dayAndTime.format(date);
 }
 
 export function plural(value, one, many) {

@@ -2,6 +2,7 @@
 
 import { byId, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
+import { historyOf } from "./operations.js";
 
 const SHOWN_MAX = 50;
 
@@ -12,7 +13,7 @@ export function mountGaps(feed) {
 function show({ gaps, count }) {
   const shown = gaps.slice(0, SHOWN_MAX);
   const list = byId("gaps");
-  keyed(list, shown, (gap) => gap, (gap) => element("li", {}, format.count(gap)), (row, gap) =>
+  keyed(list, shown, (gap) => gap, build, (row, gap) =>
     setAttribute(row, "data-next", gap === shown[0]),
   );
   const many = format.plural(count, "number", "numbers");
@@ -22,3 +23,5 @@ function show({ gaps, count }) {
   setText(byId("gaps-more"), `and ${format.count(rest)} more`);
   byId("gaps-empty").hidden = count > 0;
 }
+
+const build = (gap) => element("li", {}, element("a", { href: historyOf(gap) }, format.count(gap)));

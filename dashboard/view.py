@@ -1,15 +1,17 @@
-"""Serves the page and its static files.
+"""Serves the pages and their static files.
 
-The page is rendered once: nothing in it changes while a node runs. All that moves is fetched by the
+They are rendered once: nothing in them changes while a node runs. All that moves is fetched by the
 browser from the public HTTP API, so this module knows neither the coordinator nor its store.
 """
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+_Handler = Callable[[web.Request], Awaitable[web.Response]]
 _HERE: Final = Path(__file__).parent
 
 # No inline script, no inline style, no other host: the templates and modules are written for this.
@@ -42,34 +44,41 @@ class PageFacts(NamedTuple):
 
 
 def add_routes(app: web.Application, page: PageFacts) -> None:
-    """Add `GET /dashboard` and `/dashboard/static/…` to `app`, with their security headers."""
-    html = _render(page)
-
-    async def show(_request: web.Request) -> web.Response:
-        return web.Response(text=html, content_type="text/html")
-
+    """Add `GET /dashboard`, its other pages and `/dashboard/static/…`, with security headers."""
+    templates = _templates()
+    show = _showing(templates, page, "dashboard")
     # An application of its own, so that its headers reach every answer below it and none beside it.
     dashboard = web.Application()
     dashboard.router.add_get("", show)
     dashboard.router.add_get("/", show)
+    dashboard.router.add_get("/documents", _showing(templates, page, "documents"))
     dashboard.router.add_static("/static", _HERE / "static")
     dashboard.on_response_prepare.append(_harden)
     app.add_subapp("/dashboard", dashboard)
 
 
-def _render(page: PageFacts) -> str:
-    templates = Environment(
+def _templates() -> Environment:
+    return Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _showing(templates: Environment, page: PageFacts, name: str) -> _Handler:
+    """Return the handler of the page with this name."""
     places = [(site, partition) for site in page.sites for partition in page.partitions]
     lanes = places[:LANES_MAX]
     unshown = len(places) - len(lanes)
-    template = templates.get_template("dashboard.html")
-    return template.render(page=page, lanes=lanes, unshown=unshown)
+    template = templates.get_template(f"{name}.html")
+    html = template.render(page=page, here=name, lanes=lanes, unshown=unshown)
+
+    async def show(_request: web.Request) -> web.Response:
+        return web.Response(text=html, content_type="text/html")
+
+    return show
 
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:

@@ -22,6 +22,8 @@ from coordinator.api.demo import DemoApi
 from coordinator.api.demo_processes import ProcessesApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
+from coordinator.api.events import Events
+from coordinator.api.live_view import LiveView
 from coordinator.api.numbers import Numbers
 from coordinator.api.operations import Operations
 from coordinator.api.operators import Operators
@@ -48,6 +50,7 @@ from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.expiry import Expiry
 from coordinator.jobs.failover import Failover
 from coordinator.jobs.forgotten import Search
+from coordinator.jobs.live import Live
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.jobs.neighbours import Neighbours
 from coordinator.jobs.running import JobBook
@@ -63,6 +66,7 @@ from coordinator.service import Bounds, Node
 from coordinator.store import Store
 from coordinator.store.etcd import EtcdStore
 from coordinator.store.members import Members
+from coordinator.timeline import Timeline
 from coordinator.turn import Holder, Seat
 from coordinator.witness import Witness, WitnessUnreadable
 
@@ -132,12 +136,21 @@ class NodeApp:
         counters, membership, registry = self._counters, self.membership, self._registry
         calls = DocumentCalls(registry, counters, self._names, membership)
         found = DocumentCounters(self._store, self._keys)
+        timeline = Timeline()
+        views = Views(settings, installation, counters, membership, found)
+        operations = Operations(
+            settings, measured, counters, membership, self.upkeep, self._metrics, registry
+        )
+        view = LiveView(settings, node.instance, views, operations, timeline)
+        latencies = self._metrics.latencies
+        self.live = Live(installation, self.upkeep, latencies, timeline, view)
+        app.on_shutdown.append(view.end)
+        self._metrics.show_streams(lambda: view.broadcast.readers)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
-            *Views(settings, installation, counters, membership, found).routes(),
-            *Operations(
-                settings, measured, counters, membership, self.upkeep, self._metrics, registry
-            ).routes(),
+            *views.routes(),
+            *operations.routes(),
+            *Events(view, timeline).routes(),
             *self._demonstrations(installation),
             *TurnApi(self._token, self._names, counters).routes(),
             *Admin(self._caller, counters, self._names).routes(),
@@ -190,6 +203,7 @@ class NodeApp:
             self.upkeep.run(),
             self.expiry.run(),
             self.search.run(),
+            self.live.run(),
         ]
         if self._settings.entries_kept:
             jobs.append(self._trimming().run())

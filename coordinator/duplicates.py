@@ -12,11 +12,13 @@ from typing import NamedTuple
 from coordinator.core import head as heads
 from coordinator.core import ledger
 from coordinator.core.head import Head
-from coordinator.core.keys import CounterKeys, Keys, number_in
-from coordinator.core.records import Entry, Issued, LossAccepted, Restarted
+from coordinator.core.keys import Keys, number_in
+from coordinator.core.records import Imported, Issued, LossAccepted, Restarted
 from coordinator.core.transaction import Range
 from coordinator.core.twice import Again, Numbers, State
 from coordinator.core.unreadable import Unreadable
+from coordinator.faults import Damaged
+from coordinator.imported_rows import all_rows
 from coordinator.imports import place
 from coordinator.proof import ENTRIES_PAGE, TRIES, Progress
 from coordinator.store import Store
@@ -126,7 +128,7 @@ async def check(
     done = []
     for name in counters:
         progress = progress_of(name) if progress_of else lambda _done, _total: None
-        one = await _whole(store, keys.counter(name), name, index, progress)
+        one = await _whole(store, keys, name, index, progress)
         index.settle(name, one.numbers.state)
         if name == plain:
             index.add_plain(name, one.numbers.state)
@@ -140,9 +142,10 @@ async def check(
 
 
 async def _whole(
-    store: Store, keys: CounterKeys, name: str, index: TextIndex, progress: Progress
+    store: Store, installation: Keys, name: str, index: TextIndex, progress: Progress
 ) -> "_Reading":
     """Read one ledger; again, when entries were trimmed meanwhile."""
+    keys = installation.counter(name)
     for _ in range(TRIES):
         heads_found = (await store.read(Range(keys.head), Range(keys.checkpoint))).found
         head, checkpoint = (_decoded(found[0].value) if found else None for found in heads_found)
@@ -154,6 +157,7 @@ async def _whole(
         async for page in all_of(store, entries, page=ENTRIES_PAGE):
             for kv in page:
                 reading.take(kv.key, kv.value)
+            await _read_rows(store, installation, reading)
             progress(reading.place, last or 0)
         if last is not None and reading.place != last and not reading.unread:
             reading.unread = f"entries after {reading.place} are missing"
@@ -161,6 +165,17 @@ async def _whole(
         if not reading.unread or again == heads_found[1:]:
             break
     return reading
+
+
+async def _read_rows(store: Store, keys: Keys, reading: "_Reading") -> None:
+    """Have the texts of numbers that were imported: they stand beside the ledger."""
+    while reading.imports:
+        record, entry = reading.imports.pop()
+        try:
+            async for row in all_rows(store, keys, record):
+                reading.add_text(row.number, entry, row.text)
+        except (Damaged, Unreadable) as broken:
+            reading.unread = reading.unread or str(broken)
 
 
 class _Reading:
@@ -175,6 +190,8 @@ class _Reading:
         self.more: Counter[Kind] = Counter()
         """What was found beyond those that are kept."""
         self.unread = ""
+        self.imports: list[tuple[Imported, int]] = []
+        """Those whose rows are still to be read, with their entry."""
         self._texts = 0
         self._losses = 0
         index.forget(name)
@@ -196,22 +213,25 @@ class _Reading:
         for record in entry.records:
             match record:
                 case Issued() if record.text:
-                    self._add_text(record, entry, record.text)
+                    number = record.spans()[0].start
+                    if record.reused:
+                        self._index.forget_others(record.text, self._name, number)
+                    self.add_text(number, entry.index, record.text)
+                case Imported():
+                    self.imports.append((record, entry.index))
                 case LossAccepted():
                     self._losses += 1
                 case Restarted():
                     self._index.forget(self._name)
 
-    def _add_text(self, record: Issued, entry: Entry, text: str) -> None:
-        number = record.spans()[0].start
+    def add_text(self, number: int, entry: int, text: str) -> None:
+        """Take how a number is written, as this entry has issued it."""
         self._texts += 1
-        if record.reused:
-            self._index.forget_others(text, self._name, number)
-        other = self._index.add(text, self._name, number, entry.index)
+        other = self._index.add(text, self._name, number, entry)
         if other is not None:
-            detail = f"{text!r} is number {number} of {self._name} (entry {entry.index}), and "
+            detail = f"{text!r} is number {number} of {self._name} (entry {entry}), and "
             detail += f"number {other.number} of {other.counter} (entry {other.entry})"
-            where = (self._name, number, entry.index, text)
+            where = (self._name, number, entry, text)
             self._note(Finding(Kind.TEXT_TWICE, detail, *where))
 
     def _note(self, finding: Finding) -> None:

@@ -1,6 +1,7 @@
 """What numbers that were issued elsewhere stand for: rows beside the ledger, which it proves."""
 
 from bisect import bisect_right
+from collections.abc import AsyncIterator
 from hashlib import sha256
 
 from coordinator.core.importing import ImportedRow, decode_rows
@@ -28,6 +29,16 @@ async def row_of(store: Store, keys: Keys, record: Imported, number: int) -> Imp
     except Unreadable as broken:
         raise Damaged(str(broken)) from broken
     return found.get(number)
+
+
+async def all_rows(store: Store, keys: Keys, record: Imported) -> AsyncIterator[ImportedRow]:
+    """Yield all rows of an import, by number. Raises as ``row_of`` does."""
+    for at, rows in enumerate(record.rows):
+        content, wrong = await _piece(store, keys, record.source, at, rows)
+        if wrong:
+            raise Damaged(f"{wrong}; restore them from a backup of etcd")
+        for row in decode_rows(content):
+            yield row
 
 
 async def wrong_with(store: Store, keys: Keys, source: str, at: int, rows: Rows) -> str:

@@ -1,7 +1,7 @@
 """Prometheus metrics of one node, under the names of the reference system."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from coordinator.core.documents import is_of_documents
 from coordinator.core.head import Head
 from coordinator.core.records import Entry, Given, How, Issued, Record, Settled
 from coordinator.gauges import SequenceGauges
+from coordinator.latencies import Latencies
 from coordinator.service import Watcher
 from coordinator.store.members import Member
 
@@ -69,6 +70,10 @@ class _Waits(Collector):
         )
 
 
+def _streams(registry: CollectorRegistry) -> Gauge:
+    return Gauge("numbering_live_streams", "Event streams that are open", registry=registry)
+
+
 class _Reservations:
     """How many there are and how they end."""
 
@@ -112,6 +117,7 @@ class Metrics:
     def __init__(
         self, max_value: int, counters: tuple[str, ...], series: str = "invoice", start: int = 1
     ) -> None:
+        self.latencies = Latencies()
         self.shown = counters[:COUNTERS_SHOWN_MAX]
         """The counters that have gauges."""
         self._places: set[tuple[str, str, str | None]] = set()
@@ -185,7 +191,11 @@ class Metrics:
             if is_document:
                 self.sequences.committed(counter, entry)
 
-        return Watcher(self._waits.answered, committed, self._lost.inc, self._handed.inc)
+        return Watcher(self._answered, committed, self._lost.inc, self._handed.inc)
+
+    def _answered(self, waits_us: list[int]) -> None:
+        self._waits.answered(waits_us)
+        self.latencies.answered(waits_us)
 
     def _note_issued(self, issued: dict[tuple[str, str, str | None], int], reused: int) -> None:
         for name, quantity in issued.items():
@@ -228,6 +238,10 @@ class Metrics:
             if member is not None:
                 self._bytes.labels(url, "all").set(member.bytes)
                 self._bytes.labels(url, "used").set(member.bytes_used)
+
+    def show_streams(self, streams: Callable[[], int]) -> None:
+        """Let the number of open event streams be asked here."""
+        _streams(self._registry).set_function(streams)
 
     def refused(self, code: str) -> None:
         """Count a refusal."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from books import Book, book, call, write
+from import_calls import csv_of
 from test_proof_etcd import Place
 from workbooks import saved, workbook
 
@@ -254,3 +255,17 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "--documents" in said
     assert "Exit codes" in said
+
+
+def test_numbers_that_were_imported_are_known_by_their_texts(
+    place: Place, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    legacy = tmp_path / "legacy.csv"
+    legacy.write_bytes(csv_of(["COR-2024-00001", "COR-2024-00003"]))
+    assert main(["import", str(legacy), "--reason", "old books", "--yes", *place.source]) == 0
+    capsys.readouterr()
+    own = list_of_letters(tmp_path / "own.csv", "COR-2024-00001", "COR-2024-00002")
+    answer = checked(place, capsys, 1, "--documents", str(own))
+    assert [(f["kind"], f["row"]) for f in answer["findings"]] == [("never-issued", 3)]
+    (letters,) = (c for c in answer["counters"] if c["counter"].startswith("documents/COR"))
+    assert (letters["texts"], letters["void"]) == (2, 1)

@@ -119,6 +119,7 @@ async def test_invoices_in_two_steps_and_in_one_come_from_the_same_numbers(
     assert held["document_number"] == "INV-00000002"
     stats, _ = await call(node, "GET", "/api/v1/sequence/stats")
     assert (stats["currentCounter"], stats["watermark"]) == (3, 1)
+    assert (stats["openReservations"], stats["voided"]) == (1, 0)
     assert stats["sequencesBySite"] == {"site-1": 2, "documents": 1}
     await post(node, "cancel", {"token": held["token"]})
     again, _ = await call(node, "POST", "/api/v1/sequence/next", origin)

@@ -323,7 +323,7 @@ def validated(model: type[Model], fields: dict[str, Any]) -> Model:
             field = one_line(".".join(_places(error["loc"]))) or "body"
             message = error["msg"].removeprefix("Value error, ")
             if error["type"] == "extra_forbidden":
-                known = ", ".join(model.model_fields) or "none"
+                known = ", ".join(f.alias or n for n, f in model.model_fields.items()) or "none"
                 message = f"unknown field; this address takes {known}"
             errors.append(FieldError(field, message))
         raise _malformed(errors) from None

@@ -1,6 +1,7 @@
 """For operators and their tools: liveness, readiness, metrics, the cluster."""
 
 import asyncio
+from typing import Any
 
 from aiohttp import web
 
@@ -13,7 +14,7 @@ from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.metrics import Metrics
-from coordinator.overview import Installation
+from coordinator.overview import Installation, NodeSeen
 from coordinator.registry import Registry
 from coordinator.store.members import Member
 
@@ -98,10 +99,13 @@ class Operations:
         """Return all nodes, the store, and warnings that an operator must see."""
         NothingQuery.parse(request.rel_url)
         nodes = await read(self._installation.nodes())
-        turns = await read(self._installation.turns())
+        return json_answer(self.cluster_of(nodes, await read(self._installation.turns())))
+
+    def cluster_of(self, nodes: tuple[NodeSeen, ...], turns: dict[str, str]) -> dict[str, Any]:
+        """Return the cluster as it is told to callers, with these nodes and turns."""
         versions = self._membership.facts.versions
         rewound = self._counters.rewound.items()
-        body = {
+        return {
             "nodes": [
                 {
                     "nodeId": node.node,
@@ -137,7 +141,6 @@ class Operations:
             "profile": self._settings.profile.value,
             "timestamp": iso(now_ms()),
         }
-        return json_answer(body)
 
 
 def _member(member: Member) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """The reading calls of the sequence API: what is committed, the same from every node."""
 
 import heapq
-from collections import Counter
 from operator import itemgetter
 from typing import Any, NoReturn
 
@@ -23,16 +22,16 @@ from coordinator.api.inputs import (
 )
 from coordinator.api.problems import FieldError, Problem, one_line
 from coordinator.api.proofs import Proofs
+from coordinator.api.statistics import lowest_gap, statistics
 from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.documents import counted_by
-from coordinator.core.head import Head
 from coordinator.core.series import counter_names
 from coordinator.counters import Counters
 from coordinator.document_counters import DocumentCounters
 from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
-from coordinator.overview import CounterSeen, Installation, NodeSeen, Overview
+from coordinator.overview import CounterSeen, Installation, Overview
 from coordinator.proof import report
 
 NEXT_CURSOR = "X-Next-Cursor"
@@ -44,9 +43,6 @@ PROOFS_MAX = 8
 
 LISTED_MAX = 32
 """Counters in one listing: each has its place in the cursor."""
-
-OF_DOCUMENTS = "documents"
-"""Where numbers went that no site has asked for: those of documents."""
 
 FINISHED = "end"
 TRIMMED = "X-Trimmed-Through"
@@ -74,6 +70,8 @@ class Views:
         self._long = Gate(Width(at_once=2, waiting_max=64, within_s=settings.deadline_s))
         at_once = PROOFS_MAX if len(self._names) > LISTED_MAX else 1
         self._proofs = Proofs(counters, settings.first_number, at_once)
+        self.proven: dict[str, Any] | None = None
+        """What the last proof of invoices on this node came to, whoever asked for it."""
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
@@ -96,18 +94,20 @@ class Views:
     async def gaps(self, request: web.Request) -> web.StreamResponse:
         """Return the gaps in ascending order, a page at a time."""
         asked = GapsQuery.parse(request.rel_url)
-        seen = await read(self._installation.overview())
+        return json_answer(await self.gaps_of(await read(self._installation.overview()), asked))
+
+    async def gaps_of(self, seen: Overview, asked: GapsQuery) -> dict[str, Any]:
+        """Return a page of the gaps as its body. Raises Problem."""
         pages, last = await self._lowest_gaps(seen, asked)
         by_counter = {name: [n for n in pages.get(name, ()) if n <= last] for name in self._names}
-        body = {
+        return {
             "gaps": sorted(number for numbers in by_counter.values() for number in numbers),
             "count": sum(c.head.gaps for c in seen.counters if c.head is not None),
-            "nextGap": _lowest_gap(seen),
+            "nextGap": lowest_gap(seen),
             "nextStart": last + 1 if last < NUMBER_MAX else None,
             "byCounter": by_counter,
             "timestamp": iso(now_ms()),
         }
-        return json_answer(body)
 
     async def _lowest_gaps(
         self, seen: Overview, asked: GapsQuery
@@ -163,6 +163,14 @@ class Views:
             texts = (FINISHED if cursor is None else str(cursor) for cursor in following)
             response.headers[NEXT_CURSOR] = ".".join(texts)
         return response
+
+    async def newest(self, seen: Overview, limit: int) -> list[dict[str, Any]]:
+        """Return the newest audit records of the counters that changed last. Raises Problem."""
+        found = [c for c in seen.counters if c.head is not None]
+        names = [c.name for c in heapq.nlargest(LISTED_MAX, found, key=_changed_ms)]
+        histories = map(self._counters.history, names)
+        lists = [await read(listing(each, Cursor(), limit, Filter())) for each in histories]
+        return [self._shown(names[at], record) for at, record in _merge(lists, limit)[0]]
 
     async def _names_of(
         self, which: WhichQuery, site: str | None = None, partition: str | None = None
@@ -267,10 +275,20 @@ class Views:
         Without a name those of invoices: of documents' counters there may be very many.
         """
         which = WhichQuery.parse(request.rel_url)
-        is_all = which.counter is None and which.documentType is None
-        names = self._names if is_all else await self._names_of(which)
-        body = report(await read(self._proofs.of(names)))
+        if which.counter is None and which.documentType is None:
+            return json_answer(await self.prove())
+        body = report(await read(self._proofs.of(await self._names_of(which))))
         return json_answer(body | {"timestamp": iso(now_ms())})
+
+    async def prove(self) -> dict[str, Any]:
+        """Return what a proof of invoices comes to, begun now or under way. Raises Problem."""
+        body = report(await read(self._proofs.of(self._names)))
+        self.proven = body | {"timestamp": iso(now_ms())}
+        return self.proven
+
+
+def _changed_ms(counter: CounterSeen) -> int:
+    return 0 if counter.head is None else counter.head.changed_ms
 
 
 def _refuse(field: str, message: str) -> NoReturn:
@@ -307,91 +325,3 @@ def _merge(
     for _, at, cursor, _ in reversed(merged[limit:]):
         following[at] = cursor
     return [(at, record) for _, at, _, record in merged[:limit]], following
-
-
-def statistics(seen: Overview, settings: Settings, now_ms: int) -> dict[str, Any]:
-    """Return the contract's statistics of one snapshot."""
-    heads = [counter.head for counter in seen.counters if counter.head is not None]
-    latency = [head.latency for head in heads]
-    answers = sum(each.answers for each in latency)
-    released, reused = sum(h.released for h in heads), sum(h.reused for h in heads)
-    issued, gaps = sum(h.issued for h in heads), sum(h.gaps for h in heads)
-    highest = max((h.highest for h in heads), default=settings.first_number - 1)
-    last_ms = max((h.changed_ms for h in heads), default=0)
-    body = {
-        "currentCounter": highest,
-        "totalGenerated": issued,
-        "totalReleased": released,
-        "availableGaps": gaps,
-        "nextAvailableGap": _lowest_gap(seen),
-        "averageLatencyMs": sum(each.total_us for each in latency) / max(1, answers) / 1000,
-        "peakLatencyMs": max((each.peak_us for each in latency), default=0) / 1000,
-        "requestsPerSecond": sum(h.rate.per_second(now_ms // 1000) for h in heads),
-        "totalRequests": sum(h.requests for h in heads),
-        "totalGapsCreated": released,
-        "totalGapsRecovered": reused,
-        "gapRecoveryRate": _percent(reused, released),
-        "longestGapDuration": _longest_gap_ms(seen.counters, now_ms),
-        "gapPercentage": _percent(gaps, sum(h.next - h.start for h in heads)),
-        "activeSequences": issued - released,
-        "currentStrategy": settings.strategy.value,
-        "lastSequenceTime": iso(last_ms) if last_ms else None,
-        "statisticsTime": iso(now_ms),
-        "watermark": min(
-            (c.watermark for c in seen.counters if c.watermark is not None),
-            default=settings.first_number - 1,
-        ),
-        "openReservations": sum(h.held for h in heads),
-        "voided": sum(h.void for h in heads),
-        "systemHealthy": True,  # this very answer was read from a majority of the store
-    }
-    return body | _by_place(heads) | _of_nodes(seen.nodes, now_ms)
-
-
-def _by_place(heads: list[Head]) -> dict[str, Any]:
-    sites: Counter[str] = Counter()
-    partitions: Counter[str] = Counter()
-    types: Counter[str] = Counter()
-    both: Counter[str] = Counter()
-    cells: Counter[str] = Counter()
-    for head in heads:
-        for name, issued in head.counts.items():
-            site, partition, invoice_type = (each or OF_DOCUMENTS for each in name.split(":"))
-            sites[site] += issued
-            partitions[partition] += issued
-            types[invoice_type] += issued
-            both[f"{site}:{partition}"] += issued
-            cells[f"{site}:{partition}:{invoice_type}"] += issued
-    return {
-        "sequencesBySite": sites,
-        "sequencesByPartition": partitions,
-        "sequencesByInvoiceType": types,
-        "sequencesBySitePartition": both,
-        "sequencesBySitePartitionType": cells,
-    }
-
-
-def _of_nodes(nodes: tuple[NodeSeen, ...], now_ms: int) -> dict[str, Any]:
-    active = [node for node in nodes if node.active]
-    return {
-        "activeNodes": len(active),
-        "totalNodes": len(nodes),
-        "primaryNode": active[0].node if active else None,
-        "clusterHealthy": bool(active) and len(active) == len(nodes),
-        "clusterAvailability": _percent(len(active), len(nodes)),
-        "uptime": now_ms - min((node.started_ms for node in active), default=now_ms),
-    }
-
-
-def _lowest_gap(seen: Overview) -> int:
-    return min((c.lowest_gap for c in seen.counters if c.lowest_gap is not None), default=-1)
-
-
-def _longest_gap_ms(counters: tuple[CounterSeen, ...], now_ms: int) -> int:
-    closed = max((c.head.longest_gap_ms for c in counters if c.head is not None), default=0)
-    opened = [c.oldest_gap_ms for c in counters if c.oldest_gap_ms is not None]
-    return max(closed, now_ms - min(opened, default=now_ms))
-
-
-def _percent(part: int, whole: int) -> float:
-    return round(100 * part / whole, 2) if whole else 0.0

@@ -20,15 +20,22 @@ export function mountEntries(feed, release) {
       followOnce = true; // its row goes, and the person wants to see the release arrive
       scroll.focus({ preventScroll: true });
     });
-  feed.on("audit", (answer) => {
-    const records = Array.isArray(answer) ? answer : (answer.records ?? []);
+  let records = [];
+  let isBehind = false;
+  const refresh = () => {
     const held = isHeld(scroll, body) && body.children.length > 0 && !followOnce;
-    followOnce = false;
+    isBehind = held;
     const state = byId("entries-state");
     setAttribute(state, "data-state", held ? "held" : "live");
     setText(state, held ? `held · ${newer(body, records)}` : "following");
     if (!held) show(body, records, releaseHere);
+  };
+  feed.on("audit", (latest) => {
+    records = latest;
+    refresh();
+    followOnce = false;
   });
+  feed.on("state", () => isBehind && refresh()); // nothing new may come when the hold is over
 }
 
 /** Somebody points at the rows, has the focus in them, or has scrolled down. */

@@ -1,89 +1,106 @@
-// Brings the state of the cluster to the panels. Panels subscribe by name and do not know that it
-// is polled, so that a stream can take this module's place.
+// Brings the state of the cluster to the panels. Panels subscribe by name; what came between two
+// frames reaches them together, so that however much happens each is drawn once a frame at most.
 
-import { read } from "./api.js";
+import { after } from "./state.js";
+import { Stream } from "./stream.js";
 
-const PERIOD_MS = 1_000;
-const PAUSE_MS_MIN = 250;
-const BACK_OFF_MS_MAX = 15_000;
+const STALE_MS = 4_000;
+const WORKER = "/dashboard/static/js/worker.js";
+const PARTS = { stats: "stats", gaps: "gaps", records: "audit", cluster: "cluster", proof: "proof" };
 
 export class Feed {
-  #sources;
   #listeners = new Map();
-  #lastGood = new Map();
-  #startedAt = Date.now();
-  #failures = 0;
-  #busy = false;
-  #wanted = false;
-  #timer;
-
-  /** `sources`: name of a feed to the path that it is read from. */
-  constructor(sources) {
-    this.#sources = Object.entries(sources);
-  }
+  #state = null;
+  #changed = new Set();
+  #link = { name: "connecting", since: Date.now() };
+  #framed = false;
+  #source;
+  #events = 0;
 
   on(name, listener) {
     this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
   }
 
   start() {
-    document.addEventListener("visibilitychange", () => {
-      if (document.hidden) this.#emit("state", { name: "paused" });
-      this.poke();
-    });
+    this.#source = sourceFor((message) => this.#hear(message));
+    document.addEventListener("visibilitychange", () => this.#appear());
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.#appear());
+    window.addEventListener("pagehide", () => this.#source.leave());
     window.addEventListener("online", () => this.poke());
-    this.poke();
+    setInterval(() => this.#soon("link"), 1_000); // its age grows, or nothing comes any more
+    this.#appear();
   }
 
-  /** Reads at once, or right after the round that is under way: for use after a change. */
+  /** For use after a change: what it led to comes by itself, unless the connection is bad. */
   poke() {
-    clearTimeout(this.#timer);
-    if (document.hidden) return;
-    if (this.#busy) this.#wanted = true;
-    else void this.#round();
+    this.#source.poke();
   }
 
-  async #round() {
-    this.#busy = true;
-    this.#wanted = false;
-    const began = performance.now();
-    const failed = await this.#readAll();
-    this.#busy = false;
-    this.#failures = failed.size ? this.#failures + 1 : 0;
-    const pause = failed.size
-      ? Math.min(PERIOD_MS * 2 ** this.#failures, BACK_OFF_MS_MAX)
-      : Math.max(PAUSE_MS_MIN, PERIOD_MS - (performance.now() - began));
-    if (document.hidden) return;
-    this.#emit("state", this.#state(failed, pause));
-    this.#timer = setTimeout(() => this.poke(), this.#wanted ? 0 : pause);
-  }
-
-  /** One request at a time: a page takes one of the few connections that a browser gives a host. */
-  async #readAll() {
-    const failed = new Map();
-    for (const [name, path] of this.#sources) {
-      try {
-        const value = await read(path);
-        this.#lastGood.set(name, Date.now());
-        this.#emit(name, value);
-      } catch (error) {
-        failed.set(name, error);
-        if (!error.status) return this.#allFailed(error);
-      }
+  #appear() {
+    if (document.hidden) {
+      this.#source.hide();
+      this.#link = { name: "paused", since: Date.now() };
+      this.#emit("state", this.#health()); // no frame comes while nobody looks
+    } else {
+      this.#source.show();
     }
-    return failed;
   }
 
-  /** Nobody answered: asking for the rest would only wait as long again. */
-  #allFailed(error) {
-    return new Map(this.#sources.map(([name]) => [name, error]));
+  #hear(message) {
+    if (document.hidden) return;
+    if (message.kind === "link") {
+      this.#link = message.link;
+    } else if (message.kind === "state") {
+      this.#state = message.state;
+      for (const part of [...Object.keys(PARTS), "points"]) this.#changed.add(part);
+      this.#changed.add("history");
+      this.#events += 1;
+    } else if (this.#state) {
+      const { state, changed } = after(this.#state, message.body);
+      this.#state = state;
+      for (const part of changed) this.#changed.add(part);
+      this.#events += 1;
+    }
+    this.#soon("link");
   }
 
-  #state(failed, pause) {
-    if (!failed.size) return { name: "live", failed };
-    const since = Math.min(...[...failed.keys()].map((name) => this.#lastGood.get(name) ?? 0));
-    const all = failed.size === this.#sources.length;
-    return { name: "stale", failed, all, since: since || this.#startedAt, never: !since, pause };
+  #soon(part) {
+    this.#changed.add(part);
+    if (this.#framed || document.hidden) return;
+    this.#framed = true;
+    requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    this.#framed = false;
+    const changed = this.#changed;
+    this.#changed = new Set();
+    const state = this.#state;
+    if (state && (changed.has("points") || changed.has("history"))) {
+      const { points, markers, fields } = state;
+      this.#emit("points", { points, markers, fields, isWhole: changed.has("history") });
+    }
+    for (const [part, name] of Object.entries(PARTS)) {
+      if (changed.has(part) && state?.[part]) this.#emit(name, state[part]);
+    }
+    this.#emit("state", this.#health());
+  }
+
+  /** Returns how current the page is: `age` in ms is that of the figures, null without any. */
+  #health() {
+    const time = this.#state?.time;
+    const age = time ? Math.max(0, Date.now() - time) : null;
+    const { name: link, since } = this.#link;
+    const told = { age, since, events: this.#events, link };
+    if (link === "paused") return { ...told, name: "paused" };
+    if (link === "lost") return { ...told, name: "reconnecting" };
+    if (link === "connecting" || age === null) return { ...told, name: "connecting" };
+    const stale = this.#state.stale;
+    if (stale) return { ...told, name: "stale", why: stale.why };
+    if (age > STALE_MS + (link === "polling" ? 4_000 : 0)) {
+      return { ...told, name: "stale", why: "the node sends nothing" };
+    }
+    return { ...told, name: "live" };
   }
 
   #emit(name, value) {
@@ -95,4 +112,29 @@ export class Feed {
       }
     }
   }
+}
+
+/** Where tabs cannot share a worker each has a stream of its own. */
+function sourceFor(hear) {
+  if (typeof SharedWorker === "undefined") return ownStream(hear);
+  const worker = new SharedWorker(WORKER, { type: "module", name: "stream" });
+  let own = null;
+  worker.port.addEventListener("message", ({ data }) => hear(data));
+  worker.addEventListener("error", () => { // its script cannot be loaded, or run
+    own ??= ownStream(hear);
+    if (!document.hidden) own.show();
+  });
+  worker.port.start();
+  const say = (word) => (own ? own[word]() : worker.port.postMessage(word));
+  return Object.fromEntries(["show", "hide", "leave", "poke"].map((w) => [w, () => say(w)]));
+}
+
+function ownStream(hear) {
+  const stream = new Stream(hear);
+  const hide = () => stream.pause();
+  const show = () => {
+    if (stream.state) hear({ kind: "state", state: stream.state });
+    stream.start();
+  };
+  return { show, hide, leave: hide, poke: () => stream.poke() };
 }

@@ -28,6 +28,14 @@ export function clock(moment) {
   return Number.isNaN(date.getTime()) ? NONE : timeOfDay.format(date);
 }
 
+/** 4 s, 12 min, 3 h: as long as it matters. */
+export function duration(milliseconds) {
+  const seconds = Math.round(milliseconds / 1000);
+  if (seconds < 120) return `${count(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 120 ? `${count(minutes)} min` : `${count(Math.floor(minutes / 60))} h`;
+}
+
 export function minute(moment) {
   return hourAndMinute.format(new Date(moment));
 }

@@ -12,15 +12,8 @@ import { mountRelease } from "./release.js";
 import { mountRibbon } from "./ribbon.js";
 import { mountStrip } from "./strip.js";
 
-const feed = new Feed({
-  stats: "/api/v1/sequence/stats",
-  gaps: "/api/v1/sequence/gaps",
-  audit: "/api/v1/sequence/audit?limit=25",
-  cluster: "/api/v1/cluster",
-});
-
-const history = new History();
-feed.on("stats", (stats) => history.push(stats)); // before the panels that show its result
+const feed = new Feed();
+const history = new History(feed); // before the panels that show its result
 
 const release = mountRelease(feed);
 mountStrip(feed, history);

@@ -8,17 +8,21 @@ const SQUARES = 120;
 export function mountRibbon(feed) {
   const ribbon = byId("ribbon");
   let stats;
-  let highestBefore;
+  let gaps;
+  let drawn = {};
   feed.on("stats", (value) => (stats = value));
-  feed.on("gaps", (answer) => {
+  feed.on("gaps", (value) => (gaps = value));
+  // Last in each frame: the highest number and the gaps come apart, and must be drawn together.
+  feed.on("state", () => {
+    if (!stats || !gaps) return;
     // One row of squares is one sequence; a sequence for each site would need a row for each.
-    byId("ribbon-panel").hidden = stats?.currentStrategy !== "GLOBAL_SEQUENTIAL";
-    if (byId("ribbon-panel").hidden) return;
+    byId("ribbon-panel").hidden = stats.currentStrategy !== "GLOBAL_SEQUENTIAL";
     const highest = stats.currentCounter;
-    draw(ribbon, highest, highestBefore ?? highest, answer);
+    if (byId("ribbon-panel").hidden || (highest === drawn.highest && gaps === drawn.gaps)) return;
+    draw(ribbon, highest, drawn.highest ?? highest, gaps);
     const other = (stats.openReservations ?? 0) + (stats.voided ?? 0) > 0;
     setText(byId("ribbon-issued"), other ? "issued, reserved or void" : "issued");
-    highestBefore = highest;
+    drawn = { highest, gaps };
   });
 }
 

@@ -1,0 +1,31 @@
+// Chart.js as this page uses it: the colours of the style sheet, and a table for each chart.
+
+import { element } from "./dom.js";
+
+export const { Chart } = window;
+
+// Every colour of a chart is a function of these, so that one update repaints it in another theme.
+export const colours = {};
+const NAMES = ["accent", "wash", "ink", "muted", "line", "good", "gap", "gap-fill", "bad", "surface"];
+
+export const paint = (name) => () => colours[name];
+
+export function readColours() {
+  const style = getComputedStyle(document.documentElement);
+  for (const name of NAMES) colours[name] = style.getPropertyValue(`--${name}`).trim();
+}
+
+/** Returns a function that rebuilds the table of a chart if it is open. */
+export function tableOf(id, rowsOf) {
+  const details = document.querySelector(`[data-table-of="${id}"]`);
+  const body = details.querySelector("tbody");
+  const build = () => {
+    if (!details.open) return;
+    const rows = rowsOf().map(([name, ...values]) => element("tr", {},
+      element("th", { scope: "row" }, name),
+      ...values.map((value) => element("td", { class: "num" }, value))));
+    body.replaceChildren(...rows);
+  };
+  details.addEventListener("toggle", build);
+  return build;
+}

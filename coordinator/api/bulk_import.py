@@ -1,7 +1,9 @@
 """Numbers that were issued elsewhere, as a file over HTTP: checked, and imported in one commit."""
 
 import asyncio
+import heapq
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ class BulkImport:
             raise Problem(problems.BAD_FILE, f"{bad} Nothing was changed.") from None
         call = self._caller.call(request, "", "", None, asked.requestId, (prepared.digest,))
         if asked.dry_run:
-            return json_answer(_told(await self._check(prepared, call), dry_run=True))
+            return json_answer(await self._check(prepared, call, asked.list_rows))
         done = await self._import(prepared, rows_file, call, asked.reason)
         for share in prepared.shares:  # this node notes what it has seen committed
             start = None if share.counter == INVOICE else share.start
@@ -89,14 +91,15 @@ class BulkImport:
             answer.headers[REPLAYED] = "true"
         return answer
 
-    async def _check(self, prepared: Prepared, call: Call) -> Report:
+    async def _check(self, prepared: Prepared, call: Call, listed: int) -> dict[str, Any]:
         try:
             report = await read(self._importer.check(prepared, call))
         except TooLarge as large:
             raise Problem(problems.IMPORT_TOO_LARGE, f"{large} Nothing was changed.") from None
+        rows = {"rows": _rows_of(prepared, listed)} if listed else {}
         if report.errors_total:
-            raise _rows_refused(report, dry_run=True)
-        return report
+            raise _rows_refused(report, dry_run=True, more=rows)
+        return _told(report, dry_run=True) | rows
 
     async def _import(self, prepared: Prepared, rows_file: Path, call: Call, reason: str) -> Done:
         try:
@@ -119,12 +122,27 @@ class BulkImport:
             raise Problem(problems.STORE_UNAVAILABLE, detail) from None
 
 
-def _rows_refused(report: Report, *, dry_run: bool) -> Problem:
+def _rows_of(prepared: Prepared, listed: int) -> list[dict[str, Any]]:
+    """Return the first rows of a file that read like a number, and like which one."""
+    rows = (
+        (row, line, share.document_type, text, share.counter, number)
+        for share in prepared.shares
+        for row, line, text, number in zip(
+            share.rows, share.lines, share.texts, share.numbers, strict=True
+        )
+    )
+    names = ("row", "line", "document_type", "document_number", "counter", "sequence_value")
+    return [dict(zip(names, row, strict=True)) for row in heapq.nsmallest(listed, rows)]
+
+
+def _rows_refused(
+    report: Report, *, dry_run: bool, more: Mapping[str, Any] | None = None
+) -> Problem:
     first = "; ".join(map(str, report.errors[:ERRORS_TOLD]))
     detail = f"{report.errors_total} errors, nothing was changed. {first}"
     told = _told(report, dry_run=dry_run)
     del told["success"], told["errors"]
-    return Problem(problems.ROWS_REFUSED, detail, report.errors, more=told)
+    return Problem(problems.ROWS_REFUSED, detail, report.errors, more=told | dict(more or {}))
 
 
 def _told(report: Report, *, dry_run: bool) -> dict[str, Any]:

@@ -9,16 +9,19 @@ import { about, scopeFields } from "./fields.js";
 
 const FAR_AHEAD = "NB036";
 
-/** Sends a request that passes over nothing; if it would, asks, and names how many. */
-function passOver(form, request, question, done) {
-  const send = (most, refused) =>
-    void perform(form, { ...request, body: { ...request.body, pass_over_max: most } }, done, refused);
-  send(0, (problem) => {
+/** Asks, and sends a request that passes over nothing; if it would, asks again and names how many. */
+function passOver(form, request, { title, yes }, done) {
+  const upTo = (most) => ({ ...request, body: { ...request.body, pass_over_max: most } });
+  const because = `Reason: ${request.body.reason}`;
+  const passing = (problem) => {
     const many = Number(/pass_over_max: (\d+)/.exec(problem.detail ?? "")?.[1]);
     if (problem.code !== FAR_AHEAD || !many) return false;
-    ask(question(many), () => send(many));
+    const voiding = { title, lines: [inWords(many), because], yes: `${yes}, void ${format.count(many)}`, curl: upTo(many) };
+    ask(voiding, () => void perform(form, upTo(many), done));
     return true;
-  });
+  };
+  const first = { title, lines: ["If numbers before it would become void, you are asked once more.", because], yes, curl: upTo(0) };
+  ask(first, () => void perform(form, upTo(0), done, passing));
 }
 
 const inWords = (many) =>
@@ -51,9 +54,7 @@ export function mountOverride(shelf, lookUp) {
     event.preventDefault();
     const wanted = request();
     const name = wanted.body.document_number;
-    const question = (many) => ({
-      title: `Give out ${name}?`, lines: [inWords(many)], yes: `Give out ${name}, void ${format.count(many)}`,
-    });
+    const question = { title: `Give out ${name}?`, yes: `Give out ${name}` };
     passOver(form, wanted, question, ({ data }) => {
       const passed = data.passed_over;
       const span = passed ? ` Void now: ${spanOf(passed.first, passed.last)} (${format.count(passed.count)}).` : " Nothing was passed over.";
@@ -104,11 +105,10 @@ export function mountCount(shelf) {
     event.preventDefault();
     const name = await nameOf(place());
     if (event.submitter?.value === "close") confirmClose(form, requests.close(), name, finish);
-    else passOver(form, requests.adjust(), (many) => ({
+    else passOver(form, requests.adjust(), {
       title: `Let ${name} go on with ${format.count(next.valueAsNumber)}?`,
-      lines: [inWords(many)],
-      yes: `Go on, void ${format.count(many)}`,
-    }), ({ data }) => finish(`${data.counter} goes on with ${format.count(data.next_value)}.`));
+      yes: `Go on with ${format.count(next.valueAsNumber)}`,
+    }, ({ data }) => finish(`${data.counter} goes on with ${format.count(data.next_value)}.`));
   });
   offerCurl(form.querySelector("[data-curl]"), () => requests.adjust(), "adjust");
   return (counter) => {
@@ -127,6 +127,7 @@ function confirmClose(form, request, name, finish) {
     title: `Close ${name}?`,
     lines: ["It gives out no number any more, and cannot be opened again.", `Reason: ${request.body.reason}`],
     yes: `Close ${name}`,
+    curl: request,
   }, () => void perform(form, request, ({ data }) => {
     const { report } = data;
     const came = report

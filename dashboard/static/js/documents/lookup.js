@@ -83,7 +83,6 @@ function showFound(data, lookUp) {
   voids.hidden = !IN_USE.has(data.state);
   not.hidden = !voids.hidden;
   setText(not, WHY_NOT[data.state] ?? "It is not in use.");
-  setAttribute(byId("found-audit"), "href", `/dashboard/audit?number=${encodeURIComponent(data.document_number)}`);
 }
 
 function showHistory({ history: records, history_complete }) {
@@ -148,6 +147,7 @@ function mountVoid(shelf, show, lookUp) {
       title: `Void ${number}?`,
       lines: [`${number} will never be issued again. ${instead}`, `Reason: ${wanted.reason}`],
       yes: wanted.replace ? `Void and replace ${number}` : `Void ${number}`,
+      curl: { path, body: wanted },
     }, () => void perform(form, { path, body: wanted }, done));
   });
   offerCurl(form.querySelector("[data-curl]"), () => ({ path, body: body(true) }), "void and replace");

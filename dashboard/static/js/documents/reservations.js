@@ -4,6 +4,7 @@ import { change, newKey } from "../api.js";
 import { announce, byId, element, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
 import { showProblem } from "../problems.js";
+import { ask } from "./ask.js";
 import { DOCUMENTS, offerCurl } from "./calls.js";
 import { forget, tokenOf } from "./own.js";
 import { steady } from "./steady.js";
@@ -18,7 +19,7 @@ export function mountReservations(shelf, lookUp) {
   const settled = []; // newest first: what was settled here stays in sight
   let known = { reservations: [], total: 0, all_seen: true };
   let held = 0;
-  const actions = { lookUp, settle: (row, how) => void settle(row, how, { settled, shelf, render: () => show() }) };
+  const actions = { lookUp, settle: (row, how, reason = "") => void settle(row, how, reason, { settled, shelf, render: () => show() }) };
   const update = (row, item) => row.show(item);
   const rows = steady(list, {
     keyOf: ({ document_number }) => document_number,
@@ -53,14 +54,15 @@ function state({ reservations, total, all_seen }, open, held) {
   return parts.join(" · ");
 }
 
-async function settle(row, how, { settled, shelf, render }) {
+async function settle(row, how, reason, { settled, shelf, render }) {
   const { item } = row;
   if (row.dataset.busy) return;
   row.dataset.busy = "true";
-  const key = (row.keys[how] ??= newKey());
+  const { path, body } = requestOf(item.document_number, how, reason);
+  const named = `${how} ${reason}`; // another reason is another request: the same key would be refused
+  const key = (row.keys[named] ??= newKey());
   try {
-    const body = { token: tokenOf(item.document_number), ...(how === "cancel" ? { reason: "cancelled by hand" } : {}) };
-    const answer = await change(`${DOCUMENTS}/${how}`, body, key);
+    const answer = await change(path, body, key);
     const when = how === "confirm" ? answer.data.confirmed_at : Date.now();
     const outcome = { ...item, outcome: how === "confirm" ? "confirmed" : "cancelled", when };
     forget(item.document_number);
@@ -72,12 +74,17 @@ async function settle(row, how, { settled, shelf, render }) {
     render();
     shelf.poke();
   } catch (problem) {
-    const again = () => void settle(row, how, { settled, shelf, render });
+    const again = () => void settle(row, how, reason, { settled, shelf, render });
     showProblem(byId("reservations-problems"), problem, again);
   } finally {
     delete row.dataset.busy;
   }
 }
+
+const requestOf = (number, how, reason = "") => ({
+  path: `${DOCUMENTS}/${how}`,
+  body: { token: tokenOf(number), ...(how === "cancel" ? { reason } : {}) },
+});
 
 function build(first, { lookUp, settle: end }) {
   const number = first.document_number;
@@ -90,11 +97,15 @@ function build(first, { lookUp, settle: end }) {
   const buttons = element("p", { class: "buttons" }, elsewhere, confirm, cancel, command, look);
   const row = element("li", { class: "reservation" },
     element("p", { class: "reservation-head" }, element("b", {}, number), left), who, buttons);
-  // The token stays here: whoever repeats this elsewhere puts in a token of their own.
-  const request = () => ({ path: `${DOCUMENTS}/confirm`, body: { token: "TOKEN-OF-THE-RESERVATION" } });
-  offerCurl(command, request, `confirm ${number}`);
+  offerCurl(command, () => requestOf(number, "confirm"), `confirm ${number}`);
   confirm.addEventListener("click", () => end(row, "confirm"));
-  cancel.addEventListener("click", () => end(row, "cancel"));
+  cancel.addEventListener("click", () => ask({
+    title: `Cancel the reservation of ${number}?`,
+    lines: ["Nobody can confirm it any more. Its series says whether the number is void, or issued again."],
+    reason: "Reason",
+    yes: `Cancel ${number}`,
+    curl: (reason) => requestOf(number, "cancel", reason),
+  }, (reason) => end(row, "cancel", reason)));
   look.addEventListener("click", () => lookUp(number));
   row.keys = {};
   row.leadOn = () => look.focus();

@@ -1,6 +1,7 @@
 // Reads series, counts and reservations again and again, and tells the panels.
 
 import { read } from "../api.js";
+import { showWarnings } from "../cluster.js";
 import { byId, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
 import { ADMIN, DOCUMENTS } from "./calls.js";
@@ -9,6 +10,7 @@ const PAUSE_MS_MIN = 2_000;
 const BACK_OFF_MS_MAX = 15_000;
 const PAGE = 200;
 const PAGES_MAX = 5;
+const WARNINGS_EVERY = 8; // rounds
 const QUIET = 4; // reading takes a fifth of the time at most, however many counts there are
 
 export class Shelf {
@@ -18,6 +20,7 @@ export class Shelf {
   #busy = false;
   #wanted = false;
   #timer;
+  #rounds = 0;
 
   /** `listener(value)` hears "templates", "sequences" or "reservations" each time they are read. */
   on(name, listener) {
@@ -50,6 +53,8 @@ export class Shelf {
       this.#tell("templates", (await read(`${ADMIN}/templates`)).data.templates);
       this.#tell("reservations", (await read(`${DOCUMENTS}/reservations?limit=500`)).data);
       this.#tell("sequences", await allSequences());
+      if (this.#rounds % WARNINGS_EVERY === 0) showWarnings((await read("/api/v1/cluster")).warnings ?? []);
+      this.#rounds += 1;
       this.#lastGood = Date.now();
     } catch (error) {
       problem = error;
@@ -66,18 +71,26 @@ export class Shelf {
 
   #sayHow(problem) {
     byId("live-retry").hidden = !problem;
+    setAttribute(byId("live"), "data-events", this.#rounds);
     if (!problem) say("live", "Live");
-    else say("stale", `Stale since ${format.clock(this.#lastGood)}: ${problem.detail ?? problem.message}`);
+    else say("stale", "Stale", `since ${format.clock(this.#lastGood)} · ${problem.detail ?? problem.message}`);
   }
 
   #tell(name, value) {
-    for (const listener of this.#listeners.get(name) ?? []) listener(value);
+    for (const listener of this.#listeners.get(name) ?? []) {
+      try {
+        listener(value);
+      } catch (error) {
+        console.error(`showing ${name}`, error); // one panel's bug must not stop the others
+      }
+    }
   }
 }
 
-function say(state, text) {
+function say(state, text, why = "") {
   setAttribute(byId("live"), "data-state", state);
   setText(byId("live-text"), text);
+  setText(byId("live-age"), why);
 }
 
 async function allSequences() {

@@ -10,6 +10,7 @@ import { forget, tokenOf } from "./own.js";
 import { steady } from "./steady.js";
 
 const TICK_MS = 250;
+const FRESH_MS = 10_000;
 const SETTLED_KEPT_MAX = 5;
 const SOON_S = 60;
 
@@ -19,6 +20,8 @@ export function mountReservations(shelf, lookUp) {
   const settled = []; // newest first: what was settled here stays in sight
   let known = { reservations: [], total: 0, all_seen: true };
   let held = 0;
+  const fresh = new Map(); // reserved here, and not in the list yet: it is read a moment later
+  const mine = new Map(); // what was last known of those of this tab
   const actions = { lookUp, settle: (row, how, reason = "") => void settle(row, how, reason, { settled, shelf, render: () => show() }) };
   const update = (row, item) => row.show(item);
   const rows = steady(list, {
@@ -28,9 +31,25 @@ export function mountReservations(shelf, lookUp) {
     held: (changes) => { held = changes; },
   });
   const show = () => {
+    const now = performance.now();
+    const listed = new Set(known.reservations.map((each) => each.document_number));
+    for (const [number, item] of fresh) if (listed.has(number) || now > item.freshUntil) fresh.delete(number);
+    const all = [...known.reservations, ...fresh.values()];
+    for (const each of all) if (tokenOf(each.document_number)) mine.set(each.document_number, each);
+    for (const [number, item] of mine) {
+      const isOver = now >= item.endsAt;
+      if (listed.has(number) || fresh.has(number) || !(isOver || isWhole(known))) continue;
+      mine.delete(number);
+      if (!tokenOf(number)) continue;
+      if (isOver) keepSettled(settled, { ...item, outcome: "expired", when: item.expires_at });
+      else forget(number); // it was settled elsewhere, with a command that was copied, say
+    }
+    dropReissued(settled, all);
     const over = new Set(settled.map((each) => each.document_number));
-    const open = known.reservations.filter((each) => !over.has(each.document_number));
-    rows([...open, ...settled]);
+    const open = all.filter((each) => !over.has(each.document_number));
+    const isOthers = (each) => (tokenOf(each.document_number) ? 0 : 1);
+    open.sort((one, other) => isOthers(one) - isOthers(other));
+    rows([...settled, ...open]);
     byId("reservations-empty").hidden = open.length + settled.length > 0;
     setText(byId("reservations-state"), state(known, open, held));
   };
@@ -40,10 +59,25 @@ export function mountReservations(shelf, lookUp) {
     for (const each of known.reservations) each.endsAt = now + each.seconds_left * 1_000;
     show();
   });
+  shelf.on("reserved", (item) => {
+    const now = performance.now();
+    fresh.set(item.document_number, { ...item, endsAt: now + item.seconds_left * 1_000, freshUntil: now + FRESH_MS });
+    show();
+  });
   setInterval(() => {
     if (document.hidden) return;
     for (const row of list.children) row.tick();
   }, TICK_MS);
+}
+
+const isWhole = ({ reservations, total, all_seen }) => all_seen && total <= reservations.length;
+
+/** A number that was given up may be reserved again: then the earlier reservation is no news. */
+function dropReissued(settled, open) {
+  const deadlines = new Map(open.map((each) => [each.document_number, each.expires_at]));
+  const isGone = ({ document_number: number, expires_at }) =>
+    deadlines.has(number) && deadlines.get(number) !== expires_at;
+  settled.splice(0, settled.length, ...settled.filter((each) => !isGone(each)));
 }
 
 function state({ reservations, total, all_seen }, open, held) {
@@ -65,9 +99,7 @@ async function settle(row, how, reason, { settled, shelf, render }) {
     const answer = await change(path, body, key);
     const when = how === "confirm" ? answer.data.confirmed_at : Date.now();
     const outcome = { ...item, outcome: how === "confirm" ? "confirmed" : "cancelled", when };
-    forget(item.document_number);
-    settled.unshift(outcome);
-    settled.length = Math.min(settled.length, SETTLED_KEPT_MAX);
+    keepSettled(settled, outcome);
     row.show(outcome);
     row.leadOn();
     announce(`${item.document_number} is ${outcome.outcome}.`);
@@ -79,6 +111,12 @@ async function settle(row, how, reason, { settled, shelf, render }) {
   } finally {
     delete row.dataset.busy;
   }
+}
+
+function keepSettled(settled, outcome) {
+  forget(outcome.document_number);
+  settled.unshift(outcome);
+  settled.length = Math.min(settled.length, SETTLED_KEPT_MAX);
 }
 
 const requestOf = (number, how, reason = "") => ({
@@ -108,7 +146,10 @@ function build(first, { lookUp, settle: end }) {
   }, (reason) => end(row, "cancel", reason)));
   look.addEventListener("click", () => lookUp(number));
   row.keys = {};
-  row.leadOn = () => look.focus();
+  row.leadOn = () => {
+    const at = document.activeElement;
+    if (at === document.body || row.contains(at)) look.focus(); // whoever went on is left in peace
+  };
   row.tick = () => {
     const { outcome, when, endsAt } = row.item;
     const seconds = Math.max(0, Math.ceil((endsAt - performance.now()) / 1_000));
@@ -116,12 +157,15 @@ function build(first, { lookUp, settle: end }) {
     setText(left, outcome ? `${outcome} at ${format.clock(when)}` : over ? "expired" : `${countdown(seconds)} left`);
     setAttribute(row, "data-state", outcome ?? (over ? "expired" : seconds <= SOON_S ? "soon" : "open"));
     const mine = !outcome && !over && Boolean(tokenOf(number));
+    if (!mine && buttons.contains(document.activeElement)) look.focus(); // before what it is on goes
     for (const node of [confirm, cancel, command]) node.hidden = !mine;
     elsewhere.hidden = mine || Boolean(outcome) || over;
   };
   row.show = (item) => {
-    if (row.item?.outcome && !item.outcome) return; // the list was read before it was settled
+    const isSame = row.item?.expires_at === item.expires_at;
+    if (isSame && row.item.outcome && !item.outcome) return; // the list was read before it was settled
     row.item = item;
+    if (!isSame) row.keys = {};
     setText(who, [item.user, item.ip_address, item.reserved_at && `since ${format.clock(item.reserved_at)}`]
       .filter(Boolean).join(" · "));
     row.tick();

@@ -40,6 +40,8 @@ export function mountReserve(shelf) {
       setText(form.querySelector("[data-result]"), text);
       announce(text);
       preview();
+      const lasts = templates.find((each) => each.document_type === data.document_type)?.reservation_s ?? 0;
+      shelf.tell("reserved", { ...data, seconds_left: lasts, reserved_at: Date.now() });
       shelf.poke();
     });
   });

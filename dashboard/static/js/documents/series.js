@@ -77,7 +77,7 @@ function buildSeries(type, { edit, reserve, adjust }) {
     setText(flag, state.text);
     flag.hidden = !state.text;
     setAttribute(flag, "data-tone", state.tone);
-    bar.show(item.fullest);
+    bar.show(item.fullest, item.open.length || item.counters.length ? null : item.template.start);
     setText(forecast, inShort(item));
     list(item.counters.length ? item.counters : [null]);
   };
@@ -86,6 +86,7 @@ function buildSeries(type, { edit, reserve, adjust }) {
 
 function inShort({ counters, open, fullest }) {
   const closed = counters.length - open.length;
+  if (!counters.length) return "nothing counted yet";
   const parts = [format.plural(counters.length, "count", "counts")];
   if (closed) parts.push(`${format.count(closed)} closed`);
   return `${parts.join(", ")}${fullest ? ` · ${lasts(fullest)}` : ""}`;
@@ -108,7 +109,7 @@ function buildCounter(first, adjust) {
     flag.hidden = !state.text;
     setAttribute(flag, "data-tone", state.tone);
     setAttribute(row, "data-counter", each.counter);
-    setText(last, each.document_number ?? `up to ${format.count(each.current_value)}`);
+    setText(last, `last ${each.document_number ?? format.count(each.current_value)}`);
     bar.show(each);
     setText(forecast, each.closed ? "closed: gives out no more numbers" : lasts(each));
     setText(rest, aside(each));
@@ -117,15 +118,22 @@ function buildCounter(first, adjust) {
   return row;
 }
 
-/** A bar, and beside it what it says. */
+/** A gap is issued again before any fresh number. */
+function nextOf({ closed, left, gaps, current_value }) {
+  if (closed || left <= 0) return "no next one";
+  return gaps ? `next a gap of ${format.count(gaps)}` : `next ${format.count(current_value + 1)}`;
+}
+
+/** A bar, and beside it what it says: how full, and which number comes next. */
 function useBar(label) {
   const bar = element("progress", { max: 100, value: 0, "aria-label": label });
-  const text = element("span", { class: "hint" });
-  const node = element("p", { class: "use" }, bar, text);
-  const show = (counter) => {
+  const [used, next] = [element("span", { class: "hint used" }), element("span", { class: "next-number" })];
+  const node = element("p", { class: "use" }, bar, used, next);
+  const show = (counter, start = null) => {
     bar.value = counter?.utilization ?? 0;
     setAttribute(node, "data-tone", stateOf(counter).tone);
-    setText(text, counter ? `${percent(counter.utilization)} · ${format.count(counter.left)} left` : "unused");
+    setText(used, counter ? `${percent(counter.utilization)} · ${format.count(counter.left)} left` : "unused");
+    setText(next, counter ? nextOf(counter) : start === null ? "" : `next ${format.count(start)}`);
   };
   return { node, show };
 }
@@ -134,7 +142,7 @@ function stateOf(counter) {
   if (!counter) return { tone: "", text: "" };
   if (counter.closed) return { tone: "closed", text: "closed" };
   if (counter.left <= 0) return { tone: "bad", text: "exhausted" };
-  if (counter.utilization >= FULL_PERCENT) return { tone: "gap", text: `over ${FULL_PERCENT} %` };
+  if (counter.utilization >= FULL_PERCENT) return { tone: "gap", text: "nearly full" };
   return { tone: "", text: "" };
 }
 
@@ -147,11 +155,11 @@ function percent(value) {
 function lasts({ left, runs_out_on, per_day, observed_days, window_days }) {
   if (left <= 0) return "nothing is left: raise its last number";
   if (!per_day) return `unused for ${window_days} days`;
-  const pace = `${format.measure(per_day)} a day`;
-  const goes = observed_days < 1 ? `${pace}, its first day` : pace;
-  if (!runs_out_on) return `lasts over 100 years (${goes})`;
+  const pace = `at ${format.measure(per_day)} a day`;
+  const goes = observed_days < 1 ? `${pace} so far` : pace;
+  if (!runs_out_on) return `lasts over 100 years ${goes}`;
   const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
-  return `runs out about ${day.format(new Date(runs_out_on))} (${goes})`;
+  return `runs out about ${day.format(new Date(runs_out_on))} ${goes}`;
 }
 
 function aside({ gaps, open_reservations, voided, last_used_at }) {

@@ -76,6 +76,11 @@ export class Shelf {
     else say("stale", "Stale", `since ${format.clock(this.#lastGood)} · ${problem.detail ?? problem.message}`);
   }
 
+  /** Tells listeners something that was learnt otherwise than by reading. */
+  tell(name, value) {
+    this.#tell(name, value);
+  }
+
   #tell(name, value) {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {

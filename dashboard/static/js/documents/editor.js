@@ -11,6 +11,7 @@ import { refusalsIn } from "./refusals.js";
 
 const TEMPLATES = `${ADMIN}/templates`;
 const CHANGES = 20;
+const NOT_TRIED = new Set(["reason", "reservation_s", "gap_policy", "allow_manual_override", "metadata", "requestId"]);
 
 /** Returns `edit(type)` and `create()`, which lead to the form. */
 export function mountEditor(shelf) {
@@ -29,6 +30,7 @@ class Editor {
   #refusals;
   #asked = latest();
   #askedChanges = latest();
+  #refused = []; // why it was not saved, as far as a preview does not say it too
 
   constructor(form, shelf) {
     this.#form = form;
@@ -39,6 +41,7 @@ class Editor {
     const preview = debounced(() => this.#preview());
     form.addEventListener("input", ({ target }) => {
       if (target === chosen) return;
+      this.#refused = this.#refused.filter(({ field }) => field !== target.name);
       this.#shape();
       setAttribute(byId("preview"), "data-state", "waiting");
       preview();
@@ -118,6 +121,7 @@ class Editor {
     this.#form.querySelector("[data-only-new]").hidden = Boolean(this.#base);
     this.#form.querySelector("[data-problems]").replaceChildren();
     byId("newer").hidden = true;
+    this.#refused = [];
     this.#refusals([]);
     setText(byId("editor-state"), this.#base ? `version ${this.#base.version}` : "not saved yet");
     this.#shape();
@@ -162,7 +166,7 @@ class Editor {
     keyed(byId("preview-numbers"), numbers, (text) => text, (text) => element("li", {}, text));
     setText(byId("preview-note"), note);
     const errors = problem ? (problem.errors.length ? problem.errors : [{ message: problem.detail ?? problem.title }]) : [];
-    const rest = this.#refusals(errors);
+    const rest = this.#refusals([...errors, ...this.#refused]);
     const told = problem && !rest.length ? [{ message: "Not like this: the reason stands beside its field." }] : rest;
     const sentence = ({ field, message }) => (field ? `${field}: ${message}` : message);
     keyed(byId("preview-refusals"), told.map(sentence), (text) => text, (text) => element("li", {}, text));
@@ -190,6 +194,7 @@ class Editor {
       announce(result.textContent);
       this.#shelf.poke();
     }, (problem) => {
+      this.#refused = problem.errors.filter(({ field }) => NOT_TRIED.has(field));
       this.#refusals(problem.errors);
       this.#shelf.poke(); // it may be that somebody else has saved it
       return false;

@@ -72,7 +72,7 @@ export function fillSelects(templates) {
     const before = select.value;
     const fixed = select.name === "chosen" ? [""] : [];
     const names = [...fixed, ...templates.map((each) => each.document_type)];
-    keyed(select, names, (name) => name, (name) => element("option", { value: name }, name));
+    keyed(select, names, (name) => name, (name) => element("option", { value: name }, name || "a new one"));
     const chosen = select.dataset.wants ?? before;
     if (names.includes(chosen)) {
       select.value = chosen;

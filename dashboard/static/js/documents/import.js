@@ -150,7 +150,7 @@ class Import {
   }
 
   #learn({ rows = [], errors }) {
-    for (const row of this.#known.values()) row.errors = [];
+    for (const row of this.#known.values()) if (this.#stateOf(row) !== "left out") row.errors = [];
     for (const row of rows) this.#known.set(row.row, { ...row, errors: [] });
     for (const error of errors) {
       const row = this.#known.get(error.row) ?? { row: error.row, line: error.line, errors: [] };
@@ -226,33 +226,35 @@ class Import {
   }
 
   #verdict(isCurrent) {
-    if (this.#done) return { state: "good", text: `Imported: ${counted(this.#done)}.` };
+    if (this.#done) return { state: "good", text: `Imported: ${counted(this.#done, "have come in", "left out")}.` };
     if (!this.#checked) return { state: "none", text: "" };
     const { report, isGood, requestId } = this.#checked;
     if (!isCurrent) return { state: "gap", text: "The choice of rows has changed. It is checked again before anything comes in." };
-    if (isGood) return { state: "good", text: `Checked: ${counted(report)} can come in. Nothing is imported yet.` };
+    if (isGood) return { state: "good", text: `Checked: ${counted(report, "can come in", "left out")}. Nothing is imported yet.` };
     const errors = format.plural(report.errors_total, "error", "errors");
     const more = report.errors_total > report.errors.length ? `, of which the first ${format.count(report.errors.length)} are shown` : "";
     return { state: "bad", text: `${errors}${more}: nothing comes in until these rows are mended or left out. (request ${requestId})` };
   }
 }
 
-function counted({ rows_total: total, counters }) {
+function counted({ rows_total: total, counters }, come, stay) {
   const numbers = counters.reduce((sum, each) => sum + each.numbers, 0);
   const out = total - numbers;
-  return `${format.count(numbers)} of ${format.plural(total, "row", "rows")}${out ? `, ${format.count(out)} left out` : ""}`;
+  return `${format.count(numbers)} of ${format.plural(total, "row", "rows")} ${come}${out ? `, ${format.count(out)} ${stay}` : ""}`;
 }
 
-const missingOf = ({ missing, missing_total: total }) => {
-  if (!total) return "none";
+const spanOf = ({ lowest, highest }, to) =>
+  lowest === highest ? format.count(lowest) : `${format.count(lowest)}${to}${format.count(highest)}`;
+
+function runsOf({ missing }) {
   const shown = missing.slice(0, 8).map(({ first, last }) =>
     (first === last ? format.count(first) : `${format.count(first)}–${format.count(last)}`));
-  return `${format.count(total)}: ${shown.join(", ")}${missing.length > 8 ? ", …" : ""}`;
-};
+  return `${shown.join(", ")}${missing.length > 8 ? ", …" : ""}`;
+}
 
 function countInWords(each) {
-  const span = `${format.count(each.lowest)} to ${format.count(each.highest)}`;
-  const gaps = each.missing_total ? ` Missing ones become void: ${missingOf(each)}.` : "";
+  const span = spanOf(each, " to ");
+  const gaps = each.missing_total ? ` ${format.plural(each.missing_total, "missing one becomes", "missing ones become")} void: ${runsOf(each)}.` : "";
   return `${each.counter}: ${format.plural(each.numbers, "number", "numbers")}, ${span}. It goes on with ${format.count(each.next_value)}.${gaps}`;
 }
 
@@ -261,7 +263,7 @@ function countRow(each) {
   return element("tr", {},
     element("th", { scope: "row" }, each.counter),
     cell(format.count(each.numbers)),
-    cell(`${format.count(each.lowest)} – ${format.count(each.highest)}`),
+    cell(spanOf(each, " – ")),
     cell(format.count(each.next_value)),
-    cell(missingOf(each), "wide-cell"));
+    cell(each.missing_total ? `${format.count(each.missing_total)}: ${runsOf(each)}` : "none", "wide-cell"));
 }

@@ -94,7 +94,10 @@ export function mountCount(shelf) {
   };
   shelf.on("templates", (value) => { templates = value; shape(); });
   type.addEventListener("input", shape);
-  form.addEventListener("input", () => setText(byId("count-hint"), ""));
+  form.addEventListener("input", () => {
+    next.setCustomValidity("");
+    setText(byId("count-hint"), "");
+  });
   const finish = (text) => {
     tell(form, text);
     reason.value = "";
@@ -103,8 +106,14 @@ export function mountCount(shelf) {
   };
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    const isClosing = event.submitter?.value === "close";
+    if (!isClosing && Number.isNaN(next.valueAsNumber)) {
+      next.setCustomValidity("Say which number comes next.");
+      next.reportValidity();
+      return;
+    }
     const name = await nameOf(place());
-    if (event.submitter?.value === "close") confirmClose(form, requests.close(), name, finish);
+    if (isClosing) confirmClose(form, requests.close(), name, finish);
     else passOver(form, requests.adjust(), {
       title: `Let ${name} go on with ${format.count(next.valueAsNumber)}?`,
       yes: `Go on with ${format.count(next.valueAsNumber)}`,

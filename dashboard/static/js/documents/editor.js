@@ -17,6 +17,7 @@ const NOT_TRIED = new Set(["reason", "reservation_s", "gap_policy", "allow_manua
 export function mountEditor(shelf) {
   const editor = new Editor(byId("editor"), shelf);
   shelf.on("templates", (templates) => editor.hear(templates));
+  shelf.on("sequences", () => editor.refresh());
   return { edit: (type) => editor.lead(type), create: () => editor.lead("") };
 }
 
@@ -81,6 +82,11 @@ class Editor {
     const load = element("button", { type: "button", class: "quiet small" }, `Load version ${now.version}`);
     load.addEventListener("click", () => this.lead(now.document_type));
     notice.replaceChildren(`Somebody has saved version ${now.version} meanwhile. Yours is of version ${this.#base.version} and would be refused. `, load);
+  }
+
+  /** The next numbers of a series as it is saved go on as others take them. */
+  refresh() {
+    if (this.#base && same(this.#body(), this.#filled)) this.#preview();
   }
 
   #isDirty() {

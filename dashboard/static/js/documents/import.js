@@ -199,6 +199,7 @@ class Import {
       setText(byId("import-result"), `${came} at ${format.clock(answer.timestamp)}, as import ${answer.import}. ${counts}.`);
       announce(byId("import-result").textContent);
       this.#show();
+      if (document.activeElement === document.body) byId("import-result").focus(); // its form has gone
       this.#shelf.poke();
     }, (problem) => {
       if (problem.code !== ROWS_REFUSED) return false;

@@ -33,7 +33,12 @@ export function mountLookup(shelf) {
         showFound(data, lookUp);
         then();
       },
-      (problem) => showProblem(slot, problem, () => lookUp(number)),
+      (problem) => {
+        const isOther = byId("found").dataset.number !== number;
+        if (isOther) byId("found").hidden = true; // the words of one number must not stand under another
+        if (isOther) byId("found-empty").hidden = false;
+        showProblem(slot, problem, () => lookUp(number));
+      },
     );
   const lookUp = (number) => {
     field.value = number;

@@ -138,6 +138,7 @@ async def test_a_number_is_reserved_and_confirmed(clerk: Clerk) -> None:
         tokens={"PROJECT": "TEXT:8"},
     )
     form = await clerk.reads("#reserve", kind)
+    await expect(form.locator("[data-next]")).to_have_text("give the project first")
     await form.get_by_label("Project").fill("P7")
     await form.get_by_label("Issue date").fill("2027-02-03")
     number = f"{kind}-P7-2027-000001"

@@ -14,7 +14,10 @@ export function wanted({ template, scopes }, ofScopesOnly = false) {
   return [...new Set(names)].filter((name) => !BY_ITSELF.has(name));
 }
 
-/** Fields for the values of tokens in `place`: `show(series)`, `values()`, `fill(values)`. */
+/**
+ * Fields for the values of tokens in `place`: `show(series)`, `values()`, `fill(values)`, and
+ * `missing()`, the names of those that are empty.
+ */
 export function scopeFields(place, { ofScopesOnly = false, examples = false } = {}) {
   const controls = () => [...place.querySelectorAll("[data-token]")];
   const show = (series) => {
@@ -28,7 +31,9 @@ export function scopeFields(place, { ofScopesOnly = false, examples = false } = 
   const fill = (given) => {
     for (const each of controls()) each.value = given[each.dataset.token.toLowerCase()] ?? "";
   };
-  return { show, values, fill };
+  const missing = () =>
+    controls().filter((each) => !each.value.trim()).map((each) => each.dataset.token.toLowerCase());
+  return { show, values, fill, missing };
 }
 
 /** A token of places takes the installation's, unless the series says otherwise. */

@@ -19,6 +19,11 @@ export function mountReserve(shelf) {
 
   const preview = debounced(() => {
     if (!type.value) return;
+    const missing = scope.missing();
+    if (missing.length) {
+      setText(next, `give the ${missing.join(" and the ")} first`);
+      return;
+    }
     void asked(
       () => act(`${DOCUMENTS}/preview`, body()),
       ({ data }) => setText(next, data.numbers[0] ?? "none: the series is exhausted"),

@@ -52,6 +52,7 @@ def add_routes(app: web.Application, page: PageFacts) -> None:
     dashboard.router.add_get("", show)
     dashboard.router.add_get("/", show)
     dashboard.router.add_get("/audit", _showing(templates, page, "audit"))
+    dashboard.router.add_get("/documents", _showing(templates, page, "documents"))
     dashboard.router.add_static("/static", _HERE / "static")
     dashboard.on_response_prepare.append(_harden)
     app.add_subapp("/dashboard", dashboard)

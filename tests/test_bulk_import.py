@@ -61,6 +61,29 @@ async def test_a_dry_run_tells_what_would_be_and_changes_nothing(
     assert [await place.left(store, what) for what in ("open", "rows", "done")] == [(), (), ()]
 
 
+async def test_a_dry_run_lists_the_first_rows_that_can_be_read(
+    start_node: Start, place: Place
+) -> None:
+    node = await start_node(root=place.root)
+    content = csv_of([cor(9), "no number", cor(7, 2024), cor(8)])
+    told, _ = await send_form(node, content, 422, dry_run="true", list_rows="2")
+    assert told["rows"] == [
+        {
+            "row": row,
+            "line": row,
+            "document_type": "COR",
+            "document_number": cor(number, year),
+            "counter": f"documents/COR/yearly={year}",
+            "sequence_value": number,
+        }
+        for row, number, year in ((2, 9, 2025), (4, 7, 2024))
+    ]
+    assert [error["row"] for error in told["errors"]] == [3]
+    told, _ = await send_form(node, csv_of([cor(9)]), dry_run="true", list_rows="1000")
+    assert [each["document_number"] for each in told["rows"]] == [cor(9)]
+    await send_form(node, content, 400, dry_run="true", list_rows="1001")
+
+
 async def test_numbers_go_on_after_the_highest_and_each_row_can_be_read_back(
     start_node: Start, place: Place, store: Store
 ) -> None:

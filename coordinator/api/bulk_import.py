@@ -1,9 +1,10 @@
 """Numbers that were issued elsewhere, as a file over HTTP: checked, and imported in one commit."""
 
 import asyncio
+import heapq
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -56,7 +57,7 @@ class BulkImport:
         self._importer = importer
         self._book = book
         self._metrics = metrics
-        self._turn = asyncio.Lock()
+        self._under_way = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of this handler."""
@@ -68,10 +69,10 @@ class BulkImport:
         if self._membership.trouble:
             detail = f"Nothing was changed: {self._membership.trouble}. Ask another node."
             raise Problem(problems.STORE_UNAVAILABLE, detail)
-        if self._turn.locked():
+        if self._under_way.locked():
             detail = "Nothing was changed: this node has an import to do. Ask another, or wait."
             raise Problem(problems.BUSY, detail)
-        async with self._turn:
+        async with self._under_way:
             course = self._book.begin(request[NAME], _key_in_head(request))
             course.dry_run = asked.dry_run
             try:
@@ -107,7 +108,7 @@ class BulkImport:
         course.document_types = tuple(sorted({each.document_type for each in prepared.shares}))
         call = self._caller.call(request, "", "", None, asked.requestId, (prepared.digest,))
         if asked.dry_run:
-            return json_answer(_told(await self._check(prepared, call, course), dry_run=True))
+            return json_answer(await self._check(prepared, call, course, asked.list_rows))
         done = await self._import(prepared, rows_file, call, asked.reason, course)
         course.name, course.imported = done.name, done.report.numbers
         course.replayed = done.replayed
@@ -122,14 +123,17 @@ class BulkImport:
             answer.headers[REPLAYED] = "true"
         return answer
 
-    async def _check(self, prepared: Prepared, call: Call, course: Course) -> Report:
+    async def _check(
+        self, prepared: Prepared, call: Call, course: Course, listed: int
+    ) -> dict[str, Any]:
         try:
             report = await read(self._importer.check(prepared, call, course.at))
         except TooLarge as large:
             raise Problem(problems.IMPORT_TOO_LARGE, f"{large} Nothing was changed.") from None
+        rows = {"rows": _rows_of(prepared, listed)} if listed else {}
         if report.errors_total:
-            raise _rows_refused(report, dry_run=True)
-        return report
+            raise _rows_refused(report, dry_run=True, more=rows)
+        return _told(report, dry_run=True) | rows
 
     async def _import(
         self, prepared: Prepared, rows_file: Path, call: Call, reason: str, course: Course
@@ -197,12 +201,27 @@ def _end_by(problem: Problem) -> Phase:
     return Phase.REFUSED if is_refused else Phase.FAILED
 
 
-def _rows_refused(report: Report, *, dry_run: bool) -> Problem:
+def _rows_of(prepared: Prepared, listed: int) -> list[dict[str, Any]]:
+    """Return the first rows of a file that read like a number, and like which one."""
+    rows = (
+        (row, line, share.document_type, text, share.counter, number)
+        for share in prepared.shares
+        for row, line, text, number in zip(
+            share.rows, share.lines, share.texts, share.numbers, strict=True
+        )
+    )
+    names = ("row", "line", "document_type", "document_number", "counter", "sequence_value")
+    return [dict(zip(names, row, strict=True)) for row in heapq.nsmallest(listed, rows)]
+
+
+def _rows_refused(
+    report: Report, *, dry_run: bool, more: Mapping[str, Any] | None = None
+) -> Problem:
     first = "; ".join(map(str, report.errors[:ERRORS_TOLD]))
     detail = f"{report.errors_total} errors, nothing was changed. {first}"
     told = _told(report, dry_run=dry_run)
     del told["success"], told["errors"]
-    return Problem(problems.ROWS_REFUSED, detail, report.errors, more=told)
+    return Problem(problems.ROWS_REFUSED, detail, report.errors, more=told | dict(more or {}))
 
 
 def _told(report: Report, *, dry_run: bool) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import aiohttp
 from aiohttp import BodyPartReader, hdrs, http_exceptions, web
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from coordinator.api.inputs import NAME_SHOWN_MAX, Query, Text, Token, check_body
+from coordinator.api.inputs import NAME_SHOWN_MAX, Query, Text, Token, Whole, check_body
 from coordinator.api.problems import (
     MALFORMED,
     TOO_LARGE,
@@ -26,6 +26,7 @@ from coordinator.imports.choice import Choice
 UPLOADED_WITHIN_S = 120.0
 FIELD_BYTES_MAX = 65_536
 FIELDS_MAX = 8
+ROWS_LISTED_MAX = 1_000
 CHUNK_BYTES = 64 * 1024
 AROUND_BYTES = 1_000_000
 """What a form may hold beside its file."""
@@ -50,7 +51,10 @@ def _is_choice(text: str) -> str:
 
 
 class ImportFields(Query):
-    """``POST …/bulk-import``: in the query, or in the form beside the file."""
+    """``POST …/bulk-import``: in the query, or in the form beside the file.
+
+    A dry run tells how it reads the first ``list_rows`` of the rows that can be read.
+    """
 
     dry_run: bool = False
     reason: Text = "bulk import"
@@ -58,6 +62,7 @@ class ImportFields(Query):
         str, StringConstraints(max_length=FIELD_BYTES_MAX), AfterValidator(_is_choice)
     ] = ""
     requestId: Token | None = None
+    list_rows: Annotated[Whole, Field(ge=0, le=ROWS_LISTED_MAX)] = 0
 
     def beside(self, form: dict[str, str]) -> "ImportFields":
         """Return these fields of the query and those of the form. Raises Problem."""

@@ -2,12 +2,13 @@
 
 const READ_MS_MAX = 5_000;
 const CHANGE_MS_MAX = 35_000;
+const UPLOAD_MS_MAX = 180_000;
 
 /** An answer that is not the one asked for, or no answer at all. */
 export class Problem extends Error {
-  constructor({ title, detail, status, code, requestId, retryable, errors }) {
+  constructor({ title, detail, status, code, requestId, retryable, errors, body }) {
     super(detail || title);
-    Object.assign(this, { title, detail, status, code, requestId, retryable });
+    Object.assign(this, { title, detail, status, code, requestId, retryable, body });
     this.errors = Array.isArray(errors) ? errors : [];
   }
 }
@@ -27,13 +28,19 @@ export const readPage = (path, milliseconds = READ_MS_MAX) =>
   send(path, {}, milliseconds, noReplyToRead, (body, headers) => ({ body, headers }));
 
 /** A change with its key: an outcome that stayed unknown is settled by the same call once more. */
-export function change(path, body, key) {
+export function change(path, body, key, method = "POST") {
   const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
-  const options = { method: "POST", headers, body: JSON.stringify(body) };
+  const options = { method, headers, body: JSON.stringify(body) };
   return send(path, options, CHANGE_MS_MAX, noReplyToChange);
 }
 
-/** Something for the demonstrations: no number hangs on it, so it has no key. */
+/** A file with its key, and the fields beside it. */
+export function upload(path, form, key) {
+  const options = { method: "POST", headers: { "Idempotency-Key": key }, body: form };
+  return send(path, options, UPLOAD_MS_MAX, noReplyToChange);
+}
+
+/** A demonstration, or a question too long for an address: no number hangs on it, so no key. */
 export function act(path, body) {
   const headers = { "Content-Type": "application/json" };
   return send(path, { method: "POST", headers, body: JSON.stringify(body) }, READ_MS_MAX, noReplyToRead);
@@ -73,6 +80,7 @@ function asProblem(response, body = {}) {
     requestId: body.request_id || response.headers.get("X-Request-Id"),
     retryable: body.retryable === true,
     errors: body.errors,
+    body, // some say more: what a file would come to, say
   });
 }
 

@@ -52,7 +52,7 @@ function showStore({ healthy, version, endpoints = [] }) {
   keyed(byId("endpoints"), endpoints, (text) => text, (text) => element("li", {}, text));
 }
 
-function showWarnings(warnings) {
+export function showWarnings(warnings) {
   const list = byId("warnings");
   keyed(list, warnings, (text) => text, (text) => element("li", {}, text));
   list.hidden = warnings.length === 0;

@@ -1,0 +1,34 @@
+// Asks before what cannot be taken back: by name, and with the way out first.
+
+import { byId, element, setText } from "../dom.js";
+import { offerCurl } from "./calls.js";
+
+/**
+ * Shows the question; `action(reason)` runs when it is answered with yes. `curl` is the request that
+ * yes would send, or a function of the reason that returns it; with `reason`, its label, one is asked for.
+ */
+export function ask({ title, lines, yes, harmless = false, curl, reason = "" }, action) {
+  const dialog = byId("ask");
+  const before = document.activeElement;
+  const given = byId("ask-reason");
+  setText(byId("ask-title"), title);
+  byId("ask-text").replaceChildren(...lines.map((line) => element("p", {}, line)));
+  setText(byId("ask-reason-label"), reason);
+  given.closest("label").hidden = !reason;
+  given.required = Boolean(reason);
+  given.value = "";
+  byId("ask-curl").replaceChildren();
+  const request = () => (typeof curl === "function" ? curl(given.value.trim()) : curl);
+  if (curl) offerCurl(byId("ask-curl"), request, title);
+  setText(byId("ask-do"), yes);
+  byId("ask-do").classList.toggle("danger", !harmless);
+  dialog.returnValue = "";
+  byId("ask-do").value = "yes";
+  byId("ask-keep").onclick = () => dialog.close();
+  dialog.onclose = () => {
+    if (before?.isConnected) before.focus();
+    if (dialog.returnValue === "yes") action(given.value.trim());
+  };
+  dialog.showModal();
+  (reason ? given : byId("ask-keep")).focus();
+}

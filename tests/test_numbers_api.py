@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from document_calls import void
 from http_calls import Client, Start
 from import_calls import csv_of, send_form
 from numbering import (
@@ -147,6 +148,22 @@ async def test_only_what_was_really_written_is_found_after_a_change_of_the_serie
     assert (await number(node, "NCR-00001"))["sequence_value"] == 1
     problem = await number(node, "NCR-000001", 404)
     assert "was written NCR-00001" in problem["detail"]
+
+
+async def test_an_imported_number_is_found_and_voided_only_as_its_file_wrote_it(
+    start_node: Start,
+) -> None:
+    node = await start_node()
+    await send_form(node, csv_of([old := "COR-2025-00001"]))
+    change = {"template": "{PREFIX}-{YYYY}-{SEQ:6}", "scopes": ["YEARLY"], "version": 1}
+    await call(node, "PUT", f"{TEMPLATES}/COR", change | {"reason": "more digits"})
+    for problem in (
+        await number(node, "COR-2025-000001", 404),
+        await void(node, "COR-2025-000001", 409),
+    ):
+        assert old in problem["detail"]
+    await void(node, old)
+    assert (await number(node, old))["state"] == "VOID"
 
 
 async def test_readings_take_no_unknown_query(start_node: Start) -> None:

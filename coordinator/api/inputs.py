@@ -35,7 +35,6 @@ METADATA_BYTES_MAX = 4_096
 BODY_WITHIN_S = 10.0
 NUMBER_MAX = 2**63 - 1
 ERRORS_SHOWN_MAX = 20
-LEVELS_MAX = 32
 NAME_SHOWN_MAX = 100
 
 Name = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
@@ -110,16 +109,6 @@ class Query(Input):
     def of(cls, fields: dict[str, str]) -> Self:
         """Return what fields of text say, as of a form. Raises Problem."""
         return validated(cls, fields)
-
-
-def shallow(value: Any, levels: int = LEVELS_MAX) -> Any:
-    """Return JSON that is nested no deeper than every reader takes. Raises ValueError."""
-    if not levels:
-        raise ValueError(f"must be nested {LEVELS_MAX} levels deep at most")
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for each in inner:
-        shallow(each, levels - 1)
-    return value
 
 
 class NextQuery(Query):

@@ -121,6 +121,7 @@ async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:
         await void(nodes.other, number, 409),
     ]
     assert {problem["code"] for problem in problems} == {"NB033"}
+    assert (await told(nodes.other, "preview", of))["numbers"] == []
     assert "replace: false" in problems[-1]["detail"]
     assert await issue(nodes.other, issue_date="2024-01-01") == "MEM-2024-00001"
     await void(nodes.other, number, replace=False)

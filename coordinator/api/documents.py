@@ -64,11 +64,16 @@ class Documents:
         return json_answer({"success": True, "data": body})
 
     async def _next(self, series: Series, counter: str) -> list[int]:
-        """Return the numbers that a counter gives next: its gaps first. Raises StoreError."""
+        """Return the numbers that a counter gives next: its gaps first; none when it is closed.
+
+        Raises StoreError.
+        """
         keys = self._keys.counter(counter)
         snapshot = await self._store.read(Range(keys.head), keys.gaps(limit=PREVIEWED))
         head_found, gaps = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else None
+        if head and head.closed:
+            return []
         first = head.next if head else series.start
         fresh = range(first, series.max_value + 1)
         waiting = [number_in(kv.key) for kv in gaps]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from http_calls import Client, Start
+from http_calls import Client, Start, release
 from test_documents_api import TEMPLATES, call, refused
 
 DOCUMENTS = "/api/v1/document-numbering"
@@ -121,6 +121,9 @@ async def test_invoices_in_two_steps_and_in_one_come_from_the_same_numbers(
     assert (stats["currentCounter"], stats["watermark"]) == (3, 1)
     assert (stats["openReservations"], stats["voided"]) == (1, 0)
     assert stats["sequencesBySite"] == {"site-1": 2, "documents": 1}
+    await post(node, "confirm", {"token": (await reserve(node, document_type="invoice"))["token"]})
+    problem = await release(node, 4, 409)
+    assert (problem["code"], "void-and-replace" in problem["detail"]) == ("NB012", True)
     await post(node, "cancel", {"token": held["token"]})
     again, _ = await call(node, "POST", "/api/v1/sequence/next", origin)
     assert (again["sequenceNumbers"], again["gapFilled"]) == ([2], True)

@@ -44,6 +44,9 @@ PROOFS_MAX = 8
 LISTED_MAX = 32
 """Counters in one listing: each has its place in the cursor."""
 
+PROVEN_MAX = 1_000
+"""Counters in one proof: some seconds, if they are small."""
+
 FINISHED = "end"
 TRIMMED = "X-Trimmed-Through"
 """On a number's life: older records stood in entries up to this one, which have left the store."""
@@ -131,12 +134,15 @@ class Views:
     async def audit(self, request: web.Request) -> web.StreamResponse:
         """Return audit records, newest first; a header has the cursor of the next page.
 
-        Of too many counters only those that changed last are listed, and there is no next page.
+        Of too many counters only those that changed last are listed, and there is no next page; of
+        a document type's, those that are found first. A header says so.
         """
         asked = AuditQuery.parse(request.rel_url)
         names = await self._names_of(asked, asked.siteId, asked.partitionId)
         is_all = len(names) <= LISTED_MAX
-        if not is_all:
+        if asked.documentType is not None:
+            names = names[:LISTED_MAX]
+        elif not is_all:
             _refuse_cursor(asked.cursor)
             names = await self._changed_last(names)
         cursors = _cursors(asked.cursor, len(names))
@@ -157,9 +163,12 @@ class Views:
             )
         records, following = _merge(lists, asked.limit)
         response = json_answer([self._shown(names[at], r) for at, r in records])
-        if not is_all:
+        if not is_all and asked.documentType is None:
             response.headers[NARROW_BY] = "siteId, partitionId"
-        elif any(cursor is not None for cursor in following):
+            return response
+        if not is_all:
+            response.headers[NARROW_BY] = "counter"
+        if any(cursor is not None for cursor in following):
             texts = (FINISHED if cursor is None else str(cursor) for cursor in following)
             response.headers[NEXT_CURSOR] = ".".join(texts)
         return response
@@ -173,17 +182,22 @@ class Views:
         return [self._shown(names[at], record) for at, record in _merge(lists, limit)[0]]
 
     async def _names_of(
-        self, which: WhichQuery, site: str | None = None, partition: str | None = None
+        self,
+        which: WhichQuery,
+        site: str | None = None,
+        partition: str | None = None,
+        limit: int = LISTED_MAX,
     ) -> tuple[str, ...]:
         """Return the counters that are meant, and can have anything of this site and partition.
 
-        Of a document type's, which have no end, those that are found first. Raises Problem.
+        Of a document type's, which have no end, those that are found first, and one more than
+        ``limit`` when there are more. Raises Problem.
         """
         if which.counter is not None:
             await self._check_there(which.counter)
             return (which.counter,)
         if which.documentType is not None:
-            found = await read(self._documents.after("", LISTED_MAX, which.documentType))
+            found = await read(self._documents.after("", limit + 1, which.documentType))
             if not found:
                 detail = f"No document of type {which.documentType} has been numbered yet."
                 raise Problem(problems.UNKNOWN_NAME, detail)
@@ -218,6 +232,8 @@ class Views:
         """Return everything that ever happened to a number, oldest first."""
         whose = LifeQuery.parse(request.rel_url)
         names = await self._names_of(whose, whose.siteId, whose.partitionId)
+        if len(names) > LISTED_MAX and whose.documentType is not None:
+            _refuse("counter", f"is needed: more than {LISTED_MAX} counters may have it")
         if len(names) > LISTED_MAX:
             _refuse("siteId", f"is needed, as is partitionId: {len(names)} counters may have it")
         number = NumberPath.parse(
@@ -277,7 +293,11 @@ class Views:
         which = WhichQuery.parse(request.rel_url)
         if which.counter is None and which.documentType is None:
             return json_answer(await self.prove())
-        body = report(await read(self._proofs.of(await self._names_of(which))))
+        names = await self._names_of(which, limit=PROVEN_MAX)
+        if len(names) > PROVEN_MAX:  # to prove some of them would look like proving all
+            said = f"is needed: there are more than {PROVEN_MAX:,} counters of this type"
+            _refuse("counter", f"{said}; the command coordinator validate proves them all")
+        body = report(await read(self._proofs.of(names)))
         return json_answer(body | {"timestamp": iso(now_ms())})
 
     async def prove(self) -> dict[str, Any]:

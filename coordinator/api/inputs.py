@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 from aiohttp import hdrs, web
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,6 +31,7 @@ from coordinator.api.problems import (
     Problem,
     one_line,
 )
+from coordinator.imports.values import shallow
 
 METADATA_BYTES_MAX = 4_096
 BODY_WITHIN_S = 10.0
@@ -129,7 +131,7 @@ class NextBody(Input):
     invoiceType: Name
     count: Annotated[int, Field(ge=1, le=10_000)] = 1
     requestId: Token | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(shallow)] | None = None
     compact: bool = False
 
 

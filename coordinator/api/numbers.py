@@ -86,7 +86,7 @@ class Numbers:
 def _imported(record: Imported, row: ImportedRow | None) -> dict[str, Any]:
     told: dict[str, Any] = {"source": record.source}
     if row is not None:
-        metadata = orjson.loads(row.metadata) if row.metadata else None
+        metadata = orjson.Fragment(row.metadata) if row.metadata else None
         told |= {"created_at": row.created_at or None, "metadata": metadata}
     return told
 

@@ -37,6 +37,7 @@ from coordinator.core.standing import leaves_out
 from coordinator.core.transaction import KeyValue, Range
 from coordinator.core.verify import Verdict
 from coordinator.faults import EntryMissing
+from coordinator.imported_rows import row_of
 from coordinator.proof import prove
 from coordinator.store import Store
 from coordinator.store.paging import all_of
@@ -154,7 +155,9 @@ class History:
                 case Issued():
                     return Holder(number, read_at, issued_in, record.cause.origin, 0, record.text)
                 case Imported() if not leaves_out(record, number):
-                    return Holder(number, read_at, issued_in, record.cause.origin)
+                    row = await row_of(self._store, self._keys.installation, record, number)
+                    written = row.text if row else ""
+                    return Holder(number, read_at, issued_in, record.cause.origin, 0, written)
                 case Imported() | Passed():
                     return Holder(number, read_at, 0, None)
                 case _:

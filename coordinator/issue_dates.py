@@ -15,6 +15,9 @@ YEARS = range(1900, 2200)
 
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(rf"{_DAY.pattern}[Tt ].*")
+"""A day and a time of it. Python takes any character between them, so that 2026-01-31-05:00, a day
+with an offset, were five o'clock."""
 
 
 class Month(NamedTuple):
@@ -61,8 +64,8 @@ def _day_of(issue_date: str, zone: ZoneInfo) -> date:
     try:
         if _DAY.fullmatch(issue_date):
             return date.fromisoformat(issue_date)
-        if not _DAY.fullmatch(issue_date[:10]):
-            raise ValueError("no year, month and day")
+        if not _MOMENT.fullmatch(issue_date):
+            raise ValueError("no year, month, day and time")
         moment = datetime.fromisoformat(issue_date)
         return (moment if moment.tzinfo is None else moment.astimezone(zone)).date()
     except (ValueError, OverflowError) as bad:

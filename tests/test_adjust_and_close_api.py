@@ -12,6 +12,7 @@ from document_calls import (
     Two,
     adjust,
     ask,
+    change,
     close,
     define,
     issue,
@@ -121,6 +122,7 @@ async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:
         await void(nodes.other, number, 409),
     ]
     assert {problem["code"] for problem in problems} == {"NB033"}
+    assert (await told(nodes.other, "preview", of))["numbers"] == []
     assert "replace: false" in problems[-1]["detail"]
     assert await issue(nodes.other, issue_date="2024-01-01") == "MEM-2024-00001"
     await void(nodes.other, number, replace=False)
@@ -134,6 +136,18 @@ async def test_a_count_that_has_issued_nothing_is_closed_too(nodes: Two) -> None
     report = (await close(nodes.one))["report"]
     assert (report["first"], report["last"], report["issued"]) == (1, 0, 0)
     await refused(nodes.other, "reserve", {"document_type": "MEM", "issue_date": LAST_YEAR}, 409)
+
+
+@pytest.mark.parametrize("path", ["sequences/adjust", "sequences/close"])
+async def test_under_its_key_no_other_count_is_met_after_a_change_of_the_series(
+    nodes: Two, path: str
+) -> None:
+    body = {"document_type": "MEM", "issue_date": LAST_YEAR, "reason": WHY, "requestId": "k"}
+    body |= {"next_value": 9} if path.endswith("adjust") else {}
+    first = await told(nodes.one, path, body)
+    await change(nodes.one, 1, template="{PREFIX}-{YYYY}-{MM}-{SEQ:5}", scopes=["MONTHLY"])
+    assert await told(nodes.other, path, body) == first
+    assert await issue(nodes.other) == "MEM-2025-07-00001"
 
 
 async def test_the_command_line_lets_a_count_go_on(

@@ -67,6 +67,7 @@ def test_a_series_is_defined_once_and_changed_from_the_version_that_was_seen() -
 
 WRONG = {
     "no type": ({"document_type": ""}, "document_type", "1 to 20 letters"),
+    "a type no address can name": ({"document_type": ".."}, "document_type", "not dots alone"),
     "a slash in the type": ({"document_type": "A/B"}, "document_type", "1 to 20 letters"),
     "start at 0": ({"start": 0}, "max_value", "numbers go up"),
     "start above the end": ({"start": 9, "max_value": 8}, "max_value", "numbers go up"),

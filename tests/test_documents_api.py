@@ -86,6 +86,8 @@ async def test_a_key_makes_one_change_and_gets_one_answer(start_node: Start) -> 
     assert len({str(answer) for answer, _ in answers}) == 1
     replayed = [headers.get("Idempotent-Replayed") for _, headers in answers]
     assert sorted(replayed, key=str) == [None] + ["true"] * 5
+    in_body, _ = await call(nodes[1], "POST", TEMPLATES, NCR | {"requestId": "k"}, 201)
+    assert in_body == answers[0][0]
     other = NCR | {"reason": "another"}
     problem, _ = await call(nodes[0], "POST", TEMPLATES, other, 422, Idempotency_Key="k")
     assert problem["code"] == "NB013"

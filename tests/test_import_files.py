@@ -149,6 +149,7 @@ def test_a_file_that_cannot_be_taken_is_refused_in_words(content: str | bytes, s
 
 NUMBER = "document_number"
 LONG = "x" * 51
+DEEP = '{""a"":' * 33 + "1" + "}" * 33
 BAD_ROWS = [
     (",1,,", "document_type", "", "is missing. Each row needs its own"),
     ("A,,,", NUMBER, "", "is missing"),
@@ -180,6 +181,7 @@ BAD_ROWS = [
     ("A,1,,{a: 1}", "metadata", "{a: 1}", r"is no JSON \(.*\). Write it like"),
     ('A,1,,"{""a"": NaN}"', "metadata", '{"a": NaN}', "is no JSON"),
     ("A,1,,null", "metadata", "null", "no object"),
+    (f'A,1,,"{DEEP}"', "metadata", '{"a":' * 7 + '{"a"…', "nested 32 levels deep at most"),
     ("A,1,," + "[" * 4_000, "metadata", "[" * 39 + "…", "is no JSON"),
     ("A,1,," + "ü" * 2_049, "metadata", "ü" * 39 + "…", "has 4,098 bytes, and at most 4,096 are"),
     ("A,1", "", "", r"fewer values \(2\) than the header has names \(4\). Put separators"),

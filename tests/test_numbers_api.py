@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from http_calls import Client, Start
+from document_calls import void
+from http_calls import PLACE, Client, Start
 from import_calls import csv_of, send_form
 from numbering import (
     COUNTER,
@@ -19,7 +20,7 @@ from numbering import (
     read,
     text,
 )
-from test_documents_api import TEMPLATES, call
+from test_documents_api import TEMPLATES, call, deep
 from test_reservations_api import DOCUMENTS, post, reserve
 from yarl import URL
 
@@ -146,6 +147,36 @@ async def test_only_what_was_really_written_is_found_after_a_change_of_the_serie
     assert (await number(node, "NCR-00001"))["sequence_value"] == 1
     problem = await number(node, "NCR-000001", 404)
     assert "was written NCR-00001" in problem["detail"]
+
+
+async def test_an_imported_number_is_found_and_voided_only_as_its_file_wrote_it(
+    start_node: Start,
+) -> None:
+    node = await start_node()
+    await send_form(node, csv_of([old := "COR-2025-00001"]))
+    change = {"template": "{PREFIX}-{YYYY}-{SEQ:6}", "scopes": ["YEARLY"], "version": 1}
+    await call(node, "PUT", f"{TEMPLATES}/COR", change | {"reason": "more digits"})
+    for problem in (
+        await number(node, "COR-2025-000001", 404),
+        await void(node, "COR-2025-000001", 409),
+    ):
+        assert old in problem["detail"]
+    await void(node, old)
+    assert (await number(node, old))["state"] == "VOID"
+
+
+async def test_no_metadata_is_nested_too_deep_to_be_told(start_node: Start) -> None:
+    node = await start_node()
+    for nested, status in ((deep(30), 200), (deep(31), 400), (deep(250), 400)):
+        body = PLACE | {"metadata": nested}
+        answer, _ = await call(node, "POST", "/api/v1/sequence/next", body, status)
+        assert status == 200 or "32 levels" in answer["detail"]
+    older = by()._replace(metadata='{"a":' * 400 + "1" + "}" * 400)  # when there was no bound
+    await do(node, Assign(older, 1, text(1), WHY, MAX))
+    for path in ("audit", "audit/1"):
+        async with node.get(f"/api/v1/sequence/{path}", params={"counter": COUNTER}) as answer:
+            assert (answer.status, older.metadata in await answer.text()) == (200, True)
+    assert (await number(node, text(1)))["state"] == "OVERRIDDEN"
 
 
 async def test_readings_take_no_unknown_query(start_node: Start) -> None:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from http_calls import Client, Start
+from http_calls import Client, Start, release
 from test_documents_api import TEMPLATES, call, refused
+
+from coordinator.registry import RECENT_S
 
 DOCUMENTS = "/api/v1/document-numbering"
 
@@ -83,6 +85,37 @@ async def test_a_key_reserves_once_at_any_node(start_node: Start) -> None:
     assert answers[0][0] == answers[1][0]
 
 
+async def test_a_key_reserves_once_also_when_the_year_has_ended_or_the_series_was_changed(
+    start_node: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [await start_node(node_id=f"node-{n}", strategy="SITE_SEQUENTIAL") for n in (1, 2)]
+    end = int(datetime(2025, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() * 1000)
+
+    async def again(node: Client, kind: str, key: str) -> Any:
+        asked = {"document_type": kind, "requestId": key}
+        answer, headers = await post(node, "reserve", asked, 201)
+        return headers.get("Idempotent-Replayed"), answer["data"]["document_number"]
+
+    for later_s, replayed, year in ((0, None, 2025), (2, "true", 2025), (-30, "true", 2025)):
+        monkeypatch.setattr("coordinator.api.documents.now_ms", lambda s=later_s: end + 1_000 * s)
+        assert await again(nodes[later_s > 0], "COR", "a") == (replayed, f"COR-{year}-00001")
+    monkeypatch.setattr("coordinator.api.documents.now_ms", lambda: end + 2_000)
+    assert await again(nodes[0], "COR", "b") == (None, "COR-2026-00001")
+    monkeypatch.setattr("coordinator.api.documents.now_ms", lambda: end)  # a clock that is behind
+    assert await again(nodes[1], "COR", "b") == ("true", "COR-2026-00001")
+    change = {"template": "C-{YYYY}-{MM}-{SEQ:5}", "scopes": ["MONTHLY"], "reason": "by month"}
+    await call(nodes[0], "PUT", f"{TEMPLATES}/COR", change | {"version": 1})
+    more = {"template": "C-{PROJECT}-{SEQ:5}", "scopes": ["PROJECT"], "reason": "by project"}
+    await call(nodes[0], "PUT", f"{TEMPLATES}/COR", more | {"version": 2})
+    scopes = {"template": "INV-{YYYY}-{SEQ:5}", "scopes": ["YEARLY"], "reason": "by year"}
+    await call(nodes[0], "PUT", f"{TEMPLATES}/invoice", scopes | {"version": 1})
+    await asyncio.sleep(RECENT_S)  # then every node knows
+    assert await again(nodes[0], "COR", "a") == ("true", "COR-2025-00001")
+    other = {"document_type": "COR", "requestId": "a", "metadata": {"other": 1}}
+    assert (await refused(nodes[0], "POST", f"{DOCUMENTS}/reserve", other, 422))["code"] == "NB013"
+    assert await again(nodes[0], "invoice", "a") == (None, "INV-2025-00001")
+
+
 async def test_a_thousand_at_once_from_four_nodes_get_one_to_a_thousand(start_node: Start) -> None:
     nodes = [await start_node(node_id=f"node-{n}") for n in range(1, 5)]
     gate = asyncio.Semaphore(64)
@@ -121,6 +154,9 @@ async def test_invoices_in_two_steps_and_in_one_come_from_the_same_numbers(
     assert (stats["currentCounter"], stats["watermark"]) == (3, 1)
     assert (stats["openReservations"], stats["voided"]) == (1, 0)
     assert stats["sequencesBySite"] == {"site-1": 2, "documents": 1}
+    await post(node, "confirm", {"token": (await reserve(node, document_type="invoice"))["token"]})
+    problem = await release(node, 4, 409)
+    assert (problem["code"], "void-and-replace" in problem["detail"]) == ("NB012", True)
     await post(node, "cancel", {"token": held["token"]})
     again, _ = await call(node, "POST", "/api/v1/sequence/next", origin)
     assert (again["sequenceNumbers"], again["gapFilled"]) == ([2], True)

@@ -30,6 +30,7 @@ from test_reservations_api import DOCUMENTS, post, reserve
 from coordinator.core.requests import Adjust, Close, Void
 
 AUDIT = "/api/v1/sequence/audit"
+VALIDATE = "/api/v1/sequence/validate"
 RESERVATIONS = f"{DOCUMENTS}/reservations"
 
 
@@ -255,6 +256,29 @@ async def test_the_audit_and_the_proof_cover_counters_of_documents(start_node: S
         assert (await read(node, path, 404, counter="documents/COR"))["code"] == "NB001"
         assert (await read(node, path, 404, counter="etcd"))["code"] == "NB001"
         assert (await read(node, path, 400, counter="x", documentType="COR"))["code"] == "NB009"
+
+
+async def test_of_many_counters_all_are_proven_and_what_is_listed_says_that_it_is_not_all(
+    start_node: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.api.which.LISTED_MAX", 2)
+    node = await start_node()
+    for year in (2021, 2022, 2023):
+        await reserve(node, issue_date=f"{year}-07-01")
+    proven = await read(node, VALIDATE, documentType="COR")
+    assert (proven["valid"], len(proven["tips"])) == (True, 3)
+    monkeypatch.setattr("coordinator.api.views.PROVEN_MAX", 2)
+    problem = await read(node, VALIDATE, 400, documentType="COR")
+    assert "coordinator validate proves them all" in problem["detail"]
+    query = {"documentType": "COR", "limit": "1"}
+    async with node.get(AUDIT, params=query) as answer:
+        assert len(await answer.json()) == 1
+        assert answer.headers["X-Narrow-By"] == "counter"
+        query["cursor"] = answer.headers["X-Next-Cursor"]
+    assert len(await read(node, AUDIT, **query)) == 1
+    problem = await read(node, f"{AUDIT}/1", 400, documentType="COR")
+    assert problem["errors"][0]["field"] == "counter"
+    assert len(await read(node, f"{AUDIT}/1", counter="documents/COR/yearly=2023")) == 1
 
 
 async def test_many_who_ask_for_one_proof_share_it(start_node: Start) -> None:

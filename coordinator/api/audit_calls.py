@@ -69,7 +69,12 @@ class _Search(NamedTuple):
     wanted: Filter
     number: int | None
     text: str | None
-    is_all: bool
+    narrow_by: str
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether a next page is of the same counters: not of those that changed last."""
+        return self.narrow_by in {"", "counter"}
 
 
 class _Page(NamedTuple):
@@ -120,7 +125,8 @@ class Audit:
     async def audit(self, request: web.Request) -> web.StreamResponse:
         """Return audit records, newest first; a header has the cursor of the next page.
 
-        Of too many counters only those that changed last are listed, and there is no next page.
+        Of too many counters only those that changed last are listed, and there is no next page; of
+        a document type's, those that are found first. A header says so.
         """
         asked = AuditQuery.parse(request.rel_url)
         search = await self._search(asked)
@@ -132,9 +138,9 @@ class Audit:
             headers[LOOKED_BACK_TO] = iso(page.back_to_ms)
         if page.trimmed:
             headers[TRIMMED] = str(page.trimmed)
-        if not search.is_all:
-            headers[NARROW_BY] = "siteId, partitionId"
-        elif page.cursor is not None:
+        if search.narrow_by:
+            headers[NARROW_BY] = search.narrow_by
+        if page.cursor is not None and search.goes_on:
             headers[NEXT_CURSOR] = page.cursor
         return response
 
@@ -151,8 +157,8 @@ class Audit:
         asked = AuditCsvQuery.parse(request.rel_url)
         async with self._long.passed():
             search = await self._search(asked)
-        if not search.is_all:
-            detail = f"More than {LISTED_MAX} counters are meant: name siteId and partitionId."
+        if search.narrow_by:
+            detail = f"More than {LISTED_MAX} counters are meant: name {search.narrow_by}."
             raise Problem(problems.MALFORMED, detail)
         _cursors(asked.cursor, len(search.names))  # refuses it before anything is sent
 
@@ -175,13 +181,12 @@ class Audit:
         )
         if asked.documentNumber is not None:
             counter, number = await self._place_of(asked.documentNumber)
-            return _Search((counter,), wanted, number, asked.documentNumber, is_all=True)
-        names = await self._which.names(asked, asked.siteId, asked.partitionId)
-        is_all = len(names) <= LISTED_MAX
-        if not is_all:
+            return _Search((counter,), wanted, number, asked.documentNumber, "")
+        few = await self._which.few(asked, asked.siteId, asked.partitionId)
+        search = _Search(few.names, wanted, asked.number, None, few.narrow_by)
+        if not search.goes_on:
             _refuse_cursor(asked.cursor)
-            names = await self._which.changed_last(names)
-        return _Search(names, wanted, asked.number, None, is_all)
+        return search
 
     async def _place_of(self, text: str) -> tuple[str, int]:
         place = place_of(await read(self._registry.recent()), text)
@@ -232,9 +237,11 @@ class Audit:
     async def audit_of_number(self, request: web.Request) -> web.StreamResponse:
         """Return everything that ever happened to a number, oldest first."""
         whose = LifeQuery.parse(request.rel_url)
-        names = await self._which.names(whose, whose.siteId, whose.partitionId)
-        if len(names) > LISTED_MAX:
-            _refuse("siteId", f"is needed, as is partitionId: {len(names)} counters may have it")
+        names, narrow_by = await self._which.few(whose, whose.siteId, whose.partitionId)
+        if narrow_by:
+            field, *more = narrow_by.split(", ")
+            also = "".join(f", as is {each}" for each in more)
+            _refuse(field, f"is needed{also}: more than {LISTED_MAX} counters may have it")
         number = NumberPath.parse(
             request.rel_url.with_query(number=request.match_info["number"])
         ).number

@@ -222,7 +222,7 @@ def record_of(row: Row) -> dict[str, Any]:
         "requestId": cause.key or cause.correlation,
         "correlationId": cause.correlation,
         "processingTimeMs": cause.waited_us / 1000,
-        "metadata": None if cause.metadata is None else orjson.loads(cause.metadata),
+        "metadata": None if cause.metadata is None else orjson.Fragment(cause.metadata),
         "user": origin.user,
         "ipAddress": origin.address,
         "userAgent": origin.user_agent,

@@ -92,6 +92,10 @@ _REFUSALS = {
         "{} of its numbers are reserved. Confirm or cancel them, or wait until they expire.",
     ),
 }
+_OF_A_DOCUMENT = (
+    "The number is of a document, and so of no site that could release it. Void it by its text: "
+    "POST /api/v1/admin/document-numbering/void-and-replace."
+)
 
 
 class Caller:
@@ -258,6 +262,8 @@ def done_of(outcome: Answer) -> Done:
 
 def refusal(refused: Refused) -> Problem:
     """Return what a caller is told about a request that was refused."""
+    if refused == Refused(Why.OTHER_OWNER, "/"):
+        return Problem(problems.OTHER_OWNER, _OF_A_DOCUMENT)
     kind, sentence = _REFUSALS[refused.why]
     return Problem(kind, sentence.format(refused.subject))
 

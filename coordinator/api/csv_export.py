@@ -140,7 +140,7 @@ def _cell(value: object) -> str:
             return ""
         case str():
             return safe_cell(value)
-        case dict() | list():
+        case dict() | list() | orjson.Fragment():
             return safe_cell(orjson.dumps(value).decode())
         case bool():
             return "true" if value else "false"

@@ -1,15 +1,17 @@
 """What calls about document numbers share: which series is meant, who serves its counter."""
 
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import json_answer, read
-from coordinator.api.calls import REPLAYED, ask, done_of, not_done
+from coordinator.api.calls import REPLAYED, ask, done_of, not_done, refusal
 from coordinator.api.problems import Problem
 from coordinator.api.templates import no_such_series
 from coordinator.core.catalogue import Catalogue, Series, UnknownSeries
 from coordinator.core.documents import INVOICE
-from coordinator.core.requests import Done, Request
+from coordinator.core.requests import Adjust, Call, Done, Request, Why
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
 from coordinator.registry import Registry
@@ -52,6 +54,24 @@ class DocumentCalls:
             detail = "Invoices are counted by site here: ask /api/v1/sequence/next for a number."
             raise Problem(problems.UNKNOWN_NAME, detail)
         return await ask(self._counters.sequencer(counter, start), wanted, http.transport)
+
+    async def served_before(
+        self, http: web.Request, call: Call, counters: Mapping[str, int | None]
+    ) -> tuple[str, Done] | None:
+        """Return what the key of a call has done in one of these counters, and in which.
+
+        Raises Problem, also when it was used for another request there.
+        """
+        for counter, start in counters.items():
+            if counter == INVOICE and counter not in self._names:  # nothing was counted there
+                continue
+            nothing = Adjust(call, 1, "", max_value=0)  # nothing is as low: only its key counts
+            answer = await self.ask(http, counter, nothing, start)
+            if isinstance(answer, Done):
+                return counter, answer
+            if answer.why is Why.KEY_REUSED:
+                raise refusal(answer)
+        return None
 
     async def serve(
         self, http: web.Request, counter: str, wanted: Request, start: int | None

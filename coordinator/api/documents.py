@@ -1,7 +1,9 @@
 """Document numbers over HTTP, in the names of the older system."""
 
 import asyncio
-from itertools import chain, islice
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import chain, islice, product
 from typing import Any
 
 from aiohttp import web
@@ -16,7 +18,14 @@ from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core import head as heads
 from coordinator.core.catalogue import BadSeries, Catalogue, Series, UnknownSeries
-from coordinator.core.documents import INVOICE, counter_of, given_by, scope_values_of, values_of
+from coordinator.core.documents import (
+    INVOICE,
+    counter_of,
+    given_by,
+    scope_values_of,
+    start_of,
+    values_of,
+)
 from coordinator.core.keys import Keys, number_in
 from coordinator.core.templates import BadValue, render
 from coordinator.core.transaction import Range
@@ -26,6 +35,14 @@ from coordinator.store import Store
 
 PATH = "/api/v1/document-numbering"
 PREVIEWED = 3
+_MOMENTS_MS = (0, -86_400_000, 10_000)
+"""Now, a day ago, within which callers repeat themselves, and what clocks of nodes may be apart."""
+
+_INSIDE_A_MONTH = range(3, 28)
+"""Days in UTC on which all these moments are of one month, whatever the zone."""
+
+Said = tuple[str | None, dict[str, str], str | None]
+"""What a caller says of a document: scope_value, scope and issue_date."""
 
 
 class Documents:
@@ -65,11 +82,16 @@ class Documents:
         return json_answer({"success": True, "data": body})
 
     async def _next(self, series: Series, counter: str) -> list[int]:
-        """Return the numbers that a counter gives next: its gaps first. Raises StoreError."""
+        """Return the numbers that a counter gives next: its gaps first; none when it is closed.
+
+        Raises StoreError.
+        """
         keys = self._keys.counter(counter)
         snapshot = await self._store.read(Range(keys.head), keys.gaps(limit=PREVIEWED))
         head_found, gaps = snapshot.found
         head = heads.decode(head_found[0].value) if head_found else None
+        if head and head.closed:
+            return []
         first = head.next if head else series.start
         last = series.max_value
         if counter == INVOICE:
@@ -106,14 +128,15 @@ def values_of_document(
     issue_date: str | None,
     *,
     of_scopes_only: bool = False,
+    later_ms: int = 0,
 ) -> dict[str, str]:
     """Return the values of the template's tokens, or only as far as a counter needs them.
 
-    Raises Problem.
+    Without an issue date the document is of now, or ``later_ms`` after it. Raises Problem.
     """
     find = scope_values_of if of_scopes_only else values_of
     try:
-        month = month_of(issue_date, zone_of(series.time_zone), now_ms())
+        month = month_of(issue_date, zone_of(series.time_zone), now_ms() + later_ms)
         return find(series, given_by(series, scope_value, scope), *month)
     except BadDate as bad:
         error = FieldError("issue_date", str(bad))
@@ -122,3 +145,28 @@ def values_of_document(
     except ValueError as unknown:
         error = FieldError("time_zone", str(unknown))
     raise Problem(problems.BAD_FORMAT, f"{error.field}: {error.message}.", (error,))
+
+
+def counters_before(
+    catalogue: Catalogue, series: Series, given: Said, *, of_scopes_only: bool = False
+) -> dict[str, int | None]:
+    """Return counters that the same words can have led to before, and where each of them starts.
+
+    They did so under former definitions of the series, or without an issue date, when a period has
+    just ended, or when it has begun by the clock of another node. The present one is left out.
+    """
+    former = [each for each in catalogue.former if each.document_type == series.document_type]
+    day = datetime.fromtimestamp(now_ms() / 1000, UTC).day
+    moments = (0,) if given[2] is not None or day in _INSIDE_A_MONTH else _MOMENTS_MS
+    if not former and len(moments) == 1:  # as almost always
+        return {}
+    found: dict[str, int | None] = {}
+    for each, later_ms in product((series, *former), moments):
+        with suppress(Problem):  # of that definition they are no words
+            of = values_of_document(each, *given, of_scopes_only=of_scopes_only, later_ms=later_ms)
+            counter = counter_of(each, of)
+            found[counter] = start_of(each, counter)
+    with suppress(Problem):
+        of = values_of_document(series, *given, of_scopes_only=of_scopes_only)
+        del found[counter_of(series, of)]
+    return found

@@ -7,7 +7,7 @@ from aiohttp import web
 from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.audit_inputs import GapLivesQuery
 from coordinator.api.gate import Gate, Width
-from coordinator.api.which import LISTED_MAX, Which
+from coordinator.api.which import Which
 from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.keys import Keys
@@ -36,9 +36,7 @@ class Gaps:
         Of too many counters only those that changed last are looked at.
         """
         asked = GapLivesQuery.parse(request.rel_url)
-        names = await self._which.names(asked)
-        if len(names) > LISTED_MAX:
-            names = await self._which.changed_last(names)
+        names = (await self._which.few(asked)).names
         opened: list[dict[str, Any]] = []
         refilled: list[dict[str, Any]] = []
         total, looked_back_to = 0, {}

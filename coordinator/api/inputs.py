@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 from aiohttp import hdrs, web
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,12 +31,12 @@ from coordinator.api.problems import (
     Problem,
     one_line,
 )
+from coordinator.imports.values import shallow
 
 METADATA_BYTES_MAX = 4_096
 BODY_WITHIN_S = 10.0
 NUMBER_MAX = 2**63 - 1
 ERRORS_SHOWN_MAX = 20
-LEVELS_MAX = 32
 NAME_SHOWN_MAX = 100
 
 Name = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
@@ -112,16 +113,6 @@ class Query(Input):
         return validated(cls, fields)
 
 
-def shallow(value: Any, levels: int = LEVELS_MAX) -> Any:
-    """Return JSON that is nested no deeper than every reader takes. Raises ValueError."""
-    if not levels:
-        raise ValueError(f"must be nested {LEVELS_MAX} levels deep at most")
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for each in inner:
-        shallow(each, levels - 1)
-    return value
-
-
 class NextQuery(Query):
     """``GET /api/v1/sequence/next``."""
 
@@ -140,7 +131,7 @@ class NextBody(Input):
     invoiceType: Name
     count: Annotated[int, Field(ge=1, le=10_000)] = 1
     requestId: Token | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(shallow)] | None = None
     compact: bool = False
 
 

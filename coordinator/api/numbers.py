@@ -17,6 +17,7 @@ from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.core.catalogue import Catalogue
 from coordinator.core.documents import Place, counted_by, place_of, values_told
+from coordinator.core.importing import ImportedRow
 from coordinator.core.keys import Keys
 from coordinator.core.records import Imported, Issued, Record
 from coordinator.core.standing import Standing, leaves_out, standing, text_in
@@ -66,26 +67,32 @@ class Numbers:
         history = self._counters.history(place.counter)
         life = await read(history.life(place.number))
         records = [event.record for event in life.events]
-        _check_found(text, place, life, records)
+        row = await read(self._row(records, place.number))
+        _check_found(text, place, life, records, row.text if row else "")
         now = standing(records, place.number, is_held=life.hold is not None)
         links = await read(chain(history, place.number, records))
         data = _shown(text, place, life, now, links)
         if isinstance(records[0], Imported) and not leaves_out(records[0], place.number):
-            data["imported"] = await self._imported(records[0], place.number)
+            data["imported"] = _imported(records[0], row)
         return json_answer({"success": True, "data": data})
 
-    async def _imported(self, record: Imported, number: int) -> dict[str, Any]:
-        """Return what the file of an import says of a number."""
-        row = await read(row_of(self._store, self._keys, record, number))
-        told: dict[str, Any] = {"source": record.source}
-        if row is not None:
-            metadata = orjson.loads(row.metadata) if row.metadata else None
-            told |= {"created_at": row.created_at or None, "metadata": metadata}
-        return told
+    async def _row(self, records: list[Record], number: int) -> ImportedRow | None:
+        """Return what the file of an import says of a number, if one has it."""
+        if not records or not isinstance(records[0], Imported):
+            return None
+        return await row_of(self._store, self._keys, records[0], number)
 
 
-def _check_found(text: str, place: Place, life: Life, records: list[Record]) -> None:
-    """Raise Problem for a number that was never written like this."""
+def _imported(record: Imported, row: ImportedRow | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"source": record.source}
+    if row is not None:
+        metadata = orjson.Fragment(row.metadata) if row.metadata else None
+        told |= {"created_at": row.created_at or None, "metadata": metadata}
+    return told
+
+
+def _check_found(text: str, place: Place, life: Life, records: list[Record], imported: str) -> None:
+    """Raise Problem for a number that was never written like this, here or in an import."""
     shown, number = one_line(text[:SHOWN_MAX]), place.number
     if not records and life.trimmed:
         detail = f"What happened to {shown} stands in entries up to {life.trimmed}, which have "
@@ -94,7 +101,7 @@ def _check_found(text: str, place: Place, life: Life, records: list[Record]) -> 
     if not records:
         detail = f"{shown} was never issued: counter {place.counter} has not come to {number} yet."
         raise Problem(problems.NEVER_ISSUED, detail)
-    written = list(dict.fromkeys(filter(None, map(text_in, records))))
+    written = list(dict.fromkeys(filter(None, (imported, *map(text_in, records)))))
     if written and text not in written:
         detail = f"{shown} was never issued: number {number} of counter {place.counter} was "
         detail += f"written {' and '.join(written)}. Ask for that."

@@ -1,6 +1,5 @@
 """What operators do to document numbers over HTTP: name one, void and replace, adjust, close."""
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -10,7 +9,7 @@ from coordinator.api import closing, problems
 from coordinator.api.answers import iso, read
 from coordinator.api.calls import Caller, done_of
 from coordinator.api.document_calls import DocumentCalls, answer_of, series_in
-from coordinator.api.documents import values_of_document
+from coordinator.api.documents import Said, counters_before, values_of_document
 from coordinator.api.inputs import body_of
 from coordinator.api.operator_inputs import AdjustBody, CloseBody, OverrideBody, VoidBody
 from coordinator.api.operator_refusals import (
@@ -153,11 +152,14 @@ class Operators:
     async def adjust(self, request: web.Request) -> web.StreamResponse:
         """Let the count go on with a higher number; those passed over are void."""
         asked = await body_of(request, AdjustBody)
-        series, counter = await self._counter(asked)
-        call = self._call(request, series, asked)
-        bounds = (series.max_value, asked.pass_over_max)
-        wanted = Adjust(call, asked.next, asked.reason, *bounds)
-        done = await self._calls.serve(request, counter, wanted, start_of(series, counter))
+        series, call, earlier = await self._begun(request, asked)
+        if earlier is None:
+            counter = _counter(series, asked)
+            bounds = (series.max_value, asked.pass_over_max)
+            wanted = Adjust(call, asked.next, asked.reason, *bounds)
+            done = await self._calls.serve(request, counter, wanted, start_of(series, counter))
+        else:
+            counter, done = earlier
         record = done.record
         assert isinstance(record, Passed), "the digest of a key's payload holds the kind of call"  # noqa: S101
         following = record.first + record.quantity
@@ -176,18 +178,8 @@ class Operators:
     async def close(self, request: web.Request) -> web.StreamResponse:
         """End a count for good, and tell what its numbers came to."""
         asked = await body_of(request, CloseBody)
-        series, counter = await self._counter(asked, _names_its_period)
-        if counter == INVOICE:
-            said = "The count of invoices has no period that ends: it cannot be closed."
-            raise Problem(problems.ENDLESS, said)
-        call = self._call(request, series, asked)
-        done = await self._calls.ask(
-            request, counter, Close(call, asked.reason), start_of(series, counter)
-        )
-        if isinstance(done, Refused):
-            if done.why is Why.CLOSED:
-                raise await self._closed_already(counter)
-            done = done_of(done)
+        series, call, earlier = await self._begun(request, asked)
+        counter, done = earlier or await self._closed(request, series, asked, call)
         record = done.record
         assert isinstance(record, Closed), "the digest of a key's payload holds the kind of call"  # noqa: S101
         data = {
@@ -216,16 +208,35 @@ class Operators:
             return already_closed(counter, None)
         return already_closed(counter, entry)
 
-    async def _counter(
-        self, asked: CloseBody, check: Callable[[Series, CloseBody], None] | None = None
-    ) -> tuple[Series, str]:
-        """Return the series and the counter that are meant. Raises Problem."""
+    async def _closed(
+        self, request: web.Request, series: Series, asked: CloseBody, call: Call
+    ) -> tuple[str, Done]:
+        """Close the counter that is meant. Raises Problem."""
+        _check_period_named(series, asked)
+        counter = _counter(series, asked)
+        if counter == INVOICE:
+            said = "The count of invoices has no period that ends: it cannot be closed."
+            raise Problem(problems.ENDLESS, said)
+        wanted = Close(call, asked.reason)
+        done = await self._calls.ask(request, counter, wanted, start_of(series, counter))
+        if isinstance(done, Refused) and done.why is Why.CLOSED:
+            raise await self._closed_already(counter)
+        return counter, done_of(done)
+
+    async def _begun(
+        self, request: web.Request, asked: CloseBody
+    ) -> tuple[Series, Call, tuple[str, Done] | None]:
+        """Return the series that is meant, and what the key has done where its words led before.
+
+        Raises Problem.
+        """
         catalogue = await read(self._calls.registry.catalogue())
         series = series_in(catalogue, asked.document_type)
-        if check is not None:
-            check(series, asked)
-        given = (asked.scope_value, asked.scope, asked.issue_date)
-        return series, counter_of(series, values_of_document(series, *given, of_scopes_only=True))
+        call = self._call(request, series, asked)
+        if call.key is None:
+            return series, call, None
+        before = counters_before(catalogue, series, _given(asked), of_scopes_only=True)
+        return series, call, await self._calls.served_before(request, call, before)
 
     def _call(
         self, request: web.Request, series: Series, asked: OverrideBody | VoidBody | CloseBody
@@ -238,7 +249,16 @@ class Operators:
         return History(self._store, self._keys.counter(counter))
 
 
-def _names_its_period(series: Series, asked: CloseBody) -> None:
+def _given(asked: CloseBody) -> Said:
+    return asked.scope_value, asked.scope, asked.issue_date
+
+
+def _counter(series: Series, asked: CloseBody) -> str:
+    """Return the counter that is meant. Raises Problem."""
+    return counter_of(series, values_of_document(series, *_given(asked), of_scopes_only=True))
+
+
+def _check_period_named(series: Series, asked: CloseBody) -> None:
     """Raise Problem when a period would be taken from the clock: closing is for good."""
     if asked.issue_date is None and any(scope in PERIOD_OF for scope in series.scopes):
         error = FieldError("issue_date", "say which period is to be closed, by any day of it")

@@ -9,17 +9,17 @@ import orjson
 from aiohttp import web
 
 from coordinator.api import problems
-from coordinator.api.answers import iso
+from coordinator.api.answers import iso, read
 from coordinator.api.calls import Caller
 from coordinator.api.document_calls import DocumentCalls, answer_of
 from coordinator.api.document_inputs import CancelBody, ConfirmBody, ReserveBody
-from coordinator.api.documents import PATH, values_of_document
+from coordinator.api.documents import PATH, Said, counters_before, values_of_document
 from coordinator.api.inputs import body_of, metadata_text
 from coordinator.api.problems import Problem
-from coordinator.core.catalogue import GapPolicy
+from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.documents import counter_of, start_of, type_of
 from coordinator.core.records import How, Issued, Settled
-from coordinator.core.requests import Done, Reserve, Settle
+from coordinator.core.requests import Call, Done, Reserve, Settle
 from coordinator.core.templates import writing_of
 
 SECRET_BYTES = 12
@@ -73,16 +73,11 @@ class Reservations:
         metadata = metadata_text(asked.metadata)
         series = await self._calls.series(asked.document_type)
         given = (asked.scope_value, asked.scope, asked.issue_date)
-        values = values_of_document(series, *given)
         payload = (asked.document_type, *given)
         call = self._caller.call(
             request, "", "", series.document_type, asked.requestId, payload, metadata
         )
-        secret = secrets.token_urlsafe(SECRET_BYTES)
-        counter = counter_of(series, values)
-        writing = writing_of(series.format, tuple(values.items()))
-        wanted = Reserve(call, writing, series.reservation_s, secret)
-        done = await self._calls.serve(request, counter, wanted, start_of(series, counter))
+        counter, done = await self._reserved(request, call, series, given)
         record = done.record
         assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
         assert record.held is not None, "a reservation was made"  # noqa: S101
@@ -96,6 +91,22 @@ class Reservations:
             "metadata": asked.metadata,
         }
         return answer_of(done, {"success": True, "data": data}, HTTPStatus.CREATED)
+
+    async def _reserved(
+        self, request: web.Request, call: Call, series: Series, given: Said
+    ) -> tuple[str, Done]:
+        """Reserve once for the key of a call, also when its words led elsewhere before."""
+        if call.key is not None:
+            catalogue = await read(self._calls.registry.recent())
+            before = counters_before(catalogue, series, given)
+            if done := await self._calls.served_before(request, call, before):
+                return done
+        values = values_of_document(series, *given)
+        counter, secret = counter_of(series, values), secrets.token_urlsafe(SECRET_BYTES)
+        writing = writing_of(series.format, tuple(values.items()))
+        wanted = Reserve(call, writing, series.reservation_s, secret)
+        done_now = await self._calls.serve(request, counter, wanted, start_of(series, counter))
+        return counter, done_now
 
     async def confirm(self, request: web.Request) -> web.StreamResponse:
         """Make a reserved number the caller's for good. Confirming again answers the same."""

@@ -169,7 +169,7 @@ class SequenceApi:
             "requestId": cause.key or cause.correlation,
             "processingTimeMs": cause.waited_us / 1000,
             "strategy": self._settings.strategy.value,
-            "metadata": None if cause.metadata is None else orjson.loads(cause.metadata),
+            "metadata": None if cause.metadata is None else orjson.Fragment(cause.metadata),
             "firstSequenceNumber": spans[0].start,
             "sequenceCount": record.quantity,
         }

@@ -150,7 +150,7 @@ def _made_in(content: bytes) -> dict[int, dict[str, Any]]:
             "user": record.cause.origin.user,
             "ip_address": record.cause.origin.address,
             "request_id": record.cause.correlation,
-            "metadata": record.cause.metadata and orjson.loads(record.cause.metadata),
+            "metadata": record.cause.metadata and orjson.Fragment(record.cause.metadata),
         }
         for record in entry.records
         if isinstance(record, Issued) and record.held

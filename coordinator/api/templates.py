@@ -83,7 +83,7 @@ class Templates:
         """Define a new series."""
         asked = await body_of(request, NewSeries)
         series = asked.defined(asked.document_type, 1, self._listed)
-        call = self._caller.call(request, "", "", None, asked.requestId, asked.model_dump())
+        call = self._call(request, asked)
         answer = await self._change(
             call, series, asked.reason, lambda catalogue: catalogue.with_new(series, call.key)
         )
@@ -94,10 +94,14 @@ class Templates:
         """Replace the definition of a series; the numbers that it has written stay as they are."""
         asked = await body_of(request, ChangedSeries)
         series = asked.defined(request.match_info[TYPE], asked.version, self._listed)
-        call = self._caller.call(request, "", "", None, asked.requestId, asked.model_dump())
+        call = self._call(request, asked)
         return await self._change(
             call, series, asked.reason, lambda catalogue: catalogue.with_changed(series, call.key)
         )
+
+    def _call(self, request: web.Request, asked: NewSeries | ChangedSeries) -> Call:
+        payload = asked.model_dump(exclude={"requestId"})  # the key, which may be a header instead
+        return self._caller.call(request, "", "", None, asked.requestId, payload)
 
     async def _change(
         self, call: Call, series: Series, reason: str, alter: Callable[[Catalogue], Catalogue]

@@ -4,9 +4,11 @@ from typing import Any
 
 from aiohttp import web
 
+from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.gate import Gate, Width
 from coordinator.api.inputs import NUMBER_MAX, GapsQuery, NothingQuery, WhichQuery
+from coordinator.api.problems import FieldError, Problem
 from coordinator.api.proofs import Proofs
 from coordinator.api.statistics import lowest_gap, statistics
 from coordinator.api.which import LISTED_MAX, Which
@@ -17,6 +19,9 @@ from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
 from coordinator.overview import Installation, Overview
 from coordinator.proof import report
+
+PROVEN_MAX = 1_000
+"""Counters in one proof: some seconds, if they are small."""
 
 PROOFS_MAX = 8
 """Of many counters, which are small, so many are proven at a time; of a few, one."""
@@ -128,7 +133,12 @@ class Views:
         which = WhichQuery.parse(request.rel_url)
         if which.counter is None and which.documentType is None:
             return json_answer(await self.prove())
-        body = report(await read(self._proofs.of(await self._which.names(which))))
+        names = await self._which.names(which, limit=PROVEN_MAX)
+        if len(names) > PROVEN_MAX:  # to prove some of them would look like proving all
+            said = f"is needed: there are more than {PROVEN_MAX:,} counters of this type"
+            said += "; the command coordinator validate proves them all"
+            raise Problem(problems.MALFORMED, f"counter: {said}.", (FieldError("counter", said),))
+        body = report(await read(self._proofs.of(names)))
         return json_answer(body | {"timestamp": iso(now_ms())})
 
     async def prove(self) -> dict[str, Any]:

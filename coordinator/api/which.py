@@ -1,6 +1,7 @@
 """Which counters a reading is about: one, those of a document type, or those of invoices."""
 
 import heapq
+from typing import NamedTuple
 
 from coordinator.api import problems
 from coordinator.api.answers import read
@@ -16,6 +17,13 @@ LISTED_MAX = 32
 """Counters in one listing: each has its place in the cursor."""
 
 
+class Few(NamedTuple):
+    """Counters for one listing; ``narrow_by`` tells what to name when they are not all."""
+
+    names: tuple[str, ...]
+    narrow_by: str
+
+
 class Which:
     """Finds the counters that are meant."""
 
@@ -27,18 +35,37 @@ class Which:
         self._documents = documents
         self.of_invoices = installation.counters
 
-    async def names(
+    async def few(
         self, which: WhichQuery, site: str | None = None, partition: str | None = None
+    ) -> Few:
+        """Return the counters that are meant; of too many those that changed last.
+
+        Of too many of a document type, those that are found first. Raises Problem.
+        """
+        names = await self.names(which, site, partition)
+        if len(names) <= LISTED_MAX:
+            return Few(names, "")
+        if which.documentType is not None:
+            return Few(names[:LISTED_MAX], "counter")
+        return Few(await self._changed_last(names), "siteId, partitionId")
+
+    async def names(
+        self,
+        which: WhichQuery,
+        site: str | None = None,
+        partition: str | None = None,
+        limit: int = LISTED_MAX,
     ) -> tuple[str, ...]:
         """Return the counters that are meant, and can have anything of this site and partition.
 
-        Of a document type's, which have no end, those that are found first. Raises Problem.
+        Of a document type's, which have no end, those that are found first, and one more than
+        ``limit`` when there are more. Raises Problem.
         """
         if which.counter is not None:
             await self._check_there(which.counter)
             return (which.counter,)
         if which.documentType is not None:
-            found = await read(self._documents.after("", LISTED_MAX, which.documentType))
+            found = await read(self._documents.after("", limit + 1, which.documentType))
             if not found:
                 detail = f"No document of type {which.documentType} has been numbered yet."
                 raise Problem(problems.UNKNOWN_NAME, detail)
@@ -63,7 +90,7 @@ class Which:
             detail += "at /api/v1/admin/document-numbering/sequences."
             raise Problem(problems.UNKNOWN_NAME, detail)
 
-    async def changed_last(self, names: tuple[str, ...]) -> tuple[str, ...]:
+    async def _changed_last(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of the counters that changed last, as many as are listed at once."""
         seen = await read(self._installation.overview())
         changed_ms = {c.name: c.head.changed_ms for c in seen.counters if c.head is not None}

@@ -207,8 +207,8 @@ class Catalogue(NamedTuple):
 
 def _wrong_with(series: Series) -> Iterator[Wrong]:
     """Yield what is wrong with a definition by itself."""
-    if not re.fullmatch(f"[A-Za-z0-9_.]{{1,{TYPE_LENGTH_MAX}}}", series.document_type):
-        said = f"must be 1 to {TYPE_LENGTH_MAX} letters, digits, '_' or '.'"
+    if not re.fullmatch(f"(?!\\.+$)[A-Za-z0-9_.]{{1,{TYPE_LENGTH_MAX}}}", series.document_type):
+        said = f"must be 1 to {TYPE_LENGTH_MAX} letters, digits, '_' or '.', not dots alone"
         yield Wrong("document_type", said)
     if len(orjson.dumps(series)) > SERIES_BYTES_MAX:
         yield Wrong("tokens", f"the definition takes more than {SERIES_BYTES_MAX} bytes of JSON")

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import orjson
 
@@ -10,6 +11,7 @@ from coordinator.csv_cells import APOSTROPHE
 
 DOCUMENT_CHARS_MAX = 50
 METADATA_BYTES_MAX = 4_096
+LEVELS_MAX = 32
 
 _LOST_CHARACTER = "\ufffd"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -119,3 +121,17 @@ def check_metadata(text: str) -> None:
         raise Unfit(f"This is no JSON ({wrong}). {advice}") from None
     if not isinstance(found, dict):
         raise Unfit(f"This is JSON, but no object. {advice}")
+    try:
+        shallow(found)
+    except ValueError as deep:
+        raise Unfit(f"The metadata {deep}. Write it flatter.") from None
+
+
+def shallow(value: Any, levels: int = LEVELS_MAX) -> Any:
+    """Return JSON that is nested no deeper than every reader takes. Raises ValueError."""
+    if not levels:
+        raise ValueError(f"must be nested {LEVELS_MAX} levels deep at most")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for each in inner:
+        shallow(each, levels - 1)
+    return value

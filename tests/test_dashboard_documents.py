@@ -219,6 +219,24 @@ async def test_a_lost_answer_is_settled_by_the_same_key(clerk: Clerk) -> None:
     assert keys[0] == keys[1]
 
 
+async def test_nothing_jumps_as_the_page_loads_and_follows_others(clerk: Clerk) -> None:
+    page = clerk.page
+    kind = await clerk.series(reservation_s=600)
+    await page.add_init_script(
+        """window.jumps = [];
+        new PerformanceObserver(list => jumps.push(...list.getEntries()
+            .filter(each => !each.hadRecentInput && each.value > 0.01)
+            .map(each => `${each.value}: ${each.sources.map(it => it.node?.className)}`)))
+          .observe({ type: "layout-shift", buffered: true })"""
+    )
+    await clerk.open()
+    for _ in range(6):
+        made = await clerk.reserved(kind)
+    await expect(clerk.reservation(made["document_number"])).to_be_visible(timeout=WAIT_MS)
+    await clerk.refresh()
+    assert await page.evaluate("jumps") == []
+
+
 async def test_the_page_says_that_it_is_stale_and_goes_on(clerk: Clerk) -> None:
     page = clerk.page
     clerk.refusals_expected = True

@@ -116,7 +116,6 @@ async def test_what_others_save_never_overwrites_what_is_typed(clerk: Clerk) -> 
         data={"template": "{PREFIX}-{SEQ:7}", "version": 1, "reason": "somebody else"},
     )
     await expect(page.locator("#newer")).to_contain_text("saved version 2", timeout=WAIT_MS)
-    await clerk.refresh()
     await page.keyboard.type("e")
     await expect(form.get_by_label("Reason of the change")).to_have_value("half a sentence")
     await form.get_by_role("button", name="Save", exact=True).click()

@@ -116,7 +116,6 @@ async def test_what_others_save_never_overwrites_what_is_typed(clerk: Clerk) -> 
         data={"template": "{PREFIX}-{SEQ:7}", "version": 1, "reason": "somebody else"},
     )
     await expect(page.locator("#newer")).to_contain_text("saved version 2", timeout=WAIT_MS)
-    await clerk.refresh()
     await page.keyboard.type("e")
     await expect(form.get_by_label("Reason of the change")).to_have_value("half a sentence")
     await form.get_by_role("button", name="Save", exact=True).click()
@@ -217,6 +216,24 @@ async def test_a_lost_answer_is_settled_by_the_same_key(clerk: Clerk) -> None:
     await expect(form.locator("[data-result]")).to_contain_text(f"{kind}-000001 is reserved")
     assert len(keys) == 2
     assert keys[0] == keys[1]
+
+
+async def test_nothing_jumps_as_the_page_loads_and_follows_others(clerk: Clerk) -> None:
+    page = clerk.page
+    kind = await clerk.series(reservation_s=600)
+    await page.add_init_script(
+        """window.jumps = [];
+        new PerformanceObserver(list => jumps.push(...list.getEntries()
+            .filter(each => !each.hadRecentInput && each.value > 0.01)
+            .map(each => `${each.value}: ${each.sources.map(it => it.node?.className)}`)))
+          .observe({ type: "layout-shift", buffered: true })"""
+    )
+    await clerk.open()
+    for _ in range(6):
+        made = await clerk.reserved(kind)
+    await expect(clerk.reservation(made["document_number"])).to_be_visible(timeout=WAIT_MS)
+    await clerk.refresh()
+    assert await page.evaluate("jumps") == []
 
 
 async def test_the_page_says_that_it_is_stale_and_goes_on(clerk: Clerk) -> None:

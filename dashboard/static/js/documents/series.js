@@ -10,7 +10,7 @@ const FULL_PERCENT = 90;
 export function mountSeries(shelf, { edit, create, reserve, adjust }) {
   const filter = byId("series-filter");
   let templates;
-  let counted = { sequences: [], more: false };
+  let counted; // without it, it would be said that nothing is counted
   const update = (row, item) => row.show(item);
   const list = steady(byId("series"), {
     keyOf: ({ template }) => template.document_type,
@@ -18,7 +18,7 @@ export function mountSeries(shelf, { edit, create, reserve, adjust }) {
     update,
   });
   const show = (force) => {
-    if (!templates) return;
+    if (!templates || !counted) return;
     const shown = templates.filter((each) => matches(each, filter.value));
     list(shown.map((template) => withCounters(template, counted.sequences)), { force });
     byId("series-empty").hidden = shown.length > 0;

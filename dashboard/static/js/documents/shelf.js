@@ -60,6 +60,7 @@ export class Shelf {
       problem = error;
     }
     this.#busy = false;
+    byId("work").removeAttribute("data-waiting");
     this.#failures = problem ? this.#failures + 1 : 0;
     const pause = problem
       ? Math.min(PAUSE_MS_MIN * 2 ** this.#failures, BACK_OFF_MS_MAX)

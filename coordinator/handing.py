@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from coordinator.core.forwarding import ASKS_MAX, Forward, may_be_handed_over
 from coordinator.core.keys import CounterKeys
-from coordinator.core.records import Entry, Part, Released, Settled
+from coordinator.core.records import Entry, Part, Record, Released, Settled
 from coordinator.core.requests import (
     Done,
     Instant,
@@ -185,8 +185,7 @@ class Handing:
         """Return what this part of an entry did for open requests."""
         for record in entry.records:
             if record.cause.part == part:
-                number = record.number if isinstance(record, Released | Settled) else 0
-                pending = self._open.pop((record.cause.correlation, number), None)
+                pending = self._open.pop(_name_in(record), None)
                 if pending is not None:
                     pending.handed = False
                     yield pending, Done(entry, record)
@@ -206,3 +205,9 @@ def _name(pending: Pending) -> Name:
     request = pending.ask.request
     number = request.number if isinstance(request, Release | Settle) else 0
     return request.call.correlation, number
+
+
+def _name_in(record: Record) -> Name:
+    """Return the name of the request that a record is of."""
+    number = record.number if isinstance(record, Released | Settled) else 0
+    return record.cause.correlation, number

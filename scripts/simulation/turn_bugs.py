@@ -147,7 +147,7 @@ PLANTS: dict[str, Bug] = {
         rules(Rule.UNIQUE, Rule.ONCE, Rule.UNHEARD),
         together(
             with_(handings, "_name", lambda pending: (pending.ask.request.call.correlation, 0)),
-            with_(handings, "Released", ()),
+            with_(handings, "_name_in", lambda record: (record.cause.correlation, 0)),
             with_(Handing, "choose", _whoever_may),
         ),
     ),

@@ -233,7 +233,7 @@ def test_start_kill_stop_and_start_again(copy):
     running: list[int] = []
     started = Started(copy, "--port", "0")
     try:
-        assert started.start_s < 10
+        assert started.start_s < 60  # the benchmark has the figure; here it must not hang
         assert len(started.urls) == 4
         assert started.lines[-1] == f"READY {started.urls[0]}/dashboard"
         for url in started.urls:

@@ -140,10 +140,10 @@ def test_rows_are_chosen_and_what_is_in_the_books_already_is_refused_by_row(
 
 def test_who_does_not_say_yes_changes_nothing(etcd: str, tmp_path: Path) -> None:
     path = write(tmp_path / "old.csv", "COR,COR-1997-00001")
-    words = f"{sys.executable} -m coordinator import {path} --etcd-endpoints {etcd}"
+    words = ["-m", "coordinator", "import", str(path), "--etcd-endpoints", etcd]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*words.split(), "--root", "/import-cli/"],
+        [sys.executable, *words, "--root", "/import-cli/"],
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -26,8 +26,9 @@ from coordinator.core.starter import STARTER
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Transaction
 from coordinator.faults import Damaged, Rewound
+from coordinator.import_report import Done, RowsRefused
 from coordinator.imported_rows import row_of
-from coordinator.importing import Importer, RowsRefused
+from coordinator.importing import Importer
 from coordinator.imports.choice import Choice
 from coordinator.preparing import Prepared, prepare
 from coordinator.proof import prove
@@ -53,7 +54,7 @@ class File:
         source.write_bytes(content)
         self.prepared: Prepared = prepare(source, STARTER, Choice(), self.rows)
 
-    async def into(self, store: Store, place: Place, key: str | None = None) -> importing.Done:
+    async def into(self, store: Store, place: Place, key: str | None = None) -> Done:
         importer = Importer(store, place.keys, "node-1", Witness(), None)
         return await importer.run(self.prepared, self.rows, call(key), "a test")
 
@@ -319,7 +320,7 @@ async def test_a_key_imports_one_file_even_where_two_have_no_counter_in_common(
 async def test_who_goes_away_leaves_nothing_behind(
     small: File, place: Place, direct: EtcdStore
 ) -> None:
-    importing_: asyncio.Task[importing.Done]
+    importing_: asyncio.Task[Done]
 
     def leave(_what: str, _done: int, _total: int) -> None:
         importing_.cancel()

@@ -22,7 +22,8 @@ from coordinator.core.importing import TooLarge
 from coordinator.core.requests import Call
 from coordinator.counters import Counters
 from coordinator.import_book import Course, ImportBook
-from coordinator.importing import Counted, Done, Importer, KeyReused, Report, RowsRefused
+from coordinator.import_report import Counted, Done, KeyReused, Report, RowsRefused
+from coordinator.importing import Importer
 from coordinator.imports import BadFile
 from coordinator.imports.choice import Choice
 from coordinator.jobs.membership import Membership

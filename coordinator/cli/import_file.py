@@ -31,7 +31,8 @@ from coordinator.core.importing import TooLarge
 from coordinator.core.records import Origin
 from coordinator.core.requests import Call
 from coordinator.csv_cells import safe_cell
-from coordinator.importing import Counted, Done, Importer, Report, RowsRefused
+from coordinator.import_report import Counted, Done, Report, RowsRefused
+from coordinator.importing import Importer
 from coordinator.imports import BadFile, RowError
 from coordinator.imports.choice import BadChoice, Choice
 from coordinator.preparing import Prepared, prepare

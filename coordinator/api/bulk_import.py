@@ -17,6 +17,7 @@ from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.calls import NAME, REPLAYED, Caller, key_of, not_done
 from coordinator.api.import_inputs import ImportFields, receive
 from coordinator.api.problems import Problem
+from coordinator.api.uploads import Uploads
 from coordinator.core.documents import INVOICE
 from coordinator.core.importing import TooLarge
 from coordinator.core.requests import Call
@@ -58,6 +59,7 @@ class BulkImport:
         self._importer = importer
         self._book = book
         self._metrics = metrics
+        self._uploads = Uploads()
         self._under_way = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
@@ -70,30 +72,44 @@ class BulkImport:
         if self._membership.trouble:
             detail = f"Nothing was changed: {self._membership.trouble}. Ask another node."
             raise Problem(problems.STORE_UNAVAILABLE, detail)
+        self._check_free()
+        self._uploads.check_free()
+        course = self._book.begin(request[NAME], _key_in_head(request))
+        course.dry_run = asked.dry_run
+        try:
+            with _watched(course), tempfile.TemporaryDirectory(prefix="import-") as folder:
+                return await self._taken_in(request, asked, Path(folder), course)
+        finally:
+            if course.phase is Phase.REFUSED and not course.dry_run:
+                self._metrics.import_refused(course.document_types)
+
+    def _check_free(self) -> None:
+        """Raise Problem while this node has an import to do."""
         if self._under_way.locked():
             detail = "Nothing was changed: this node has an import to do. Ask another, or wait."
             raise Problem(problems.BUSY, detail)
+
+    async def _taken_in(
+        self, request: web.Request, asked: ImportFields, folder: Path, course: Course
+    ) -> web.StreamResponse:
+        """Take the file in, and then the place of the import: nobody holds that by sending."""
+        source = folder / "file"
+
+        def received(so_far: int) -> None:
+            course.at(Phase.RECEIVING, so_far, request.content_length)
+
+        with self._uploads.place():
+            asked = asked.beside(await receive(request, source, received))
+        course.dry_run = asked.dry_run
+        course.key = course.key or asked.requestId
+        self._check_free()
         async with self._under_way:
-            course = self._book.begin(request[NAME], _key_in_head(request))
-            course.dry_run = asked.dry_run
-            try:
-                with _watched(course), tempfile.TemporaryDirectory(prefix="import-") as folder:
-                    return await self._answer(request, asked, Path(folder), course)
-            finally:
-                if course.phase is Phase.REFUSED and not course.dry_run:
-                    self._metrics.import_refused(course.document_types)
+            return await self._answer(request, asked, folder, course)
 
     async def _answer(
         self, request: web.Request, asked: ImportFields, folder: Path, course: Course
     ) -> web.StreamResponse:
         source, rows_file = folder / "file", folder / "rows"
-
-        def received(so_far: int) -> None:
-            course.at(Phase.RECEIVING, so_far, request.content_length)
-
-        asked = asked.beside(await receive(request, source, received))
-        course.dry_run = asked.dry_run
-        course.key = course.key or asked.requestId
         course.at(Phase.READING, 0, None)
 
         def have_read(rows: int) -> None:

@@ -1,5 +1,6 @@
 """What an import would do or has done, by counter and by row; and the note of it in the store."""
 
+import heapq
 import secrets
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -9,13 +10,14 @@ import orjson
 from coordinator.core import importing
 from coordinator.core.importing import Clash
 from coordinator.core.legacy import DUPLICATE, UNKNOWN_TYPE
-from coordinator.core.requests import Call, Why
+from coordinator.core.requests import PASS_OVER_MAX, Call, Why
 from coordinator.core.transaction import KeyValue
 from coordinator.faults import Damaged
 from coordinator.imports import Column, RowError
 from coordinator.preparing import Prepared, Share
 
 MISSING_SHOWN = 50
+LARGEST_SHOWN = 3
 EXHAUSTED, CLOSED = "NB002", "NB033"
 
 
@@ -38,13 +40,41 @@ class Counted(NamedTuple):
     missing_total: int
 
 
+class Far(NamedTuple):
+    """A counter of which more numbers would become void than the caller has said may be.
+
+    ``largest`` are the largest of their runs, (first, last), largest first.
+    """
+
+    counter: str
+    many: int
+    largest: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        runs = [f"{a:,} to {z:,}" if a < z else f"{a:,}" for a, z in self.largest]
+        shown = sum(last - first + 1 for first, last in self.largest)
+        which = ": " if shown == self.many else "; the largest runs of them are "
+        return f"{self.many:,} numbers of {self.counter} would become void{which}{', '.join(runs)}"
+
+
 class Report(NamedTuple):
-    """What an import would do; it is possible when ``errors_total`` is 0."""
+    """What an import would do; it is possible when it ``fits``."""
 
     rows_total: int
     counters: tuple[Counted, ...]
     errors: tuple[RowError, ...] = ()
     errors_total: int = 0
+    far: tuple[Far, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Tell whether nothing stands against it."""
+        return not self.errors_total and not self.far
+
+    @property
+    def pass_over_max(self) -> int:
+        """Return what a caller has to say who means all that is ``far``."""
+        return max((far.many for far in self.far), default=0)
 
     @property
     def numbers(self) -> int:
@@ -57,6 +87,14 @@ class RowsRefused(Exception):
 
     def __init__(self, report: Report) -> None:
         super().__init__(f"{report.errors_total} errors")
+        self.report = report
+
+
+class FarAhead(Exception):
+    """More numbers of a counter would become void than was said; nothing was changed."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__("; ".join(map(str, report.far)))
         self.report = report
 
 
@@ -77,13 +115,16 @@ class Attempt(NamedTuple):
     prepared: Prepared
     call: Call
     reason: str
+    pass_over_max: int
 
     @classmethod
-    def of(cls, prepared: Prepared, call: Call, reason: str) -> "Attempt":
+    def of(
+        cls, prepared: Prepared, call: Call, reason: str, pass_over_max: int = PASS_OVER_MAX
+    ) -> "Attempt":
         """Return a new try of what a call asks for."""
         own = secrets.token_hex(16)
         name = own if call.key is None else sha256(call.key.encode()).hexdigest()[: len(own)]
-        return cls(own, name, prepared, call, reason)
+        return cls(own, name, prepared, call, reason, pass_over_max)
 
     def source(self, at: int) -> str:
         """Return the ledger's name for the rows of a counter, by its place in the file."""
@@ -98,6 +139,19 @@ def counted(share: Share, following: int) -> Counted:
     next_value = max(following, highest + 1)
     total = sum(map(len, missing))
     return Counted(share.counter, len(share.numbers), lowest, highest, next_value, shown, total)
+
+
+def far_of(share: Share, following: int, pass_over_max: int) -> Far | None:
+    """Return what is said when too many numbers before and between those of a share would be void.
+
+    Their counter goes on with ``following`` now.
+    """
+    missing = importing.missing(following, share.runs)
+    many = sum(map(len, missing))
+    if many <= pass_over_max:
+        return None
+    largest = heapq.nlargest(LARGEST_SHOWN, missing, key=len)
+    return Far(share.counter, many, tuple((run[0], run[-1]) for run in largest))
 
 
 def error_of(share: Share, clash: Clash) -> RowError:

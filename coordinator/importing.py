@@ -19,17 +19,20 @@ from coordinator.core.importing import Clash, TooLarge, clashes, joined
 from coordinator.core.keys import Keys
 from coordinator.core.plan import NUMBERS_MAX, Plan, Rules, plan
 from coordinator.core.records import Part
-from coordinator.core.requests import Ask, Call, Import, Why
+from coordinator.core.requests import PASS_OVER_MAX, Ask, Call, Import, Why
 from coordinator.core.room import Limits
 from coordinator.core.transaction import Guard, Put, Range
 from coordinator.import_report import (
     Attempt,
     Counted,
     Done,
+    Far,
+    FarAhead,
     Report,
     RowsRefused,
     counted,
     error_of,
+    far_of,
     note_of,
     read_note,
     replayed,
@@ -77,10 +80,15 @@ class Importer:
         self._staging = Staging(store, keys)
 
     async def check(
-        self, prepared: Prepared, call: Call, progress: Progress = in_silence
+        self,
+        prepared: Prepared,
+        call: Call,
+        progress: Progress = in_silence,
+        pass_over_max: int = PASS_OVER_MAX,
     ) -> Report:
         """Return what an import would do now. Raises TooLarge, StoreError."""
-        report, _ = await self._fitting(Attempt.of(prepared, call, ""), progress)
+        attempt = Attempt.of(prepared, call, "", pass_over_max)
+        report, _ = await self._fitting(attempt, progress)
         return report
 
     async def earlier(self, prepared: Prepared, call: Call) -> Done | None:
@@ -98,16 +106,18 @@ class Importer:
         call: Call,
         reason: str,
         progress: Progress = in_silence,
+        pass_over_max: int = PASS_OVER_MAX,
     ) -> Done:
         """Import the file, once for the key of the call.
 
-        Raises RowsRefused, TooLarge, KeyReused, TooMany, and StoreError when nothing was changed;
-        InDoubt when that is not known.
+        Of each counter ``pass_over_max`` numbers become void by it at most.
+        Raises RowsRefused, FarAhead, TooLarge, KeyReused, TooMany, and StoreError when nothing was
+        changed; InDoubt when that is not known.
         """
         earlier = await self.earlier(prepared, call)
         if earlier:
             return earlier
-        attempt = Attempt.of(prepared, call, reason)
+        attempt = Attempt.of(prepared, call, reason, pass_over_max)
         try:
             return await self._run(attempt, rows_file, progress)
         except RowsRefused:  # by another one under this key, perhaps, which came first
@@ -118,8 +128,7 @@ class Importer:
 
     async def _run(self, attempt: Attempt, rows_file: Path, progress: Progress) -> Done:
         report, replicas = await self._fitting(attempt, progress)
-        if report.errors_total:
-            raise RowsRefused(report)
+        _check(report)
         opened = await self._staging.begin(attempt.id)
         try:
             pieces = self._pieces(attempt)
@@ -162,6 +171,7 @@ class Importer:
         """Return what the import does to the newest states known; no plans when rows are wrong."""
         plans: list[Plan] = []
         counters: list[Counted] = []
+        far: list[Far | None] = []
         prepared = attempt.prepared
         errors, total = list(prepared.errors), prepared.errors_total
         checked, to_check = 0, sum(len(share.numbers) for share in prepared.shares)
@@ -174,7 +184,8 @@ class Importer:
             errors += [error_of(share, clash) for clash in islice(found, ERRORS_KEPT)]
             total += many
             counters.append(counted(share, state.head.next))
-            if not total:
+            far.append(far_of(share, state.head.next, attempt.pass_over_max))
+            if not total and not any(far):
                 asks = [Ask(self._request(attempt, at))]
                 part = Part(self._node, f"import-{attempt.id}", 1)
                 rules = Rules(self._start_of(share), self._last_of(share), self._limits)
@@ -186,8 +197,9 @@ class Importer:
             checked += len(share.numbers)
             progress(Phase.CHECKING, checked, to_check)
         errors.sort(key=lambda error: error.row)
-        report = Report(prepared.rows_total, tuple(counters), tuple(errors[:ERRORS_KEPT]), total)
-        return report, [] if total else plans
+        told = (tuple(errors[:ERRORS_KEPT]), total, tuple(filter(None, far)))
+        report = Report(prepared.rows_total, tuple(counters), *told)
+        return report, plans if report.fits else []
 
     def _start_of(self, share: Share) -> int:
         return (share.counter == INVOICE and self._invoices_from) or share.start
@@ -202,7 +214,8 @@ class Importer:
         origin = attempt.call.origin._replace(invoice_type=share.document_type)
         call = attempt.call._replace(origin=origin, key=None, payload=None, metadata=note)
         rows = tuple(rows for rows, _ in share.pieces)
-        return Import(call, share.runs, attempt.source(at), rows, self._last_of(share))
+        bounds = (self._last_of(share), attempt.pass_over_max)
+        return Import(call, share.runs, attempt.source(at), rows, *bounds)
 
     async def _commit(self, attempt: Attempt, opened: Guard, replicas: list[Replica]) -> Done:
         doubts: list[str] = []
@@ -222,8 +235,7 @@ class Importer:
     ) -> Done | None:
         """Commit once; None when a counter had moved, which is loaded as it is now."""
         report, plans = await self._planned(attempt, replicas)
-        if report.errors_total:
-            raise RowsRefused(report)
+        _check(report)
         done = Done(attempt.name, now_ms(), report)
         written = Put(self._keys.done_import(attempt.name), note_of(attempt, done.time_ms, report))
         transaction = joined(plans, opened, written)
@@ -257,3 +269,11 @@ class Importer:
         if found and read_note(found[0])["attempt"] == attempt.id:
             return replayed(found[0], attempt.name, attempt.prepared)._replace(replayed=False)
         raise NotCommitted(f"no answer came in time, so it was called off ({doubt})") from None
+
+
+def _check(report: Report) -> None:
+    """Raise RowsRefused or FarAhead for an import that is not possible."""
+    if report.errors_total:
+        raise RowsRefused(report)
+    if report.far:
+        raise FarAhead(report)

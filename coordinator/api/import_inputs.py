@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import BodyPartReader, hdrs, http_exceptions, web
 from pydantic import AfterValidator, Field, StringConstraints
 
-from coordinator.api.inputs import NAME_SHOWN_MAX, Query, Text, Token, Whole, check_body
+from coordinator.api.inputs import NAME_SHOWN_MAX, NUMBER_MAX, Query, Text, Token, Whole, check_body
 from coordinator.api.problems import (
     MALFORMED,
     TOO_LARGE,
@@ -20,6 +20,7 @@ from coordinator.api.problems import (
     Problem,
     one_line,
 )
+from coordinator.core.requests import PASS_OVER_MAX
 from coordinator.imports import BYTES_MAX
 from coordinator.imports.choice import Choice
 
@@ -58,7 +59,8 @@ def _is_choice(text: str) -> str:
 class ImportFields(Query):
     """``POST …/bulk-import``: in the query, or in the form beside the file.
 
-    A dry run tells how it reads the first ``list_rows`` of the rows that can be read.
+    A dry run tells how it reads the first ``list_rows`` of the rows that can be read. Of each
+    counter ``pass_over_max`` numbers may become void, because the file leaves them out.
     """
 
     dry_run: bool = False
@@ -68,6 +70,7 @@ class ImportFields(Query):
     ] = ""
     requestId: Token | None = None
     list_rows: Annotated[Whole, Field(ge=0, le=ROWS_LISTED_MAX)] = 0
+    pass_over_max: Annotated[Whole, Field(ge=0, le=NUMBER_MAX)] = PASS_OVER_MAX
 
     def beside(self, form: dict[str, str]) -> "ImportFields":
         """Return these fields of the query and those of the form. Raises Problem."""

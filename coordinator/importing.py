@@ -39,6 +39,7 @@ from coordinator.import_report import (
 )
 from coordinator.imports import ERRORS_KEPT
 from coordinator.preparing import Prepared, Share
+from coordinator.presence import present
 from coordinator.registry import InDoubt
 from coordinator.replica import Replica
 from coordinator.staging import Phase, Piece, Progress, Staging
@@ -129,6 +130,12 @@ class Importer:
     async def _run(self, attempt: Attempt, rows_file: Path, progress: Progress) -> Done:
         report, replicas = await self._fitting(attempt, progress)
         _check(report)
+        async with present(self._store, self._keys.present_import(attempt.id)):
+            return await self._put_in(attempt, rows_file, replicas, progress)
+
+    async def _put_in(
+        self, attempt: Attempt, rows_file: Path, replicas: list[Replica], progress: Progress
+    ) -> Done:
         opened = await self._staging.begin(attempt.id)
         try:
             pieces = self._pieces(attempt)

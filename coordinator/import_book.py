@@ -68,9 +68,10 @@ class ImportBook:
         return self._courses.get(course_id)
 
     def begin(self, request_id: str, key: str | None) -> Course:
-        """Return the course of a new import; the oldest one is forgotten for it."""
+        """Return the course of a new import; the oldest that has ended is forgotten for it."""
         course = Course(f"{self.node}.{secrets.token_hex(4)}", request_id, key, now_ms())
         self._courses[course.id] = course
         while len(self._courses) > KEPT_MAX:
-            self._courses.popitem(last=False)
+            ended = (each.id for each in self._courses.values() if each.ended_ms is not None)
+            self._courses.pop(next(ended, next(iter(self._courses))))
         return course

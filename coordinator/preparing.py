@@ -185,7 +185,19 @@ async def _said_by(
 
 
 def serve_parent() -> None:
-    """Read a file for the process that has started this one; tell it how far that is."""
+    """Read a file for the process that has started this one; tell it how far that is.
+
+    When that is gone there is nobody to tell anything: this one ends without a word.
+    """
+    try:
+        _serve_parent()
+        sys.stdout.flush()
+    except (BrokenPipeError, EOFError, pickle.UnpicklingError, KeyboardInterrupt):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushed again at the end
+        sys.exit(1)
+
+
+def _serve_parent() -> None:
     source, catalogue, choice, rows_file = pickle.load(sys.stdin.buffer)  # noqa: S301 - the node's
     out = sys.stdout.buffer
 

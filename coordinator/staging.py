@@ -1,12 +1,14 @@
 """Rows of an import on their way into the store: they mean nothing until its commit names them.
 
+    imports/present/<attempt>        stands before it and while its process lives: under a lease
     imports/open/<attempt>           written first; every write below it holds only while it stands
     imports/rows/<attempt>/...       pieces of rows
     imports/done/<name>              what was done; it comes with the commit, which takes open away
 
 Whoever takes ``open`` away otherwise, because the import failed or was abandoned, deletes the rows
 in the same transaction, and the import can never be committed any more. So nothing is left over
-that nobody knows of, and no clock decides whether an import may be done.
+that nobody knows of, and no clock and no lease decides whether an import may be done: who takes
+one away whose process lives after all has it begin again.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from coordinator.commit import Found, Overtaken, send
 from coordinator.core.keys import Keys
 from coordinator.core.records import Rows
 from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
+from coordinator.presence import PRESENT_S
 from coordinator.store import Committed, NotCommitted, Store, StoreError, Unavailable, Unknown
 
 log = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ WRITTEN_WITHIN_S = 15.0
 PAUSE_S = 0.2
 
 ABANDONED_MS = 3_600_000
-"""An open import that is older has no process any more. If it has, it begins again."""
+"""An open import of a former version, which does not say that it is present, may be so old."""
 
 OPEN_MAX = 8
 """Open imports of an installation: what broken off ones leave in etcd is bounded too."""
@@ -97,22 +100,24 @@ class Staging:
         self._keys = keys
 
     async def begin(self, attempt: str) -> Guard:
-        """Open an import; what it writes holds only while this guard does.
+        """Open an import that is present; what it writes holds only while this guard does.
 
-        Clears away what was abandoned. Raises TooMany, StoreError.
+        Clears away those that no process is at work on. Raises TooMany, StoreError.
         """
-        ranges = self._keys.open_imports._replace(limit=LOOKED_AT_MAX)
-        (found,) = (await self._store.read(ranges)).found
-        old = [kv for kv in found if _opened_ms(kv) < now_ms() - ABANDONED_MS]
-        if len(found) - len(old) >= OPEN_MAX:
+        ranges = self._keys.open_imports._replace(limit=LOOKED_AT_MAX), self._keys.present_imports
+        found, present = (await self._store.read(*ranges)).found
+        at_work = {_attempt_of(kv) for kv in present}
+        left = [kv for kv in found if _attempt_of(kv) not in at_work and _may_be_left(kv)]
+        if len(found) - len(left) >= OPEN_MAX:
             raise TooMany(
                 f"{len(found)} imports are being made, or were broken off within the last "
-                f"{ABANDONED_MS // 60_000} minutes. Try again when some of them are over."
+                f"{PRESENT_S} seconds. Try again when some of them are over."
             )
-        for kv in old:
-            log.warning("an abandoned import is cleared away: %s", kv.key.decode())
+        for kv in left:
+            log.warning("an import that was broken off is cleared away: %s", kv.key.decode())
             await self.end(Guard(kv.key, kv.revision, kv.value))
-        key, content = self._keys.open_import(attempt), orjson.dumps({"t": now_ms()})
+        key = self._keys.open_import(attempt)
+        content = orjson.dumps({"t": now_ms(), "present": True})
         beginning = Transaction(Guard(key), (Put(key, content),), (Range(key),))
         fate = await _in_time(self._persist(beginning, f"import {attempt}"))
         revision = fate.revision if isinstance(fate, Committed) else fate.found[0][0].revision
@@ -177,11 +182,17 @@ async def _in_time(writing: Awaitable[Written]) -> Written:
         raise Unavailable(f"no certain answer within {WRITTEN_WITHIN_S:g} s") from None
 
 
-def _opened_ms(kv: KeyValue) -> int:
+def _attempt_of(kv: KeyValue) -> bytes:
+    return kv.key.rpartition(b"/")[2]
+
+
+def _may_be_left(kv: KeyValue) -> bool:
+    """Tell whether an open import that is not present may be cleared away."""
     try:
-        return int(orjson.loads(kv.value)["t"])
+        fields = orjson.loads(kv.value)
+        return "present" in fields or int(fields["t"]) < now_ms() - ABANDONED_MS
     except (ValueError, KeyError, TypeError):
-        return 0  # nobody knows what it is; its rows are of no use
+        return True  # nobody knows what it is; its rows are of no use
 
 
 def _is_there(found: Found) -> bool:

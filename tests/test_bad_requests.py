@@ -99,6 +99,7 @@ async def test_a_bad_request_gets_its_problem_and_changes_nothing(
     assert problem["detail"]
     assert problem["detail"] == problem["error"]
     assert problem["detail"].isprintable()
+    assert "sys." not in problem["detail"], "advice for whoever wrote the program"
 
 
 async def test_the_names_of_bad_requests_differ() -> None:

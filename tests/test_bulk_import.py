@@ -233,7 +233,9 @@ async def test_reservations_at_two_nodes_go_on_during_an_import_and_after_it(
     busy = [asyncio.create_task(keep_reserving(node)) for node in nodes]
     await asyncio.sleep(0.2)
     highest = 20_000
-    told, _ = await send_form(nodes[0], csv_of(map(cor, range(10_001, highest + 1))))
+    told, _ = await send_form(
+        nodes[0], csv_of(map(cor, range(10_001, highest + 1))), pass_over_max="10000"
+    )
     over.set()
     taken = [number for numbers in await asyncio.gather(*busy) for number in numbers]
     taken += [sequence_in((await reserve(n, issue_date="2025-06-01"))["document_number"])
@@ -300,31 +302,6 @@ async def test_more_counters_than_one_commit_takes_are_refused(
     assert told["imported"] == 42
     assert await place.proven(store, "documents/COR/yearly=1950") == 1
     assert await place.head(store, "documents/COR/yearly=1992") is None
-
-
-async def test_more_gaps_than_one_commit_takes_are_refused(start_node: Start) -> None:
-    node = await start_node()
-    problem, _ = await send_form(node, csv_of(cor(2 * n) for n in range(1, 80_000)), 422)
-    assert problem["code"] == "NB045"
-    assert "import the lower numbers first" in problem["detail"]
-
-
-async def test_what_a_file_with_many_gaps_leaves_out_is_void(
-    start_node: Start, place: Place, store: Store
-) -> None:
-    node = await start_node(root=place.root)
-    told, _ = await send_form(node, csv_of(cor(2 * n) for n in range(1, 20_001)))
-    (counted,) = told["counters"]
-    assert (counted["missing_total"], len(counted["missing"])) == (20_000, 50)
-    assert sequence_in((await reserve(node, issue_date="2025-06-01"))["document_number"]) == 40_001
-    assert await place.proven(store) == 20_001
-    record = (await place.entries(store))[0].records[0]
-    assert isinstance(record, Imported)
-    assert len(record.rows) > 3
-    for number in (2, 20_002, 40_000):
-        row = await row_of(store, place.keys, record, number)
-        assert row is not None
-        assert (row.number, row.text) == (number, cor(number))
 
 
 async def test_a_caller_who_leaves_while_the_file_is_read_makes_room_for_the_next(

@@ -177,6 +177,39 @@ async def test_a_file_is_checked_row_by_row_and_its_good_rows_come_in(
     assert (await clerk.number(text.format(2)))["state"] == "IMPORTED"
 
 
+async def test_a_file_with_a_slipped_digit_is_refused_until_the_void_numbers_are_named(
+    clerk: Clerk, tmp_path: Path
+) -> None:
+    page, form = clerk.page, clerk.page.locator("#import")
+    clerk.refusals_expected = True
+    kind = await clerk.series()
+    counter = f"documents/{kind}"
+    file = as_csv(tmp_path, kind, f"{kind}-000001", f"{kind}-090001")
+    await form.get_by_label("File", exact=True).set_input_files(file)
+    await form.get_by_role("button", name="Check", exact=True).click()
+    verdict = page.locator("#import-verdict")
+    await expect(verdict).to_contain_text(
+        f"but 89,999 numbers would become void: {counter} 2\N{EN DASH}90,000. Look for a slipped",
+        timeout=IMPORTED_MS,
+    )
+    await expect(verdict).to_contain_text(re.compile(r"request \S+\)$"))
+    await expect(page.locator("#import-rows tbody tr")).to_have_count(2)
+    commit, dialog = page.locator("#commit"), page.locator("#ask")
+    await commit.get_by_label("Reason").fill("the old books")
+    await commit.get_by_role("button", name="Import…", exact=True).click()
+    await expect(page.locator("#ask-text")).to_contain_text("89,999 numbers would become void")
+    words = await clerk.copied(dialog.get_by_role("button", name="Copy as curl"))
+    assert "pass_over_max=89999" in words
+    await dialog.get_by_role("button", name="Keep as it is").click()
+    await expect(page.locator("#import-result")).to_have_text("")
+    await commit.get_by_role("button", name="Import…", exact=True).click()
+    await clerk.answer("Import 2 numbers of legacy.csv?", "Import 2 numbers, void 89,999")
+    await expect(page.locator("#import-result")).to_contain_text(
+        f"{counter} goes on with 90,002", timeout=IMPORTED_MS
+    )
+    assert (await clerk.number(f"{kind}-090001"))["state"] == "IMPORTED"
+
+
 async def test_a_workbook_comes_in_and_a_file_that_is_none_is_refused(
     clerk: Clerk, tmp_path: Path
 ) -> None:

@@ -138,6 +138,20 @@ def test_rows_are_chosen_and_what_is_in_the_books_already_is_refused_by_row(
     assert "is no row" in run(etcd, path, "--yes", "--rows", "x").stderr
 
 
+def test_a_slipped_digit_voids_no_thousands_unless_that_is_said(etcd: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "old.csv", "COR,COR-1998-00001", "COR,COR-1998-02002")
+    for more in (("--check",), ("--yes",), ("--yes", "--pass-over-max", "1999")):
+        refused = run(etcd, path, *more)
+        assert refused.returncode == 1
+        assert refused.stdout.splitlines()[1:] == [
+            "2,000 numbers of documents/COR/yearly=1998 would become void: 2 to 2,001",
+            "look for a slipped digit; if it is meant: --pass-over-max 2000",
+            "2 rows: too many numbers would become void; nothing was changed",
+        ]
+    assert run(etcd, path, "--yes", "--pass-over-max", "-1").returncode == 2
+    assert run(etcd, path, "--yes", "--pass-over-max", "2000").returncode == 0
+
+
 def test_who_does_not_say_yes_changes_nothing(etcd: str, tmp_path: Path) -> None:
     path = write(tmp_path / "old.csv", "COR,COR-1997-00001")
     words = ["-m", "coordinator", "import", str(path), "--etcd-endpoints", etcd]

@@ -1,6 +1,9 @@
 """How far an import is, over HTTP, while it is under way and afterwards, at any node."""
 
 import asyncio
+import pickle
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +11,11 @@ from typing import Any
 import pytest
 from http_calls import Client, Start
 from import_calls import PATH, Place, cor, csv_of, send_form, send_raw
-from support import until
+from support import ROOT, until
 from tcp_proxy import Fault, TcpProxy
 
 from coordinator import importing
+from coordinator.core.starter import STARTER
 from coordinator.import_book import KEPT_MAX, ImportBook
 from coordinator.importing import Importer
 from coordinator.imports.choice import Choice
@@ -237,6 +241,25 @@ async def test_a_process_that_dies_over_a_file_is_no_answer(tmp_path: Path) -> N
     given = (tmp_path / "file", None, Choice(), tmp_path / "rows")  # without series it breaks
     with pytest.raises(OSError, match="without a word"):
         await prepare_apart(*given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("heard", [0, 10], ids=["before it has its job", "while it reads"])
+def test_a_process_whose_node_was_killed_ends_without_a_word(tmp_path: Path, heard: int) -> None:
+    (tmp_path / "file").write_bytes(csv_of(map(cor, range(1, 20_001))))
+    job = pickle.dumps((tmp_path / "file", STARTER, Choice(), tmp_path / "rows"))
+    words = (sys.executable, "-c", "from coordinator.preparing import serve_parent; serve_parent()")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(job if heard else job[: len(job) // 2])
+        process.stdin.flush()
+        process.stdout.read(heard)
+        process.stdout.close()  # as the pipes of a process that is killed
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait(20) == 1
 
 
 async def test_the_newest_are_kept_and_no_more() -> None:

@@ -137,3 +137,10 @@ def test_a_string_of_the_table_is_all_its_pieces_and_nothing_less() -> None:
     done = read(with_strings(row.format(2, 1) + row.format(3, 2), *strings))
     assert [row.document_number for row in done.rows] == ["INV-1"]
     assert ["blanks before" in error.message for error in done.errors] == [True]
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_words_of_our_own() -> None:
+    row = f'<row r="2"><c r="A2"><v>{"9" * 5_000}</v></c></row>'
+    with pytest.raises(BadFile, match="a cell holds a number of thousands of digits") as refused:
+        read(changed(plain(), sheet=sheet(TOP + row)))
+    assert "sys." not in str(refused.value)

@@ -15,7 +15,6 @@ from support import ROOT, LossyStore, until
 from tcp_proxy import Fault, TcpProxy
 
 from coordinator import importing, staging
-from coordinator.clock import now_ms
 from coordinator.core.breaks import Break
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
@@ -26,13 +25,13 @@ from coordinator.core.starter import STARTER
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Transaction
 from coordinator.faults import Damaged, Rewound
+from coordinator.import_report import Done, RowsRefused
 from coordinator.imported_rows import row_of
-from coordinator.importing import Importer, RowsRefused
+from coordinator.importing import Importer
 from coordinator.imports.choice import Choice
 from coordinator.preparing import Prepared, prepare
 from coordinator.proof import prove
 from coordinator.registry import InDoubt
-from coordinator.staging import TooMany
 from coordinator.store import Committed, NotCommitted, Store, StoreError
 from coordinator.store.etcd import EtcdStore
 from coordinator.store.memory import MemoryStore
@@ -53,7 +52,7 @@ class File:
         source.write_bytes(content)
         self.prepared: Prepared = prepare(source, STARTER, Choice(), self.rows)
 
-    async def into(self, store: Store, place: Place, key: str | None = None) -> importing.Done:
+    async def into(self, store: Store, place: Place, key: str | None = None) -> Done:
         importer = Importer(store, place.keys, "node-1", Witness(), None)
         return await importer.run(self.prepared, self.rows, call(key), "a test")
 
@@ -182,6 +181,15 @@ async def test_what_stays_in_doubt_is_said_and_the_key_finds_it_out(
     assert await all_or_none(direct, place, 3)
 
 
+async def run_import(source: Path, place: Place, url: str) -> asyncio.subprocess.Process:
+    words = ("import", str(source), "--yes", "--etcd-endpoints", url, "--root", place.root)
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "coordinator", *words),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+
+
 async def test_a_crash_at_any_moment_leaves_all_or_nothing_and_the_next_run_ends_it(
     etcd: str, way: TcpProxy, direct: EtcdStore, tmp_path: Path
 ) -> None:
@@ -191,80 +199,23 @@ async def test_a_crash_at_any_moment_leaves_all_or_nothing_and_the_next_run_ends
     lines = ["document_type,document_number,created_at,metadata", *rows, f"COR,{cor(1, 2024)},,"]
     source.write_text("\n".join(lines), encoding="utf-8")
 
-    async def run(place: Place, url: str) -> asyncio.subprocess.Process:
-        words = ("import", str(source), "--yes", "--etcd-endpoints", url, "--root", place.root)
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "coordinator", *words),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.DEVNULL,
-        )
-
-    whole = await run(Place(), way.url)
+    whole = await run_import(source, Place(), way.url)
     assert await whole.wait() == 0
     replies = way.answered
     way.delay_s = 0.03
     outcomes = set()
     for killed_at in (replies - 5, replies - 2, replies - 1, replies):
         place, way.answered = Place(), 0
-        process = await run(place, way.url)
+        process = await run_import(source, place, way.url)
         await until(lambda at=killed_at: way.answered >= at, "so many replies", 30)
         process.send_signal(signal.SIGKILL)
         await process.wait()
         await asyncio.sleep(0.1)  # what is under way arrives
         outcomes.add(await all_or_none(direct, place, 200))
-        again = await run(place, etcd)
+        again = await run_import(source, place, etcd)
         assert await again.wait() == 0
         assert await all_or_none(direct, place, 200)
     assert outcomes == {True, False}
-
-
-async def test_what_was_abandoned_is_cleared_away_and_can_never_be_committed(
-    small: File, place: Place, direct: EtcdStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    later = now_ms() + staging.ABANDONED_MS + 1_000
-    overtaken: list[Guard] = []
-
-    async def others_import() -> None:
-        monkeypatch.setattr(staging, "now_ms", lambda: later)
-        (there,) = await place.left(direct, "open")
-        another = staging.Staging(direct, place.keys)
-        overtaken.append(await another.begin("another"))
-        assert there.key not in [kv.key for kv in await place.left(direct, "open")]
-        assert await place.left(direct, "rows") == ()
-
-    class Slow(AtCommit):
-        async def commit(self, transaction: Transaction) -> object:
-            if len(transaction.also) > 1 and not overtaken:
-                await others_import()
-            return await self._store.commit(transaction)
-
-    with pytest.raises(NotCommitted):
-        await small.into(Slow(direct, lambda: None), place)  # type: ignore[arg-type]
-    assert not await all_or_none(direct, place, 3)
-    assert (await small.into(direct, place)).report.numbers == 3
-
-
-async def test_rows_are_not_put_down_for_an_import_that_was_cleared_away(
-    small: File, place: Place, direct: EtcdStore
-) -> None:
-    stage = staging.Staging(direct, place.keys)
-    opened = await stage.begin("slow")
-    assert await stage.end(opened) is None
-    (share, *_) = small.prepared.shares
-    rows, length = share.pieces[0]
-    piece = staging.Piece(place.keys.import_rows("slow/000", 0), rows, length)
-    with pytest.raises(NotCommitted, match="cleared away"):
-        await stage.put(opened, [piece], small.rows, importing.in_silence)
-    assert await place.left(direct, "rows") == ()
-
-
-async def test_open_imports_are_bounded(small: File, place: Place, direct: EtcdStore) -> None:
-    stage = staging.Staging(direct, place.keys)
-    for n in range(staging.OPEN_MAX):
-        await stage.begin(f"broken-off-{n}")
-    with pytest.raises(TooMany, match="8 imports are being made"):
-        await small.into(direct, place)
-    assert not await all_or_none(direct, place, 3)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -319,7 +270,7 @@ async def test_a_key_imports_one_file_even_where_two_have_no_counter_in_common(
 async def test_who_goes_away_leaves_nothing_behind(
     small: File, place: Place, direct: EtcdStore
 ) -> None:
-    importing_: asyncio.Task[importing.Done]
+    importing_: asyncio.Task[Done]
 
     def leave(_what: str, _done: int, _total: int) -> None:
         importing_.cancel()

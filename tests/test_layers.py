@@ -17,10 +17,11 @@ LAYERS = [
     {"turn"},
     {"confirmations", "document_counters", "entry_search", "gap_lives", "imported_rows"},
     {"commit", "exports", "history", "issue_dates", "overview"}
-    | {"preparing", "proof", "replica", "usage"},
+    | {"preparing", "presence", "proof", "replica", "usage"},
     {"chains"},
     {"registry", "staging", "text_index"},
-    {"duplicates", "import_book", "importing"},
+    {"duplicates", "import_book", "import_report"},
+    {"importing"},
     {"lanes", "service"},
     {"expected", "guests", "peers", "waiting"},
     {"committer", "evidence", "handing", "trouble", "unheard"},

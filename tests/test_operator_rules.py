@@ -297,6 +297,17 @@ def test_what_an_operator_is_refused_for_was_so(
     assert story.broken == (set() if is_true else {Rule.TRUE_REFUSAL})
 
 
+@pytest.mark.parametrize(("said", "is_true"), [("4", True), ("2", False)])
+def test_an_import_that_would_pass_over_too_many_was_so(
+    story: Story,
+    said: str,
+    is_true: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    story.ask(Kind.IMPORT, 6, runs=((6, 1), (9, 1)), pass_over_max=3)  # the next is 4
+    story.refuse(Why.FAR_AHEAD, said)
+    assert story.broken == (set() if is_true else {Rule.TRUE_REFUSAL})
+
+
 def test_a_refusal_after_a_close_and_of_a_void_number_is_true(story: Story) -> None:
     story.ask(Kind.VOID, 1)
     story.write(voided(1))

@@ -11,6 +11,7 @@ from coordinator.core.breaks import Break
 from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.records import Given, How, Imported, Issued, Passed, Voided, passed_with
 from coordinator.core.requests import (
+    PASS_OVER_MAX,
     Adjust,
     Assign,
     Call,
@@ -121,6 +122,10 @@ async def test_no_more_numbers_are_passed_over_than_the_operator_has_said() -> N
         beyond = [request._replace(**{name: MAX + 1}) for name in ("number", "to")
                   if name in request._fields]  # fmt: skip
         assert await counter.ask(*beyond) == [Refused(Why.EXHAUSTED, str(MAX))]
+    scattered = bring_in((4, 2), (9, 1))  # without 2 to 3, and 6 to 8
+    far = scattered._replace(pass_over_max=4)
+    assert await counter.ask(far) == [Refused(Why.FAR_AHEAD, "5")]
+    assert scattered.pass_over_max == PASS_OVER_MAX
     assert await states(counter) == {1: "issued"}
     first, taken = await counter.ask(assign(9)._replace(pass_over_max=7), assign(5))
     assert passed_with(first.entry, first.record) == first.entry.records[0]

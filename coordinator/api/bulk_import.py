@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -17,12 +17,14 @@ from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.calls import NAME, REPLAYED, Caller, key_of, not_done
 from coordinator.api.import_inputs import ImportFields, receive
 from coordinator.api.problems import Problem
+from coordinator.api.uploads import Uploads
 from coordinator.core.documents import INVOICE
 from coordinator.core.importing import TooLarge
 from coordinator.core.requests import Call
 from coordinator.counters import Counters
 from coordinator.import_book import Course, ImportBook
-from coordinator.importing import Counted, Done, Importer, KeyReused, Report, RowsRefused
+from coordinator.import_report import Counted, Done, FarAhead, KeyReused, Report, RowsRefused
+from coordinator.importing import Importer
 from coordinator.imports import BadFile
 from coordinator.imports.choice import Choice
 from coordinator.jobs.membership import Membership
@@ -57,6 +59,7 @@ class BulkImport:
         self._importer = importer
         self._book = book
         self._metrics = metrics
+        self._uploads = Uploads()
         self._under_way = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
@@ -69,30 +72,44 @@ class BulkImport:
         if self._membership.trouble:
             detail = f"Nothing was changed: {self._membership.trouble}. Ask another node."
             raise Problem(problems.STORE_UNAVAILABLE, detail)
+        self._check_free()
+        self._uploads.check_free()
+        course = self._book.begin(request[NAME], _key_in_head(request))
+        course.dry_run = asked.dry_run
+        try:
+            with _watched(course), tempfile.TemporaryDirectory(prefix="import-") as folder:
+                return await self._taken_in(request, asked, Path(folder), course)
+        finally:
+            if course.phase is Phase.REFUSED and not course.dry_run:
+                self._metrics.import_refused(course.document_types)
+
+    def _check_free(self) -> None:
+        """Raise Problem while this node has an import to do."""
         if self._under_way.locked():
             detail = "Nothing was changed: this node has an import to do. Ask another, or wait."
             raise Problem(problems.BUSY, detail)
+
+    async def _taken_in(
+        self, request: web.Request, asked: ImportFields, folder: Path, course: Course
+    ) -> web.StreamResponse:
+        """Take the file in, and then the place of the import: nobody holds that by sending."""
+        source = folder / "file"
+
+        def received(so_far: int) -> None:
+            course.at(Phase.RECEIVING, so_far, request.content_length)
+
+        with self._uploads.place():
+            asked = asked.beside(await receive(request, source, received))
+        course.dry_run = asked.dry_run
+        course.key = course.key or asked.requestId
+        self._check_free()
         async with self._under_way:
-            course = self._book.begin(request[NAME], _key_in_head(request))
-            course.dry_run = asked.dry_run
-            try:
-                with _watched(course), tempfile.TemporaryDirectory(prefix="import-") as folder:
-                    return await self._answer(request, asked, Path(folder), course)
-            finally:
-                if course.phase is Phase.REFUSED and not course.dry_run:
-                    self._metrics.import_refused(course.document_types)
+            return await self._answer(request, asked, folder, course)
 
     async def _answer(
         self, request: web.Request, asked: ImportFields, folder: Path, course: Course
     ) -> web.StreamResponse:
         source, rows_file = folder / "file", folder / "rows"
-
-        def received(so_far: int) -> None:
-            course.at(Phase.RECEIVING, so_far, request.content_length)
-
-        asked = asked.beside(await receive(request, source, received))
-        course.dry_run = asked.dry_run
-        course.key = course.key or asked.requestId
         course.at(Phase.READING, 0, None)
 
         def have_read(rows: int) -> None:
@@ -108,8 +125,8 @@ class BulkImport:
         course.document_types = tuple(sorted({each.document_type for each in prepared.shares}))
         call = self._caller.call(request, "", "", None, asked.requestId, (prepared.digest,))
         if asked.dry_run:
-            return json_answer(await self._check(prepared, call, course, asked.list_rows))
-        done = await self._import(prepared, rows_file, call, asked.reason, course)
+            return json_answer(await self._check(prepared, call, course, asked))
+        done = await self._import(prepared, rows_file, call, asked, course)
         course.name, course.imported = done.name, done.report.numbers
         course.replayed = done.replayed
         if not done.replayed:
@@ -124,24 +141,30 @@ class BulkImport:
         return answer
 
     async def _check(
-        self, prepared: Prepared, call: Call, course: Course, listed: int
+        self, prepared: Prepared, call: Call, course: Course, asked: ImportFields
     ) -> dict[str, Any]:
+        checking = self._importer.check(prepared, call, course.at, asked.pass_over_max)
         try:
-            report = await read(self._importer.check(prepared, call, course.at))
+            report = await read(checking)
         except TooLarge as large:
             raise Problem(problems.IMPORT_TOO_LARGE, f"{large} Nothing was changed.") from None
-        rows = {"rows": _rows_of(prepared, listed)} if listed else {}
+        rows = {"rows": _rows_of(prepared, asked.list_rows)} if asked.list_rows else {}
         if report.errors_total:
             raise _rows_refused(report, dry_run=True, more=rows)
+        if report.far:
+            raise _far_ahead(report, dry_run=True, more=rows)
         return _told(report, dry_run=True) | rows
 
     async def _import(
-        self, prepared: Prepared, rows_file: Path, call: Call, reason: str, course: Course
+        self, prepared: Prepared, rows_file: Path, call: Call, asked: ImportFields, course: Course
     ) -> Done:
+        wanted = (call, asked.reason, course.at, asked.pass_over_max)
         try:
-            return await self._importer.run(prepared, rows_file, call, reason, course.at)
+            return await self._importer.run(prepared, rows_file, *wanted)
         except RowsRefused as refused:
             raise _rows_refused(refused.report, dry_run=False) from None
+        except FarAhead as far:
+            raise _far_ahead(far.report, dry_run=False) from None
         except TooLarge as large:
             raise Problem(problems.IMPORT_TOO_LARGE, f"{large} Nothing was changed.") from None
         except KeyReused:
@@ -219,15 +242,39 @@ def _rows_refused(
 ) -> Problem:
     first = "; ".join(map(str, report.errors[:ERRORS_TOLD]))
     detail = f"{report.errors_total} errors, nothing was changed. {first}"
-    told = _told(report, dry_run=dry_run)
-    del told["success"], told["errors"]
+    told = _told_besides(report, dry_run=dry_run)
     return Problem(problems.ROWS_REFUSED, detail, report.errors, more=told | dict(more or {}))
 
 
+def _far_ahead(report: Report, *, dry_run: bool, more: Mapping[str, Any] | None = None) -> Problem:
+    """Say which numbers would become void; what a slipped digit has done cannot be taken back."""
+    first = "; ".join(map(str, report.far[:ERRORS_TOLD]))
+    others = len(report.far) - ERRORS_TOLD
+    detail = (
+        f"{first}{f'; and {others} counters more' if others > 0 else ''}. Nothing was changed. "
+        "Look for a slipped digit. If that is meant, ask again with pass_over_max: "
+        f"{report.pass_over_max}."
+    )
+    passed = [
+        {"counter": far.counter, "count": far.many, "largest": _runs(far.largest)}
+        for far in report.far
+    ]
+    told = {"pass_over_max": report.pass_over_max, "passed_over": passed}
+    told |= _told_besides(report, dry_run=dry_run) | dict(more or {})
+    return Problem(problems.FAR_AHEAD, detail, more=told)
+
+
+def _told_besides(report: Report, *, dry_run: bool) -> dict[str, Any]:
+    """Return what is told of an import besides what every problem has."""
+    told = _told(report, dry_run=dry_run)
+    del told["success"], told["errors"]
+    return told
+
+
 def _told(report: Report, *, dry_run: bool) -> dict[str, Any]:
-    is_done = not dry_run and not report.errors_total
+    is_done = not dry_run and report.fits
     return {
-        "success": not report.errors_total,
+        "success": report.fits,
         "dry_run": dry_run,
         "rows_total": report.rows_total,
         "imported": report.numbers if is_done else 0,
@@ -238,5 +285,8 @@ def _told(report: Report, *, dry_run: bool) -> dict[str, Any]:
 
 
 def _told_of(counted: Counted) -> dict[str, Any]:
-    missing = [{"first": first, "last": last} for first, last in counted.missing]
-    return counted._asdict() | {"missing": missing}
+    return counted._asdict() | {"missing": _runs(counted.missing)}
+
+
+def _runs(runs: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
+    return [{"first": first, "last": last} for first, last in runs]

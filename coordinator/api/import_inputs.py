@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import BodyPartReader, hdrs, http_exceptions, web
 from pydantic import AfterValidator, Field, StringConstraints
 
-from coordinator.api.inputs import NAME_SHOWN_MAX, Query, Text, Token, Whole, check_body
+from coordinator.api.inputs import NAME_SHOWN_MAX, NUMBER_MAX, Query, Text, Token, Whole, check_body
 from coordinator.api.problems import (
     MALFORMED,
     TOO_LARGE,
@@ -20,10 +20,16 @@ from coordinator.api.problems import (
     Problem,
     one_line,
 )
+from coordinator.core.requests import PASS_OVER_MAX
 from coordinator.imports import BYTES_MAX
 from coordinator.imports.choice import Choice
 
 UPLOADED_WITHIN_S = 120.0
+PACE_S = 10.0
+PACE_BYTES = 256 * 1024
+"""So much of a file, or the rest of it, arrives within ``PACE_S``: who stops half way is found out
+long before the end of the whole time."""
+
 FIELD_BYTES_MAX = 65_536
 FIELDS_MAX = 8
 ROWS_LISTED_MAX = 1_000
@@ -53,7 +59,8 @@ def _is_choice(text: str) -> str:
 class ImportFields(Query):
     """``POST …/bulk-import``: in the query, or in the form beside the file.
 
-    A dry run tells how it reads the first ``list_rows`` of the rows that can be read.
+    A dry run tells how it reads the first ``list_rows`` of the rows that can be read. Of each
+    counter ``pass_over_max`` numbers may become void, because the file leaves them out.
     """
 
     dry_run: bool = False
@@ -63,6 +70,7 @@ class ImportFields(Query):
     ] = ""
     requestId: Token | None = None
     list_rows: Annotated[Whole, Field(ge=0, le=ROWS_LISTED_MAX)] = 0
+    pass_over_max: Annotated[Whole, Field(ge=0, le=NUMBER_MAX)] = PASS_OVER_MAX
 
     def beside(self, form: dict[str, str]) -> "ImportFields":
         """Return these fields of the query and those of the form. Raises Problem."""
@@ -80,12 +88,29 @@ class ImportsQuery(Query):
     request_id: Token | None = None
 
 
+class _Pace:
+    """Puts the end of an upload off as long as enough of it keeps coming."""
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self._limit = limit
+        self._time = asyncio.get_running_loop().time
+        self._end = self._time() + UPLOADED_WITHIN_S
+        self._bytes = 0
+
+    def took(self, many: int) -> None:
+        self._bytes += many
+        if self._bytes >= PACE_BYTES:
+            self._bytes = 0
+            self._limit.reschedule(min(self._time() + PACE_S, self._end))
+
+
 class _Arriving:
     """A file on its way in; ``progress`` is told how many of its bytes are there."""
 
-    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, progress: Callable[[int], None], pace: _Pace) -> None:
         self._path = path
         self._progress = progress
+        self._pace = pace
 
     async def copy(self, chunks: AsyncIterator[bytes]) -> None:
         copied = 0
@@ -96,6 +121,7 @@ class _Arriving:
                     said = f"The file is larger than {BYTES_MAX >> 20} MiB. Split it, with the"
                     raise Problem(TOO_LARGE, f"{said} header in each part.")
                 out.write(chunk)
+                self._pace.took(len(chunk))
                 self._progress(copied)
 
 
@@ -103,21 +129,25 @@ async def receive(
     request: web.Request, path: Path, progress: Callable[[int], None]
 ) -> dict[str, str]:
     """Write the file of a request to ``path``; return the fields of its form. Raises Problem."""
-    file = _Arriving(path, progress)
     kind = request.content_type.lower()
     if kind not in FILES | {FORM}:
         known = ", ".join(sorted({FORM, *FILES}))
         raise Problem(UNSUPPORTED, f"Send the file as one of {known}, not {one_line(kind[:100])}.")
     check_body(request, BYTES_MAX + (AROUND_BYTES if kind == FORM else 0))
     try:
-        async with asyncio.timeout(UPLOADED_WITHIN_S):
+        async with asyncio.timeout(PACE_S) as limit:
+            file = _Arriving(path, progress, _Pace(limit))
             if kind == FORM:
                 return await _form(request, file)
             await file.copy(request.content.iter_chunked(CHUNK_BYTES))
             return {}
     except TimeoutError:
-        detail = f"The file did not arrive within {UPLOADED_WITHIN_S:g} seconds."
-        raise Problem(TOO_SLOW, detail) from None
+        raise Problem(
+            TOO_SLOW,
+            f"The file came too slowly: each {PACE_BYTES >> 10} KiB of it, or the rest, must "
+            f"arrive within {PACE_S:g} seconds, and all of it within {UPLOADED_WITHIN_S:g}. "
+            "Nothing was changed. Send it compressed (gzip), by a faster way, or in parts.",
+        ) from None
     except _UNREADABLE as broken:
         raise Problem(MALFORMED, f"The body cannot be read: {broken!r}.") from None
 

@@ -36,6 +36,9 @@ from coordinator.imports.values import shallow
 METADATA_BYTES_MAX = 4_096
 BODY_WITHIN_S = 10.0
 NUMBER_MAX = 2**63 - 1
+WHOLE_CHARS_MAX = 20
+"""No number of 64 bits has more, with its sign; Python refuses thousands in words of its own."""
+
 ERRORS_SHOWN_MAX = 20
 NAME_SHOWN_MAX = 100
 
@@ -269,12 +272,22 @@ def _finite(digits: str) -> float:
     return number
 
 
+def _whole(digits: str) -> int:
+    if len(digits) > WHOLE_CHARS_MAX:
+        many = f"a whole number of {len(digits):,} digits"
+        raise ValueError(f"{many} is beyond what JSON readers agree on, and what is counted here")
+    return int(digits)
+
+
 def _no_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
 _JSON = json.JSONDecoder(
-    object_pairs_hook=_each_once, parse_constant=_no_constant, parse_float=_finite
+    object_pairs_hook=_each_once,
+    parse_constant=_no_constant,
+    parse_float=_finite,
+    parse_int=_whole,
 )
 
 

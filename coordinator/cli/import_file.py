@@ -29,9 +29,10 @@ from coordinator.cli.command import (
 from coordinator.clock import monotonic_us
 from coordinator.core.importing import TooLarge
 from coordinator.core.records import Origin
-from coordinator.core.requests import Call
+from coordinator.core.requests import PASS_OVER_MAX, Call
 from coordinator.csv_cells import safe_cell
-from coordinator.importing import Counted, Done, Importer, Report, RowsRefused
+from coordinator.import_report import Counted, Done, FarAhead, Report, RowsRefused
+from coordinator.importing import Importer
 from coordinator.imports import BadFile, RowError
 from coordinator.imports.choice import BadChoice, Choice
 from coordinator.preparing import Prepared, prepare
@@ -55,6 +56,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reason", default="import of a file", help="why, for the ledger (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pass-over-max",
+        metavar="N",
+        type=int,
+        default=PASS_OVER_MAX,
+        help="so many numbers of a counter may become void (default: %(default)s)",
     )
     parser.add_argument("--yes", action="store_true", help="import without asking")
     etcd_arguments(parser)
@@ -92,6 +100,8 @@ def _wrong_with(given: dict[str, Any]) -> str:
         return f"{report} is the file itself: name another one for the report"
     if not (reason.isprintable() and 1 <= len(reason) <= REASON_CHARS_MAX):
         return f"--reason is one line of 1 to {REASON_CHARS_MAX} characters"
+    if given["pass_over_max"] < 0:
+        return "--pass-over-max is a number of numbers, 0 or more"
     if not (given["check"] or given["yes"] or sys.stdin.isatty()):
         return "there is nobody to ask: add --check to change nothing, or --yes to import"
     return ""
@@ -112,17 +122,19 @@ async def _import(path: Path, report: Path | None, given: dict[str, Any]) -> int
             if earlier:
                 _show_done(earlier)
                 return OK
-            found = await importer.check(prepared, call)
+            far = given["pass_over_max"]
+            found = await importer.check(prepared, call, pass_over_max=far)
             if report:
                 _write_report(report, found.errors)
             _show(found)
-            if found.errors_total or given["check"]:
+            if given["check"] or not found.fits:
                 _conclude(found)
-                return BROKEN if found.errors_total else OK
+                return OK if found.fits else BROKEN
             if not given["yes"] and not _is_wanted(found):
                 print("nothing was changed")
                 return UNUSABLE
-            return await _commit(importer, prepared, rows_file, call, given["reason"].strip())
+            wanted = (call, given["reason"].strip(), _Stored(), far)
+            return await _commit(importer, prepared, rows_file, wanted)
     finally:
         await store.close()
 
@@ -145,11 +157,14 @@ def _is_wanted(found: Report) -> bool:
 
 
 async def _commit(
-    importer: Importer, prepared: Prepared, rows_file: Path, call: Call, reason: str
+    importer: Importer,
+    prepared: Prepared,
+    rows_file: Path,
+    wanted: tuple[Call, str, "_Stored", int],
 ) -> int:
     try:
-        done = await importer.run(prepared, rows_file, call, reason, _Stored())
-    except RowsRefused as refused:  # others were quicker
+        done = await importer.run(prepared, rows_file, *wanted)
+    except (RowsRefused, FarAhead) as refused:  # others were quicker
         _show(refused.report)
         _conclude(refused.report)
         return BROKEN
@@ -206,6 +221,11 @@ def _show(found: Report) -> None:
 
 def _conclude(found: Report) -> None:
     verdict = f"{found.errors_total:,} errors" if found.errors_total else "all of them fit"
+    if found.far and not found.errors_total:
+        verdict = "too many numbers would become void"
+        for far in found.far:
+            print(far)
+        print(f"look for a slipped digit; if it is meant: --pass-over-max {found.pass_over_max}")
     print(f"{found.rows_total:,} rows: {verdict}; nothing was changed")
     sys.stdout.flush()
 
@@ -244,14 +264,16 @@ COMMAND = Command(
     "tells what each counter would be raised to, which numbers are missing below (they become "
     "void), and what is wrong, by row. If nothing is, all rows are imported in one commit, after "
     "asking; with --check nothing is changed. The same file is imported once: another run says "
-    "when that was. Exit codes: 0 imported (with --check: all rows fit), 1 some rows do not fit "
-    "and nothing was changed, 2 the file cannot be read, etcd does not answer, or nobody said yes.",
+    "when that was. Exit codes: 0 imported (with --check: all rows fit), 1 some rows do not fit, "
+    "or more numbers would become void than --pass-over-max says, and nothing was changed, 2 "
+    "the file cannot be read, etcd does not answer, or nobody said yes.",
     arguments=_arguments,
     run=_run,
     examples=(
         "coordinator import legacy.csv --check --etcd-endpoints http://10.0.0.1:2379",
         "coordinator import legacy.xlsx --check --report errors.csv --etcd-endpoints URL,...",
         'coordinator import legacy.csv --reason "the books of 2024" --etcd-endpoints URL,...',
+        "coordinator import legacy.csv --pass-over-max 9999 --etcd-endpoints URL,...",
         "coordinator import legacy.csv --rows 2-500,502 --yes --etcd-endpoints URL,...",
     ),
 )

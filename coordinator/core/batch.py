@@ -360,9 +360,12 @@ class Batch:
             return Refused(Why.TAKEN, self._what_became_of(lowest))
         if refused is None:
             refused = self._refused_to_reach(highest + many - 1, request.max_value)
+        passed = highest + many - self._next - sum(quantity for _, quantity in request.runs)
+        if refused is None and passed > request.pass_over_max:
+            refused = Refused(Why.FAR_AHEAD, str(passed))
         if refused is not None:
             return refused
-        _, runs, source, rows, _ = request
+        _, runs, source, rows, *_ = request
         imported = Imported(self._cause(ask), self._next, runs, source, rows)
         self._next = imported.next
         return self._note(imported)

@@ -214,6 +214,15 @@ class Keys(NamedTuple):
         """Return the range of the keys of all imports that have not been committed."""
         return Range(self.open_import(""), prefix_end(self.open_import("")))
 
+    def present_import(self, attempt: str) -> bytes:
+        """Return the key that stands while a process is at work on an import; under a lease."""
+        return self.root + b"imports/present/" + attempt.encode()
+
+    @property
+    def present_imports(self) -> Range:
+        """Return the range of the keys of all imports that a process is at work on."""
+        return Range(self.present_import(""), prefix_end(self.present_import("")))
+
     def done_import(self, name: str) -> bytes:
         """Return the key that says what an import has done; it comes with its commit."""
         return self.root + b"imports/done/" + name.encode()

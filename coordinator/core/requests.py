@@ -104,13 +104,17 @@ class Adjust(NamedTuple):
 
 
 class Import(NamedTuple):
-    """Take numbers that were issued elsewhere into the books: see ``Imported``."""
+    """Take numbers that were issued elsewhere into the books: see ``Imported``.
+
+    What lies before and between them is void; how much of it may be, is said as for ``Assign``.
+    """
 
     call: Call
     runs: tuple[tuple[int, int], ...]
     source: str
     rows: tuple[Rows, ...]
     max_value: int
+    pass_over_max: int = PASS_OVER_MAX
 
 
 class Close(NamedTuple):

@@ -66,6 +66,8 @@ def check_package(file: IO[bytes]) -> None:
 def unreadable(broken: Exception) -> BadFile:
     """Return what to say of a file that zipfile or openpyxl could not read."""
     why = f"{type(broken).__name__}: {broken}".splitlines()[0][:200]
+    if "int_max_str_digits" in why:  # Python's advice to programmers
+        why = "a cell holds a number of thousands of digits"
     return BadFile(f"The file is no XLSX file that can be read ({why}). {_AS}")
 
 

@@ -148,7 +148,8 @@ class Operators:
             case Kind.RELEASE:
                 asked = asked._replace(site=holder)
             case Kind.IMPORT:
-                asked = asked._replace(runs=((number, step.many), (number + step.many + 2, 1)))
+                runs = ((number, step.many), (number + step.many + 2, 1))
+                asked = asked._replace(runs=runs, pass_over_max=step.pass_over_max)
             case Kind.CLOSE:
                 asked = asked._replace(number=0)
             case _:
@@ -210,7 +211,8 @@ def wanted(call: Call, asked: Asked, series: Series) -> Request:
         case Kind.ADJUST:
             return Adjust(call, number, REASON, last, asked.pass_over_max)
         case Kind.IMPORT:
-            return Import(call, asked.runs, asked.request, (rows_of(asked)[0],), last)
+            rows = (rows_of(asked)[0],)
+            return Import(call, asked.runs, asked.request, rows, last, asked.pass_over_max)
         case Kind.CLOSE:
             return Close(call, REASON)
         case Kind.REPLACE:

@@ -225,10 +225,13 @@ class OperatorRules:
         moments = [m for m in self._moments.during(since) if isinstance(m, Moment)]
         number, said = asked.number, told.said
         highest = sum(asked.runs[-1]) - 1 if asked.runs else number
+        between = highest + 1 - number - sum(many for _, many in asked.runs) if asked.runs else 0
         may_say: dict[str, set[str]] = {
             Why.NOT_AHEAD: {str(m.next) for m in moments if number <= m.next},
             Why.FAR_AHEAD: {
-                str(far) for m in moments if (far := number - m.next) > asked.pass_over_max
+                str(far)
+                for m in moments
+                if (far := number - m.next + between) > asked.pass_over_max
             },
             Why.OPEN_RESERVATIONS: {str(m.open) for m in moments if m.open},
             Why.TAKEN: self._words(number, since),

@@ -13,6 +13,7 @@ const PATH = `${ADMIN}/bulk-import`;
 const BYTES_MAX = 64 * 1024 * 1024;
 const LISTED = 1_000;
 const ROWS_REFUSED = "NB043";
+const FAR_AHEAD = "NB036";
 const COUNTS_ASKED = 5;
 
 export function mountImport(shelf) {
@@ -26,7 +27,7 @@ class Import {
   #shelf;
   #content; // the very bytes that were checked: a file may change on its disk
   #known = new Map(); // by row: what the checks of this file have told of it
-  #checked; // the last check: its choice, its report, whether all of it can come in
+  #checked; // the last check: its choice, its report, whether all of it can come in, if the void is meant
   #done; // what has come in
   #table;
 
@@ -68,21 +69,23 @@ class Import {
   #rows = () => [...this.#known.values()].sort((a, b) => a.row - b.row);
   #wrongRows = () => this.#rows().filter((row) => this.#stateOf(row) === "wrong");
 
-  #fields(dryRun) {
+  #fields(dryRun, voidMost) {
     const rows = chosen(this.#out());
     const reason = this.#commit.elements.reason.value.trim();
     return [
       `file=@"${this.#name().replaceAll(/["\\]/g, "\\$&")}"`,
       ...(rows ? [`rows=${rows}`] : []),
       ...(dryRun ? ["dry_run=true"] : [`reason=${reason}`]),
+      ...(voidMost ? [`pass_over_max=${voidMost}`] : []),
     ];
   }
 
-  #body(dryRun) {
+  #body(dryRun, voidMost) {
     const form = new FormData();
     form.append("dry_run", String(dryRun));
     if (dryRun) form.append("list_rows", String(LISTED));
     else form.append("reason", this.#commit.elements.reason.value.trim());
+    if (voidMost) form.append("pass_over_max", String(voidMost));
     const rows = chosen(this.#out());
     if (rows) form.append("rows", rows);
     form.append("file", this.#content, this.#name());
@@ -143,9 +146,10 @@ class Import {
       if (isGood) then();
     };
     await perform(this.#form, { path: PATH, form: this.#body(true) }, (answer) => took(answer, true), (problem) => {
-      if (problem.code === ROWS_REFUSED) took(problem.body, false, problem.requestId);
+      const isTold = [ROWS_REFUSED, FAR_AHEAD].includes(problem.code);
+      if (isTold) took(problem.body, problem.code === FAR_AHEAD, problem.requestId);
       else this.#show();
-      return problem.code === ROWS_REFUSED;
+      return isTold;
     });
   }
 
@@ -173,26 +177,29 @@ class Import {
     else await this.#check(() => this.#ask());
   }
 
+  /** Many numbers become void only when a person has read how many, and has said so. */
   #ask() {
-    const { counters } = this.#checked.report;
+    const { counters: found, pass_over_max: voidMost } = this.#checked.report;
+    const counters = voidMost ? [...found].sort((a, b) => b.missing_total - a.missing_total) : found;
     const numbers = counters.reduce((sum, each) => sum + each.numbers, 0);
     const more = counters.length - COUNTS_ASKED;
     const many = format.plural(numbers, "number", "numbers");
-    const request = { path: PATH, fields: this.#fields(false) };
+    const request = { path: PATH, fields: this.#fields(false, voidMost) };
     ask({
       title: `Import ${many} of ${this.#name()}?`,
       lines: [
+        ...(voidMost ? [`${format.count(missingIn(counters))} numbers would become void: never issued, and this cannot be taken back. Look for a slipped digit.`] : []),
         ...counters.slice(0, COUNTS_ASKED).map(countInWords),
         ...(more > 0 ? [`and ${format.plural(more, "count", "counts")} more.`] : []),
         "An import cannot be taken back; single numbers can be voided.",
       ],
-      yes: `Import ${many}`,
+      yes: `Import ${many}${voidMost ? `, void ${format.count(missingIn(counters))}` : ""}`,
       curl: request,
-    }, () => this.#import());
+    }, () => this.#import(voidMost));
   }
 
-  #import() {
-    void perform(this.#commit, { path: PATH, form: this.#body(false) }, (answer) => {
+  #import(voidMost) {
+    void perform(this.#commit, { path: PATH, form: this.#body(false, voidMost) }, (answer) => {
       this.#done = answer;
       const counts = answer.counters.map((each) => `${each.counter} goes on with ${format.count(each.next_value)}`).join("; ");
       const came = answer.imported === 1 ? "1 number came in" : `${format.count(answer.imported)} numbers came in`;
@@ -202,11 +209,13 @@ class Import {
       if (document.activeElement === document.body) byId("import-result").focus(); // its form has gone
       this.#shelf.poke();
     }, (problem) => {
-      if (problem.code !== ROWS_REFUSED) return false;
-      this.#checked = { choice: chosen(this.#out()), report: problem.body, isGood: false, requestId: problem.requestId };
+      const isFar = problem.code === FAR_AHEAD;
+      if (problem.code !== ROWS_REFUSED && !isFar) return false;
+      this.#checked = { choice: chosen(this.#out()), report: problem.body, isGood: isFar, requestId: problem.requestId };
       this.#learn(problem.body);
       this.#show();
-      return false;
+      if (isFar) this.#ask();
+      return isFar;
     });
   }
 
@@ -231,6 +240,8 @@ class Import {
     if (!this.#checked) return { state: "none", text: "" };
     const { report, isGood, requestId } = this.#checked;
     if (!isCurrent) return { state: "gap", text: "The choice of rows has changed. It is checked again before anything comes in." };
+    const { pass_over_max: isFar, counters } = report;
+    if (isFar) return { state: "bad", text: `Checked: ${counted(report, "can come in", "left out")}, but ${format.count(missingIn(counters))} numbers would become void: ${farIn(report)}. Look for a slipped digit. Nothing is imported yet. (request ${requestId})` };
     if (isGood) return { state: "good", text: `Checked: ${counted(report, "can come in", "left out")}. Nothing is imported yet.` };
     const errors = format.plural(report.errors_total, "error", "errors");
     const more = report.errors_total > report.errors.length ? `, of which the first ${format.count(report.errors.length)} are shown` : "";
@@ -243,6 +254,12 @@ function counted({ rows_total: total, counters }, come, stay) {
   const out = total - numbers;
   return `${format.count(numbers)} of ${format.plural(total, "row", "rows")} ${come}${out ? `, ${format.count(out)} ${stay}` : ""}`;
 }
+
+const missingIn = (counters) => counters.reduce((sum, each) => sum + each.missing_total, 0);
+
+/** The largest runs that would become void, of the first counters of which there are too many. */
+const farIn = ({ passed_over: far }) => far.slice(0, 3)
+  .map(({ counter, largest }) => `${counter} ${runsOf({ missing: largest })}`).join("; ");
 
 const spanOf = ({ lowest, highest }, to) =>
   lowest === highest ? format.count(lowest) : `${format.count(lowest)}${to}${format.count(highest)}`;

@@ -1,0 +1,33 @@
+"""Files on their way to this node: few at a time, so that their number bounds their bytes too."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from coordinator.api.problems import BUSY, Problem
+
+UPLOADS_MAX = 4
+"""Each is of ``imports.BYTES_MAX`` at most: with the file that is being imported they take 320 MiB
+of disk, whoever sends them."""
+
+
+class Uploads:
+    """The places that files come in by. Who sends slowly has one of them, not the import's."""
+
+    def __init__(self) -> None:
+        self._under_way = 0
+
+    def check_free(self) -> None:
+        """Raise Problem while as many files are on their way as may be."""
+        if self._under_way >= UPLOADS_MAX:
+            said = f"{UPLOADS_MAX} files are on their way to this node already"
+            raise Problem(BUSY, f"Nothing was changed: {said}. Ask another, or wait.")
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Have a file come in meanwhile. Raises Problem as ``check_free`` does."""
+        self.check_free()
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1

@@ -1,6 +1,5 @@
 """An operator at the page of series and documents, and what the tests see beside the page."""
 
-import shlex
 import uuid
 from collections.abc import AsyncIterator
 from importlib import resources
@@ -79,12 +78,6 @@ class Clerk(Operator):
     async def refresh(self) -> None:
         """Wait until the page has read everything once more."""
         await self.refreshes(2)
-
-    async def copied(self, button: Locator) -> list[str]:
-        """Press "Copy as curl"; return the words of the command."""
-        await button.click()
-        await expect(button).to_have_text("Copied")
-        return shlex.split(await self.page.evaluate("navigator.clipboard.readText()"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,6 +1,7 @@
 // The four demonstrations. One at a time: each checks the sequence as it leaves it.
 
-import { findAgain, Follower, isOver } from "./jobs.js";
+import { offerCurl } from "./curl.js";
+import { findAgain, Follower, isOver, startOf } from "./jobs.js";
 import { awayNotice, jobView } from "./job_view.js";
 import { mountBreaking } from "./breaking.js";
 import { showProblem } from "./problems.js";
@@ -39,6 +40,8 @@ function mountForms(feed, forms, nodes) {
     if (problem?.status === 404) disable(false);
   });
   for (const [name, form] of forms) {
+    const describe = () => (form.reportValidity() ? startOf(name, numbersIn(form)) : null);
+    offerCurl(form.querySelector("[data-curl]"), describe, `demonstration ${name}`);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       if (buttons[0].disabled) return;

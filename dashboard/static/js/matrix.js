@@ -1,11 +1,13 @@
 // Sites × partitions × types: counts, and one click to issue.
 
 import { change, newKey } from "./api.js";
+import { offerCurl } from "./curl.js";
 import { announce, byId, element, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { showProblem } from "./problems.js";
 
 const ISSUED_SHOWN_MAX = 4;
+const NEXT = "/api/v1/sequence/next";
 
 /** `release(number, site, partition)` asks for the release of a number that was issued here. */
 export function mountMatrix(feed, release) {
@@ -22,6 +24,28 @@ export function mountMatrix(feed, release) {
     const cell = button.closest(".cell");
     void issue({ cell, count: count.valueAsNumber, key: newKey(), feed, release });
   });
+  mountCurl(matrix, count);
+}
+
+/** One command for all cells: of the one that was clicked or focused last. */
+function mountCurl(matrix, count) {
+  let chosen = matrix.querySelector(".cell");
+  const choose = (cell) => {
+    chosen = cell ?? chosen;
+    const { site, partition, type } = chosen.dataset;
+    setText(byId("issue-chosen"), `${site} / ${partition} · ${type}`);
+  };
+  for (const name of ["focusin", "click"]) {
+    matrix.addEventListener(name, ({ target }) => choose(target.closest(".cell")));
+  }
+  choose(chosen);
+  const describe = () =>
+    count.reportValidity() ? { path: NEXT, body: bodyOf(chosen, count.valueAsNumber) } : null;
+  offerCurl(byId("issue-curl"), describe, "issue numbers for the place named beside");
+}
+
+function bodyOf({ dataset: { site, partition, type } }, count) {
+  return { siteId: site, partitionId: partition, invoiceType: type, count };
 }
 
 function showCounts(matrix, stats) {
@@ -43,13 +67,11 @@ const total = (totals, name) => (totals ? (totals[name] ?? 0) : undefined);
 
 async function issue(request) {
   const { cell, count, key, feed, release } = request;
-  const { site, partition, type } = cell.dataset;
   const waiting = Number(cell.dataset.waiting ?? 0);
   cell.dataset.waiting = waiting + 1;
   try {
-    const body = { siteId: site, partitionId: partition, invoiceType: type, count };
     const began = performance.now();
-    const answer = await change("/api/v1/sequence/next", body, key);
+    const answer = await change(NEXT, bodyOf(cell, count), key);
     const milliseconds = performance.now() - began; // as a caller sees it, with the commit
     showResult(cell, answer);
     addIssued(cell.dataset, answer, milliseconds, release);

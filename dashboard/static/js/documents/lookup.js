@@ -1,11 +1,12 @@
 // One number: what it is, everything that happened to it, and making it void.
 
 import { read } from "../api.js";
+import { offerCurl } from "../curl.js";
 import { announce, byId, element, keyed, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
 import { showProblem } from "../problems.js";
 import { ask } from "./ask.js";
-import { ADMIN, DOCUMENTS, offerCurl, perform } from "./calls.js";
+import { ADMIN, DOCUMENTS, perform } from "./calls.js";
 import { latest } from "./fields.js";
 
 const IN_USE = new Set(["ISSUED", "CONFIRMED", "OVERRIDDEN", "IMPORTED"]);

@@ -1,11 +1,12 @@
 // What is reserved, and for how long. Those of this tab can be settled here.
 
 import { change, newKey } from "../api.js";
+import { offerCurl } from "../curl.js";
 import { announce, byId, element, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
 import { showProblem } from "../problems.js";
 import { ask } from "./ask.js";
-import { DOCUMENTS, offerCurl } from "./calls.js";
+import { DOCUMENTS } from "./calls.js";
 import { forget, tokenOf } from "./own.js";
 import { steady } from "./steady.js";
 

@@ -6,10 +6,12 @@ import { announce, element, setText } from "./dom.js";
 const SAID_MS = 2_000;
 
 /**
- * Returns a request as a command. Changes carry a key of their own, new each time; what takes no
+ * Returns a request as a command; several are one a line. Changes carry a key of their own, new each time; what takes no
  * key says so with `keyed: false`.
  */
-export function curl({ path, body, fields, method = "POST", keyed = true }) {
+export const curl = (request) => [request].flat().map(commandOf).join("\n");
+
+function commandOf({ path, body, fields, method = "POST", keyed = true }) {
   const words = ["curl"];
   if (method !== "GET" && !(method === "POST" && (body || fields))) words.push("-X", method);
   words.push(quoted(new URL(path, location.origin).href));
@@ -23,8 +25,8 @@ export function curl({ path, body, fields, method = "POST", keyed = true }) {
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /**
- * Puts "Copy as curl" in `place`; `describe()` returns the request as it stands on the page now, or
- * nothing where the page has said what is wrong with it.
+ * Puts "Copy as curl" in `place`; `describe()` returns the request as it stands on the page now (or
+ * several), or nothing where the page has said what is wrong with it.
  */
 export function offerCurl(place, describe, of) {
   const label = element("span", {}, "Copy as curl");

@@ -9,6 +9,7 @@ import { mountGaps } from "./gaps.js";
 import { History } from "./history.js";
 import { mountMatrix } from "./matrix.js";
 import { mountRelease } from "./release.js";
+import { mountReleaseMany } from "./release_many.js";
 import { mountRibbon } from "./ribbon.js";
 import { mountStrip } from "./strip.js";
 
@@ -18,7 +19,7 @@ const history = new History(feed); // before the panels that show its result
 const release = mountRelease(feed);
 mountStrip(feed, history);
 mountRibbon(feed);
-mountMatrix(feed, release);
+mountMatrix(feed, release, mountReleaseMany(feed));
 mountEntries(feed, release);
 mountGaps(feed);
 mountCharts(feed, history);

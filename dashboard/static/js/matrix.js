@@ -5,12 +5,16 @@ import { offerCurl } from "./curl.js";
 import { announce, byId, element, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { showProblem } from "./problems.js";
+import { batchOf, isReleased } from "./release_many.js";
 
 const ISSUED_SHOWN_MAX = 4;
 const NEXT = "/api/v1/sequence/next";
 
-/** `release(number, site, partition)` asks for the release of a number that was issued here. */
-export function mountMatrix(feed, release) {
+/**
+ * `release(number, site, partition)` asks for the release of a number that was issued here, and
+ * `releaseMany(batch)` for that of several.
+ */
+export function mountMatrix(feed, release, releaseMany) {
   const matrix = byId("matrix");
   const count = byId("count");
   feed.on("stats", (stats) => showCounts(matrix, stats));
@@ -22,7 +26,7 @@ export function mountMatrix(feed, release) {
     const button = event.target.closest("[data-generate]");
     if (!button || !count.reportValidity()) return;
     const cell = button.closest(".cell");
-    void issue({ cell, count: count.valueAsNumber, key: newKey(), feed, release });
+    void issue({ cell, count: count.valueAsNumber, key: newKey(), feed, release, releaseMany });
   });
   mountCurl(matrix, count);
 }
@@ -66,7 +70,7 @@ function showCounts(matrix, stats) {
 const total = (totals, name) => (totals ? (totals[name] ?? 0) : undefined);
 
 async function issue(request) {
-  const { cell, count, key, feed, release } = request;
+  const { cell, count, key, feed } = request;
   const waiting = Number(cell.dataset.waiting ?? 0);
   cell.dataset.waiting = waiting + 1;
   try {
@@ -74,7 +78,7 @@ async function issue(request) {
     const answer = await change(NEXT, bodyOf(cell, count), key);
     const milliseconds = performance.now() - began; // as a caller sees it, with the commit
     showResult(cell, answer);
-    addIssued(cell.dataset, answer, milliseconds, release);
+    addIssued(cell.dataset, answer, milliseconds, request);
   } catch (problem) {
     showProblem(byId("matrix-problems"), problem, () => void issue(request));
   } finally {
@@ -95,7 +99,7 @@ function showResult(cell, answer) {
   announce(`${how} ${format.ranges(numbers)} for ${site}, ${partition}, ${type}`);
 }
 
-function addIssued({ site, partition, type }, answer, milliseconds, release) {
+function addIssued({ site, partition, type }, answer, milliseconds, { release, releaseMany }) {
   const numbers = answer.sequenceNumbers;
   const took = `by ${answer.nodeId} in ${format.measure(milliseconds)} ms`;
   const origin = [`${site} / ${partition}`, type, took].join(" · ");
@@ -107,12 +111,14 @@ function addIssued({ site, partition, type }, answer, milliseconds, release) {
     const reused = numbers.length === 1 ? "gap reused" : "with reused gaps";
     row.children[0].after(element("span", { class: "tag gap" }, reused));
   }
-  if (numbers.length === 1) {
-    const button = element("button", { type: "button", class: "quiet" }, "Release…");
-    const done = () => button.replaceWith(element("span", { class: "tag" }, "released"));
-    button.addEventListener("click", () => release(numbers[0], site, partition, "", done));
-    row.append(button);
-  }
+  const button = element("button", { type: "button", class: "quiet" }, "Release…");
+  const done = () => button.replaceWith(element("span", { class: "tag" }, "released"));
+  const batch = batchOf(numbers, site, partition);
+  button.addEventListener("click", () => {
+    if (numbers.length === 1) release(numbers[0], site, partition, "", done);
+    else releaseMany(batch, () => (batch.each.every(isReleased) ? done() : setText(button, "Release the rest…")));
+  });
+  row.append(button);
   const list = byId("issued");
   list.prepend(row);
   while (list.children.length > ISSUED_SHOWN_MAX) list.lastElementChild.remove();

@@ -6,7 +6,7 @@ import { announce, byId, setText } from "./dom.js";
 import * as format from "./format.js";
 import { showProblem } from "./problems.js";
 
-const RELEASE = "/api/v1/sequence/release";
+export const RELEASE = "/api/v1/sequence/release";
 
 /** Returns `ask(number, site, partition, reason)`, which opens the confirmation. */
 export function mountRelease(feed) {
@@ -47,13 +47,13 @@ export function mountRelease(feed) {
   byId("release-confirm").addEventListener("submit", (event) => {
     event.preventDefault();
     const { done } = current;
-    const body = bodyOf(current, reason.value);
+    const body = releaseOf(current, reason.value);
     // A changed reason is another request: the same key would be refused.
     if (current.sent && current.sent !== body.reason) current.key = newKey();
     current.sent = body.reason;
     void send({ body, done, key: current.key });
   });
-  offerCurl(byId("release-curl"), () => ({ path: RELEASE, body: bodyOf(current, reason.value) }), "this release");
+  offerCurl(byId("release-curl"), () => ({ path: RELEASE, body: releaseOf(current, reason.value) }), "this release");
   byId("release-keep").addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => {
     // The row that opened the dialog may have gone meanwhile, and the focus with it.
@@ -63,7 +63,8 @@ export function mountRelease(feed) {
   return ask;
 }
 
-const bodyOf = ({ number, site, partition }, reason) =>
+/** Returns the body of a release. */
+export const releaseOf = ({ number, site, partition }, reason) =>
   ({ sequenceNumber: number, siteId: site, partitionId: partition, reason: reason.trim() });
 
 function showReleased({ body, done }, answer) {

@@ -184,6 +184,7 @@ class NodeApp:
             node.instance,
             __version__,
             settings.profile.value,
+            settings.dashboard_read_only,
         )
         dashboard.view.add_routes(app, page)
         app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))

@@ -7,17 +7,18 @@ import * as format from "./format.js";
 import { drawTimeline, showStrikes } from "./failover_view.js";
 import { Follower, isOver, startOf } from "./jobs.js";
 import { awayNotice, jobView } from "./job_view.js";
+import { isReadOnly } from "./mode.js";
 import { showProblem } from "./problems.js";
 
 const PERIOD_MS = 1_000;
 const SOON_MS = 250;
 const PATH = "/api/v1/demo/processes";
-const ACTIONS = ["kill", "stop", "pause", "restart"];
+const ACTIONS = isReadOnly ? [] : ["kill", "stop", "pause", "restart"];
 const WORDS = { kill: "Kill", stop: "Stop", pause: "Pause", restart: "Restart" };
 const STATES = { running: "up", down: "down", paused: "paused", ending: "stopping" };
 
 export function mountBreaking(feed, nodes) {
-  const ask = mountDialog();
+  const ask = isReadOnly ? null : mountDialog();
   const soon = mountProcesses(ask);
   return mountLoad(feed, nodes, ask, soon);
 }
@@ -63,10 +64,11 @@ function mountProcesses(ask) {
       if (matters(now) && !harmless) ask(now, action, { go, request: strikeOf(name, action, true) });
       else void strike(now, action);
     }), update);
+    if (isReadOnly) return;
     curlOfStrikes(list);
     offerTargets(processes);
   };
-  const curlOfStrikes = mountStrikeCurl(list);
+  const curlOfStrikes = isReadOnly ? null : mountStrikeCurl(list);
   document.addEventListener("visibilitychange", () => poke(0));
   poke(0);
   return () => poke(SOON_MS);
@@ -178,9 +180,12 @@ function offerTargets(processes) {
 
 // --- the load -------------------------------------------------------------------------------------
 
+/** Returns `follow(job)`, which shows a load that runs, or has run. */
 function mountLoad(feed, nodes, ask, soon) {
   const form = byId("failover");
-  const button = form.querySelector("button[type=submit]");
+  const setBusy = (busy) => {
+    if (form) form.querySelector("button[type=submit]").disabled = busy;
+  };
   const notice = awayNotice(byId("failover-away"), nodes);
   let update;
   let shown;
@@ -190,21 +195,30 @@ function mountLoad(feed, nodes, ask, soon) {
       update = loadView();
     }
     update(job);
-    button.disabled = !isOver(job);
+    setBusy(!isOver(job));
     if (isOver(job)) feed.poke();
   };
   const follower = new Follower(show, (problem, id) => {
     notice(problem, id);
-    if (problem?.status === 404) button.disabled = false;
+    if (problem?.status === 404) setBusy(false);
   });
+  if (form) mountLoadForm(form, { follower, setBusy, ask, soon });
+  return (job) => {
+    show(job);
+    if (!isOver(job)) follower.follow(job.id);
+  };
+}
+
+function mountLoadForm(form, { follower, setBusy, ask, soon }) {
+  const button = form.querySelector("button[type=submit]");
   const start = async (force) => {
-    button.disabled = true;
+    setBusy(true);
     byId("failover-problems").replaceChildren();
     try {
       await follower.start("failover", { ...parametersIn(form), force });
       soon();
     } catch (problem) {
-      button.disabled = false;
+      setBusy(false);
       showProblem(byId("failover-problems"), problem);
     }
   };
@@ -227,10 +241,6 @@ function mountLoad(feed, nodes, ask, soon) {
       part.hidden = !form.elements.target.value;
     }
   });
-  return (job) => {
-    show(job);
-    if (!isOver(job)) follower.follow(job.id);
-  };
 }
 
 function parametersIn({ elements }) {

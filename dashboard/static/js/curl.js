@@ -26,9 +26,11 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /**
  * Puts "Copy as curl" in `place`; `describe()` returns the request as it stands on the page now (or
- * several), or nothing where the page has said what is wrong with it.
+ * several), or nothing where the page has said what is wrong with it. A page that changes nothing has
+ * no such place.
  */
 export function offerCurl(place, describe, of) {
+  if (!place) return;
   const label = element("span", {}, "Copy as curl");
   const attributes = { type: "button", class: "quiet small curl", "aria-label": `Copy as curl: ${of}` };
   const button = element("button", attributes, label);

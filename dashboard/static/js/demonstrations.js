@@ -3,6 +3,7 @@
 import { offerCurl } from "./curl.js";
 import { findAgain, Follower, isOver, startOf } from "./jobs.js";
 import { awayNotice, jobView } from "./job_view.js";
+import { isReadOnly } from "./mode.js";
 import { mountBreaking } from "./breaking.js";
 import { showProblem } from "./problems.js";
 
@@ -19,7 +20,7 @@ export function mountDemonstrations(feed) {
 }
 
 function mountForms(feed, forms, nodes) {
-  const buttons = [...forms.values()].map((form) => form.querySelector("button[type=submit]"));
+  const buttons = [...forms.values()].flatMap((form) => [...form.querySelectorAll("[type=submit]")]);
   const disable = (disabled) => buttons.forEach((button) => (button.disabled = disabled));
   const notice = awayNotice(document.getElementById("demo-away"), nodes);
   let update;
@@ -39,7 +40,7 @@ function mountForms(feed, forms, nodes) {
     notice(problem, id);
     if (problem?.status === 404) disable(false);
   });
-  for (const [name, form] of forms) {
+  for (const [name, form] of isReadOnly ? [] : forms) {
     const describe = () => (form.reportValidity() ? startOf(name, numbersIn(form)) : null);
     offerCurl(form.querySelector("[data-curl]"), describe, `demonstration ${name}`);
     form.addEventListener("submit", async (event) => {

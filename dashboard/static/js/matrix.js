@@ -10,14 +10,17 @@ import { batchOf, isReleased } from "./release_many.js";
 const ISSUED_SHOWN_MAX = 4;
 const NEXT = "/api/v1/sequence/next";
 
+export function showMatrix(feed) {
+  feed.on("stats", (stats) => showCounts(byId("matrix"), stats));
+}
+
 /**
- * `release(number, site, partition)` asks for the release of a number that was issued here, and
+ * One click issues. `release(number, site, partition)` asks for the release of a number that was issued here, and
  * `releaseMany(batch)` for that of several.
  */
-export function mountMatrix(feed, release, releaseMany) {
+export function mountIssuing(feed, release, releaseMany) {
   const matrix = byId("matrix");
   const count = byId("count");
-  feed.on("stats", (stats) => showCounts(matrix, stats));
   count.addEventListener("input", () => {
     if (!count.validity.valid) return;
     for (const step of matrix.querySelectorAll(".cell-step")) setText(step, count.value);

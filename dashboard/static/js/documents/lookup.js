@@ -4,6 +4,7 @@ import { read } from "../api.js";
 import { offerCurl } from "../curl.js";
 import { announce, byId, element, keyed, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
+import { isReadOnly } from "../mode.js";
 import { showProblem } from "../problems.js";
 import { ask } from "./ask.js";
 import { ADMIN, DOCUMENTS, perform } from "./calls.js";
@@ -55,7 +56,7 @@ export function mountLookup(shelf) {
   });
   offerCurl(form.querySelector("[data-curl]"),
     () => ({ path: addressOf(field.value.trim()), method: "GET" }), "look up");
-  mountVoid(shelf, show, lookUp);
+  if (!isReadOnly) mountVoid(shelf, show, lookUp);
   const named = new URLSearchParams(location.search).get("number");
   if (named) lookUp(named);
   return (number) => {
@@ -85,6 +86,7 @@ function showFound(data, lookUp) {
   byId("found-facts").replaceChildren(...facts.filter(Boolean).map(([name, value]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, value))));
   showHistory(data);
+  if (isReadOnly) return;
   const [voids, not] = [byId("void"), byId("void-not")];
   voids.hidden = !IN_USE.has(data.state);
   not.hidden = !voids.hidden;

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest_asyncio
+from accessible import DESK
 from conftest import Cluster
 from documents_page import browser
 from playwright.async_api import APIResponse, Browser, Page, expect
@@ -14,8 +15,6 @@ from support import ask, wait_for
 from test_dashboard import WAIT_MS, Operator
 
 __all__ = ["Command", "browser", "open_first_page", "operator"]
-
-DESK = {"width": 1440, "height": 900}
 
 
 class Command(NamedTuple):

@@ -59,6 +59,7 @@ from coordinator.jobs.live import Live
 from coordinator.jobs.membership import CannotJoin, Membership
 from coordinator.jobs.neighbours import Neighbours
 from coordinator.jobs.running import JobBook
+from coordinator.jobs.struck import Struck
 from coordinator.jobs.trimming import Trimming
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.lanes import Lanes
@@ -152,7 +153,9 @@ class NodeApp:
         )
         view = LiveView(settings, node.instance, views, audit, operations, timeline)
         latencies = self._metrics.latencies
-        self.live = Live(installation, self.upkeep, latencies, timeline, view)
+        self.live = Live(
+            installation, self.upkeep, latencies, timeline, view, Struck(self._control)
+        )
         app.on_shutdown.append(view.end)
         self._metrics.show_streams(lambda: view.broadcast.readers)
         routes = [
@@ -184,6 +187,7 @@ class NodeApp:
             node.instance,
             __version__,
             settings.profile.value,
+            settings.dashboard_read_only,
         )
         dashboard.view.add_routes(app, page)
         app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))

@@ -63,6 +63,10 @@ class Settings(BaseSettings):
         Profile.PRODUCTION, description="production or demonstration, which has a reset"
     )
 
+    dashboard_read_only: bool = Field(
+        False,
+        description="whether the pages have no control that changes anything; the API takes all",
+    )
     control_url: str = Field(
         "",
         pattern=r"^(http://[^/\s]+)?$",

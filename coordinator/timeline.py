@@ -39,7 +39,11 @@ class Point(NamedTuple):
 
 
 class Marker(NamedTuple):
-    """Something that happened to the cluster: see ``changes`` for the kinds."""
+    """Something that happened to the cluster.
+
+    The kinds are those of ``changes``, and of what the launcher of a demonstration has done:
+    ``killed``, ``stopped``, ``paused``, ``restarted``, ``resumed``; and ``died``, if nobody asked.
+    """
 
     time_ms: int
     kind: str
@@ -132,8 +136,12 @@ class Timeline:
             self._coarse.popleft()
 
     def mark(self, markers: Iterable[Marker]) -> None:
-        """Take what has happened; beyond a bound the oldest are forgotten."""
-        self.markers.extend(markers)
+        """Take what has happened, in any order; beyond a bound the oldest are forgotten."""
+        fresh = list(markers)
+        if not fresh:
+            return
+        every = sorted([*self.markers, *fresh], key=lambda marker: marker.time_ms)
+        self.markers = deque(every, maxlen=MARKERS_MAX)
 
     @property
     def newest(self) -> Point | None:

@@ -1,6 +1,7 @@
 """Serves the pages and their static files.
 
-They are rendered once: nothing in them changes while a node runs. All that moves is fetched by the
+They are rendered once, with and without what changes something: nothing else in them changes while
+a node runs. All that moves is fetched by the
 browser from the public HTTP API, so this module knows neither the coordinator nor its store.
 """
 
@@ -27,6 +28,9 @@ _HEADERS: Final = {
 }
 
 
+READ_ONLY: Final = "read-only"
+"""In the address of a page: it shall have no control that changes anything."""
+
 LANES_MAX: Final = 64
 """Places with buttons of their own; a page of thousands would be of no use to anybody."""
 
@@ -41,6 +45,7 @@ class PageFacts(NamedTuple):
     instance_id: str
     version: str
     profile: str
+    is_read_only: bool
 
 
 def add_routes(app: web.Application, page: PageFacts) -> None:
@@ -74,9 +79,12 @@ def _showing(templates: Environment, page: PageFacts, name: str) -> _Handler:
     lanes = places[:LANES_MAX]
     unshown = len(places) - len(lanes)
     template = templates.get_template(f"{name}.html")
-    html = template.render(page=page, here=name, lanes=lanes, unshown=unshown)
+    facts = {"page": page, "here": name, "lanes": lanes, "unshown": unshown}
+    usual = template.render(facts, read_only=page.is_read_only, asked="")
+    reading = template.render(facts, read_only=True, asked=f"?{READ_ONLY}")
 
-    async def show(_request: web.Request) -> web.Response:
+    async def show(request: web.Request) -> web.Response:
+        html = reading if READ_ONLY in request.query else usual
         return web.Response(text=html, content_type="text/html")
 
     return show

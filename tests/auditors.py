@@ -1,16 +1,13 @@
-"""Somebody at the page of the audit, and what axe has to say against it."""
+"""Somebody at the page of the audit."""
 
 import uuid
 from urllib.parse import parse_qs, urlsplit
 
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 from test_dashboard import WAIT_MS, Operator
 
 PLACE = {"siteId": "site-1", "partitionId": "partition-a"}
 OTHER = {"siteId": "site-2", "partitionId": "partition-b"}
-DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SHIFTED_MAX = 0.01
 SHIFTS = """
   window.shifted = 0;
@@ -87,19 +84,3 @@ class Auditor(Operator):
         """Return the numbers of the records, as they stand in the table."""
         texts = await self.rows.locator('[data-label="Number"]').all_inner_texts()
         return [int(text.replace(",", "")) for text in texts]
-
-
-async def check(page: Page, window: dict[str, int]) -> None:
-    """Check a page of this size, in the light and in the dark."""
-    await page.set_viewport_size(window)
-    assert await page.evaluate(TOO_WIDE) == 0
-    for colours in ("light", "dark"):
-        await page.emulate_media(color_scheme=colours)
-        assert await findings(page) == [], (window, colours)
-
-
-async def findings(page: Page) -> list[str]:
-    """Return what axe has to say against a page."""
-    told = (await Axe().run(page)).response
-    assert len(told["passes"]) > 10, "it has looked at nothing"
-    return [f"{each['id']}: {each['nodes'][0]['html']}" for each in told["violations"]]

@@ -1,15 +1,13 @@
 """An operator at the page of series and documents, and what the tests see beside the page."""
 
-import shlex
 import uuid
 from collections.abc import AsyncIterator
-from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest_asyncio
 from conftest import Cluster
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, async_playwright, expect
 from support import ask, wait_for
 from test_dashboard import CHROMIUM_FLAGS, WAIT_MS, Operator, chromium
 
@@ -80,12 +78,6 @@ class Clerk(Operator):
         """Wait until the page has read everything once more."""
         await self.refreshes(2)
 
-    async def copied(self, button: Locator) -> list[str]:
-        """Press "Copy as curl"; return the words of the command."""
-        await button.click()
-        await expect(button).to_have_text("Copied")
-        return shlex.split(await self.page.evaluate("navigator.clipboard.readText()"))
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
@@ -113,24 +105,3 @@ async def clerk(cluster4: Cluster, browser: Browser) -> AsyncIterator[Clerk]:
     await context.close()
     assert clerk.errors == []
     assert clerk.hosts == {urlsplit(clerk.url).netloc}
-
-
-async def sideways(page: Page) -> list[str]:
-    """Return what makes the page scroll sideways: nothing, if all is well."""
-    return await page.evaluate(
-        """() => document.documentElement.scrollWidth <= innerWidth ? [] :
-            [...document.querySelectorAll("main *")]
-              .filter(each => each.getBoundingClientRect().right > innerWidth + 1)
-              .map(each => each.outerHTML.slice(0, 120))"""
-    )
-
-
-async def accessibility(page: Page) -> list[str]:
-    """Return the findings of axe-core."""
-    source = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
-    await page.evaluate(source)  # not as a script of the page: its policy lets none in
-    found = await page.evaluate(
-        "async () => (await axe.run()).violations.flatMap(rule => rule.nodes.map("
-        "node => `${rule.id}: ${node.target} ${node.failureSummary}`))"
-    )
-    return list(found)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shlex
 import shutil
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -99,6 +100,12 @@ class Operator:
     async def metrics(self) -> str:
         """Return the node's metrics."""
         return await (await self.api("GET", "/metrics")).text()
+
+    async def copied(self, button: Locator) -> list[str]:
+        """Press "Copy as curl"; return the words of the command."""
+        await button.click()
+        await expect(button).to_have_text("Copied")
+        return shlex.split(await self.page.evaluate("navigator.clipboard.readText()"))
 
     def figure(self, key: str) -> Locator:
         """Return one figure of the integrity strip."""
@@ -259,7 +266,7 @@ async def test_the_four_demonstrations_succeed(operator: Operator) -> None:
     await page.locator("[name=totalRequests]").fill("400")
     for name in ("basic", "concurrent", "gaps", "load-test"):
         demonstration = page.locator(f'[data-demo="{name}"]')
-        await demonstration.get_by_role("button").click()
+        await demonstration.get_by_role("button", name="Run").click()
         outcome = demonstration.locator(".outcome")
         await expect(outcome).to_be_visible()
         await expect(outcome).not_to_have_attribute(
@@ -279,10 +286,10 @@ async def test_only_one_demonstration_runs_at_a_time(operator: Operator) -> None
         await route.continue_()
 
     await page.route("**/api/v1/demo/**", hold)
-    await page.locator('[data-demo="basic"] button').click()
-    await expect(page.locator(".demo > button:disabled")).to_have_count(4)
+    await page.locator('[data-demo="basic"] [type=submit]').click()
+    await expect(page.locator(".demo [type=submit]:disabled")).to_have_count(4)
     held.set()
-    await expect(page.locator(".demo > button:enabled")).to_have_count(4, timeout=WAIT_MS)
+    await expect(page.locator(".demo [type=submit]:enabled")).to_have_count(4, timeout=WAIT_MS)
 
 
 async def test_the_ledger_is_proven_on_request(operator: Operator) -> None:

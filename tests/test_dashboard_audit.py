@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
-from auditors import DESK, PHONE, SHIFTED_MAX, SHIFTS, TOO_WIDE, Auditor, check, findings
+from accessible import DESK, PHONE, check, findings, sideways
+from auditors import SHIFTED_MAX, SHIFTS, Auditor
 from etcd_members import alter
 from playwright.async_api import Browser, Route, async_playwright, expect
 from support import running_etcd
@@ -275,7 +276,7 @@ async def test_everybody_can_use_it(auditor: Auditor) -> None:
     await check(page, PHONE)
     await page.keyboard.press("Escape")
     await expect(auditor.drawer).to_be_hidden()
-    assert await page.evaluate(TOO_WIDE) == 0
+    assert await sideways(page) == []
     await check(page, DESK)
 
 

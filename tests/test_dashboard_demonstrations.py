@@ -96,7 +96,7 @@ async def test_a_demonstration_is_cancelled_and_accounts_for_what_it_asked(
     await expect(outcome).to_have_attribute("data-state", "cancelled", timeout=WAIT_MS)
     await expect(outcome).to_contain_text("Cancelled")
     await expect(outcome.locator('.steps li[data-ok="true"]')).to_have_count(4)
-    await expect(page.locator(".demo > button:enabled")).to_have_count(4)
+    await expect(page.locator(".demo [type=submit]:enabled")).to_have_count(4)
 
 
 async def test_a_reload_in_the_middle_finds_it_again(operator: Operator, cluster4: Cluster) -> None:
@@ -107,7 +107,7 @@ async def test_a_reload_in_the_middle_finds_it_again(operator: Operator, cluster
     await page.reload()
     await expect(outcome).to_have_attribute("data-job", job, timeout=WAIT_MS)
     await expect(outcome).to_have_attribute("data-state", "running")
-    await expect(page.locator(".demo > button:disabled")).to_have_count(4)
+    await expect(page.locator(".demo [type=submit]:disabled")).to_have_count(4)
     await page.goto(f"{cluster4.urls[2]}/dashboard")  # another node, and nothing in the address
     await expect(outcome).to_have_attribute("data-job", job, timeout=WAIT_MS)
     await expect(outcome).to_contain_text("on node-1")
@@ -115,7 +115,7 @@ async def test_a_reload_in_the_middle_finds_it_again(operator: Operator, cluster
     await expect(outcome).to_have_attribute("data-state", "cancelled", timeout=WAIT_MS)
     await page.goto(f"{cluster4.urls[1]}/dashboard#job={job}")  # what has ended is found by name
     await expect(outcome).to_have_attribute("data-state", "cancelled", timeout=WAIT_MS)
-    await expect(page.locator(".demo > button:enabled")).to_have_count(4)
+    await expect(page.locator(".demo [type=submit]:enabled")).to_have_count(4)
 
 
 async def test_a_second_one_on_the_same_node_is_refused_and_says_why(operator: Operator) -> None:
@@ -123,7 +123,7 @@ async def test_a_second_one_on_the_same_node_is_refused_and_says_why(operator: O
     operator.refusals_expected = True
     outcome = await start_load(page, 20)
     await expect(outcome).to_have_attribute("data-state", "running")
-    await page.locator('[data-demo="gaps"]').get_by_role("button").click()
+    await page.locator('[data-demo="gaps"]').get_by_role("button", name="Run").click()
     problem = page.locator('[data-demo="gaps"] .problem')
     await expect(problem).to_contain_text("code NB049 · HTTP 409")
     await outcome.get_by_role("button", name="Cancel").click()

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from documents_page import ADMIN, API, REASON, Clerk, accessibility, browser, clerk, sideways
+from accessible import findings, sideways
+from documents_page import ADMIN, API, REASON, Clerk, browser, clerk
 from playwright.async_api import Route, expect
 from test_dashboard import WAIT_MS
 
@@ -281,6 +282,6 @@ async def test_axe_has_no_findings(clerk: Clerk, colours: str, tmp_path: Path) -
     await page.locator("#import [name=file]").set_input_files(rows)
     await page.get_by_role("button", name="Check", exact=True).click()
     await expect(page.locator("#import-rows")).to_be_visible(timeout=WAIT_MS)
-    assert await accessibility(page) == []
+    assert await findings(page) == []
     await clerk.reservation(f"{kind}-000002").get_by_role("button", name="Cancel").click()
-    assert await accessibility(page) == []
+    assert await findings(page) == []

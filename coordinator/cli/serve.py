@@ -15,6 +15,7 @@ from coordinator.config import Settings
 def _arguments(parser: argparse.ArgumentParser) -> None:
     for name, field in Settings.model_fields.items():
         default = field.default
+        flag: dict[str, Any] = {"nargs": "?", "const": "true"} if field.annotation is bool else {}
         if isinstance(default, tuple):
             default = ",".join(default)
         parser.add_argument(
@@ -22,6 +23,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             metavar=name.rsplit("_", 1)[-1].upper(),
             help=f"{field.description} (default: {default})",
+            **flag,
         )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from coordinator.clock import now_ms
 from coordinator.faults import CANNOT_READ
+from coordinator.jobs.struck import Struck
 from coordinator.jobs.upkeep import Upkeep
 from coordinator.latencies import Latencies
 from coordinator.overview import Installation, Overview
@@ -29,6 +30,9 @@ LOOK_WITHIN_S = 3.0
 MEMBERS_EVERY_S = 2.0
 MEMBERS_UNWELL_EVERY_S = 0.5
 """While one of them does not answer: who watches a failover wants to know when it is over."""
+
+STRUCK_EVERY_S, STRUCK_EVERY_WATCHED_S = 5.0, 0.5
+"""The launcher of a demonstration remembers: what is told late has its right time all the same."""
 
 
 class Sample(NamedTuple):
@@ -75,12 +79,14 @@ class Live:
         latencies: Latencies,
         timeline: Timeline,
         audience: Audience,
+        struck: Struck,
     ) -> None:
         self._installation = installation
         self._upkeep = upkeep
         self._latencies = latencies
         self._timeline = timeline
         self._audience = audience
+        self._struck = struck
         self._requests = 0
         self._known = Seen()
         self._unshown: deque[Marker] = deque(maxlen=MARKERS_MAX)
@@ -91,6 +97,7 @@ class Live:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_looking())
             group.create_task(self._keep_looking_at_members())
+            group.create_task(self._keep_asking_what_was_struck())
 
     async def _keep_looking(self) -> None:
         loop = asyncio.get_running_loop()
@@ -173,8 +180,20 @@ class Live:
     def _notice(self, seen: Seen, time_ms: int) -> None:
         markers = changes(self._known, seen, time_ms)
         self._known = later(self._known, seen)
+        self._mark(markers)
+
+    def _mark(self, markers: list[Marker]) -> None:
         self._timeline.mark(markers)
         self._unshown.extend(markers)
+
+    async def _keep_asking_what_was_struck(self) -> None:
+        while True:
+            try:
+                self._mark(await self._struck.news())
+            except Exception:
+                log.exception("asking what was struck failed on an error in this program")
+            watched = self._audience.watching
+            await asyncio.sleep(STRUCK_EVERY_WATCHED_S if watched else STRUCK_EVERY_S)
 
     async def _keep_looking_at_members(self) -> None:
         while True:

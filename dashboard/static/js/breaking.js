@@ -1,22 +1,24 @@
 // Break things: who runs, to kill, stop, pause and restart them, and a load that shows what it does.
 
 import { act, read } from "./api.js";
+import { offerCurl } from "./curl.js";
 import { announce, byId, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { drawTimeline, showStrikes } from "./failover_view.js";
-import { Follower, isOver } from "./jobs.js";
+import { Follower, isOver, startOf } from "./jobs.js";
 import { awayNotice, jobView } from "./job_view.js";
+import { isReadOnly } from "./mode.js";
 import { showProblem } from "./problems.js";
 
 const PERIOD_MS = 1_000;
 const SOON_MS = 250;
 const PATH = "/api/v1/demo/processes";
-const ACTIONS = ["kill", "stop", "pause", "restart"];
+const ACTIONS = isReadOnly ? [] : ["kill", "stop", "pause", "restart"];
 const WORDS = { kill: "Kill", stop: "Stop", pause: "Pause", restart: "Restart" };
 const STATES = { running: "up", down: "down", paused: "paused", ending: "stopping" };
 
 export function mountBreaking(feed, nodes) {
-  const ask = mountDialog();
+  const ask = isReadOnly ? null : mountDialog();
   const soon = mountProcesses(ask);
   return mountLoad(feed, nodes, ask, soon);
 }
@@ -44,9 +46,9 @@ function mountProcesses(ask) {
     poke(PERIOD_MS);
   };
   const strike = async (process, action, force = false) => {
-    const seconds = action === "pause" ? byId("pause-seconds").valueAsNumber : null;
+    const { path, body } = strikeOf(process.name, action, force);
     try {
-      await act(`${PATH}/${encodeURIComponent(process.name)}`, { action, seconds, force });
+      await act(path, body);
       announce(`${WORDS[action]}: ${process.name}`);
     } catch (problem) {
       showProblem(byId("processes-problems"), problem);
@@ -58,14 +60,40 @@ function mountProcesses(ask) {
       const now = processNamed(name);
       const harmless = action === "restart" && now.state !== "running";
       if (action === "pause" && !byId("pause-seconds").reportValidity()) return;
-      if (matters(now) && !harmless) ask(now, action, () => void strike(now, action, true));
+      const go = () => void strike(now, action, true);
+      if (matters(now) && !harmless) ask(now, action, { go, request: strikeOf(name, action, true) });
       else void strike(now, action);
     }), update);
+    if (isReadOnly) return;
+    curlOfStrikes(list);
     offerTargets(processes);
   };
+  const curlOfStrikes = isReadOnly ? null : mountStrikeCurl(list);
   document.addEventListener("visibilitychange", () => poke(0));
   poke(0);
   return () => poke(SOON_MS);
+}
+
+function strikeOf(name, action, force = false) {
+  const seconds = action === "pause" ? byId("pause-seconds").valueAsNumber : null;
+  return { path: `${PATH}/${encodeURIComponent(name)}`, body: { action, seconds, force }, keyed: false };
+}
+
+/** One command for all: of the button that was pressed or focused last; a pause, to begin with. */
+function mountStrikeCurl(list) {
+  let chosen;
+  const choose = (button) => {
+    chosen = button ?? chosen;
+    setText(byId("strike-chosen"), chosen?.getAttribute("aria-label") ?? "");
+  };
+  for (const name of ["focusin", "click"]) {
+    list.addEventListener(name, ({ target }) => choose(target.closest("[data-action]")));
+  }
+  offerCurl(byId("strike-curl"), () => {
+    if (!chosen || !byId("pause-seconds").reportValidity()) return null;
+    return strikeOf(chosen.closest("[data-process]").dataset.process, chosen.dataset.action);
+  }, "the strike named beside");
+  return () => chosen ?? choose(list.querySelector("li:last-child [data-action=pause]"));
 }
 
 const processNamed = (name) =>
@@ -121,8 +149,9 @@ function mountDialog() {
     current.go();
   });
   byId("strike-keep").addEventListener("click", () => dialog.close());
-  return (process, action, go, also = "") => {
-    current = { go };
+  offerCurl(byId("strike-do-curl"), () => current.request, "what is asked here");
+  return (process, action, { go, request, also = "" }) => {
+    current = { go, request };
     for (const place of dialog.querySelectorAll("[data-strike]")) {
       setText(place, place.dataset.strike === "name" ? process.name : WORDS[action]);
     }
@@ -151,9 +180,12 @@ function offerTargets(processes) {
 
 // --- the load -------------------------------------------------------------------------------------
 
+/** Returns `follow(job)`, which shows a load that runs, or has run. */
 function mountLoad(feed, nodes, ask, soon) {
   const form = byId("failover");
-  const button = form.querySelector("button[type=submit]");
+  const setBusy = (busy) => {
+    if (form) form.querySelector("button[type=submit]").disabled = busy;
+  };
   const notice = awayNotice(byId("failover-away"), nodes);
   let update;
   let shown;
@@ -163,21 +195,30 @@ function mountLoad(feed, nodes, ask, soon) {
       update = loadView();
     }
     update(job);
-    button.disabled = !isOver(job);
+    setBusy(!isOver(job));
     if (isOver(job)) feed.poke();
   };
   const follower = new Follower(show, (problem, id) => {
     notice(problem, id);
-    if (problem?.status === 404) button.disabled = false;
+    if (problem?.status === 404) setBusy(false);
   });
+  if (form) mountLoadForm(form, { follower, setBusy, ask, soon });
+  return (job) => {
+    show(job);
+    if (!isOver(job)) follower.follow(job.id);
+  };
+}
+
+function mountLoadForm(form, { follower, setBusy, ask, soon }) {
+  const button = form.querySelector("button[type=submit]");
   const start = async (force) => {
-    button.disabled = true;
+    setBusy(true);
     byId("failover-problems").replaceChildren();
     try {
       await follower.start("failover", { ...parametersIn(form), force });
       soon();
     } catch (problem) {
-      button.disabled = false;
+      setBusy(false);
       showProblem(byId("failover-problems"), problem);
     }
   };
@@ -189,18 +230,17 @@ function mountLoad(feed, nodes, ask, soon) {
     if (!matters(process)) void start(false);
     else {
       const also = process.thisNode ? "Another node runs the load." : "";
-      ask(process, action.value, () => void start(true), also);
+      const request = startOf("failover", { ...parametersIn(form), force: true });
+      ask(process, action.value, { go: () => void start(true), request, also });
     }
   });
+  const describe = () => (form.reportValidity() ? startOf("failover", parametersIn(form)) : null);
+  offerCurl(form.querySelector("[data-curl]"), describe, "load and failover");
   form.elements.target.addEventListener("change", () => {
     for (const part of form.querySelectorAll("[data-needs-target]")) {
       part.hidden = !form.elements.target.value;
     }
   });
-  return (job) => {
-    show(job);
-    if (!isOver(job)) follower.follow(job.id);
-  };
 }
 
 function parametersIn({ elements }) {

@@ -2,6 +2,7 @@
 
 import { byId, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
+import { sameMode } from "./mode.js";
 
 export function mountCluster(feed) {
   feed.on("cluster", ({ nodes, store, warnings }) => {
@@ -40,7 +41,7 @@ function address(url) {
   if (!/^https?:\/\//.test(url ?? "")) {
     return element("span", { class: "hint address" }, url ?? "");
   }
-  const href = `${url.replace(/\/+$/, "")}/dashboard`;
+  const href = sameMode(`${url.replace(/\/+$/, "")}/dashboard`);
   const shown = url.replace(/^https?:\/\//, "");
   return element("a", { href, class: "address", rel: "noreferrer" }, shown);
 }

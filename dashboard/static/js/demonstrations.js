@@ -1,7 +1,9 @@
 // The four demonstrations. One at a time: each checks the sequence as it leaves it.
 
-import { findAgain, Follower, isOver } from "./jobs.js";
+import { offerCurl } from "./curl.js";
+import { findAgain, Follower, isOver, startOf } from "./jobs.js";
 import { awayNotice, jobView } from "./job_view.js";
+import { isReadOnly } from "./mode.js";
 import { mountBreaking } from "./breaking.js";
 import { showProblem } from "./problems.js";
 
@@ -18,7 +20,7 @@ export function mountDemonstrations(feed) {
 }
 
 function mountForms(feed, forms, nodes) {
-  const buttons = [...forms.values()].map((form) => form.querySelector("button[type=submit]"));
+  const buttons = [...forms.values()].flatMap((form) => [...form.querySelectorAll("[type=submit]")]);
   const disable = (disabled) => buttons.forEach((button) => (button.disabled = disabled));
   const notice = awayNotice(document.getElementById("demo-away"), nodes);
   let update;
@@ -38,7 +40,9 @@ function mountForms(feed, forms, nodes) {
     notice(problem, id);
     if (problem?.status === 404) disable(false);
   });
-  for (const [name, form] of forms) {
+  for (const [name, form] of isReadOnly ? [] : forms) {
+    const describe = () => (form.reportValidity() ? startOf(name, numbersIn(form)) : null);
+    offerCurl(form.querySelector("[data-curl]"), describe, `demonstration ${name}`);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       if (buttons[0].disabled) return;

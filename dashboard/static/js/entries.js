@@ -6,6 +6,7 @@ import { historyOf, operationName } from "./operations.js";
 
 const ISSUING = new Set(["GENERATE", "RECOVER"]);
 
+/** `release(number, site, partition)` asks for the release of a number in use; none: a page to read. */
 export function mountEntries(feed, release) {
   const scroll = byId("entries-scroll");
   const body = byId("entries");
@@ -23,7 +24,7 @@ export function mountEntries(feed, release) {
     const state = byId("entries-state");
     setAttribute(state, "data-state", held ? "held" : "live");
     setText(state, held ? `held · ${newer(body, records)}` : "following");
-    if (!held) show(body, records, releaseHere);
+    if (!held) show(body, records, release && releaseHere);
   };
   feed.on("audit", (latest) => {
     records = latest;
@@ -49,7 +50,7 @@ function newer(body, records) {
 function show(body, records, release) {
   const first = body.children.length === 0;
   keyed(body, records, keyOf, (record) => build(record, release, !first), (row, record) => {
-    const inUse = ISSUING.has(record.operationType) && record.status === "ACTIVE";
+    const inUse = release && ISSUING.has(record.operationType) && record.status === "ACTIVE";
     row.querySelector("button").hidden = !inUse;
   });
   byId("entries-empty").hidden = records.length > 0;

@@ -3,6 +3,7 @@
 import { announce, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { cancel, isOver, resultPath } from "./jobs.js";
+import { isReadOnly, sameMode } from "./mode.js";
 import { showProblem } from "./problems.js";
 
 const VERDICTS = {
@@ -48,7 +49,7 @@ export function jobView(place, extra = []) {
     setAttribute(place, "data-job", job.id);
     setText(verdict, job.stopping && !over ? "Ending" : (VERDICTS[job.state] ?? job.state));
     setText(took, describe(job, over));
-    stop.hidden = over;
+    stop.hidden = over || isReadOnly;
     if (job.stopping) stop.disabled = true;
     bar.hidden = over;
     bar.max = Math.max(1, job.total);
@@ -105,6 +106,6 @@ export function awayNotice(place, nodes) {
     const others = problem.status ? [] : nodes();
     keyed(links, others, ({ url }) => url, ({ nodeId, url }) =>
       element("a", { rel: "noreferrer" }, `Go on at ${nodeId}`, element("span", { class: "unseen" }, url)),
-    (link, { url }) => setAttribute(link, "href", `${url}/dashboard#job=${encodeURIComponent(id)}`));
+    (link, { url }) => setAttribute(link, "href", sameMode(`${url}/dashboard#job=${encodeURIComponent(id)}`)));
   };
 }

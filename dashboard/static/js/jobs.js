@@ -12,6 +12,9 @@ export const resultPath = (job) => `${ROOT}/${encodeURIComponent(job.id)}/result
 
 export const cancel = (job) => act(`${ROOT}/${encodeURIComponent(job.id)}/cancel`, {});
 
+/** Returns the request that starts a demonstration. */
+export const startOf = (name, parameters) => ({ path: ROOT, body: { name, parameters }, keyed: false });
+
 /** Follows one job at a time; `show(job)` hears how it is, `away(problem or null)` of its silence. */
 export class Follower {
   #show;
@@ -27,7 +30,8 @@ export class Follower {
 
   /** Starts a demonstration and follows it. Throws the problem when it is refused. */
   async start(name, parameters) {
-    const job = await act(ROOT, { name, parameters });
+    const { path, body } = startOf(name, parameters);
+    const job = await act(path, body);
     remember(job.id);
     this.follow(job.id);
     this.#show(job);

@@ -7,18 +7,21 @@ import { mountEntries } from "./entries.js";
 import { Feed } from "./feed.js";
 import { mountGaps } from "./gaps.js";
 import { History } from "./history.js";
-import { mountMatrix } from "./matrix.js";
+import { mountIssuing, showMatrix } from "./matrix.js";
+import { isReadOnly } from "./mode.js";
 import { mountRelease } from "./release.js";
+import { mountReleaseMany } from "./release_many.js";
 import { mountRibbon } from "./ribbon.js";
 import { mountStrip } from "./strip.js";
 
 const feed = new Feed();
 const history = new History(feed); // before the panels that show its result
 
-const release = mountRelease(feed);
+const release = isReadOnly ? null : mountRelease(feed);
 mountStrip(feed, history);
 mountRibbon(feed);
-mountMatrix(feed, release);
+showMatrix(feed);
+if (!isReadOnly) mountIssuing(feed, release, mountReleaseMany(feed));
 mountEntries(feed, release);
 mountGaps(feed);
 mountCharts(feed, history);

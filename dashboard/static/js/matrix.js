@@ -1,17 +1,26 @@
 // Sites × partitions × types: counts, and one click to issue.
 
 import { change, newKey } from "./api.js";
+import { offerCurl } from "./curl.js";
 import { announce, byId, element, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { showProblem } from "./problems.js";
+import { batchOf, isReleased } from "./release_many.js";
 
 const ISSUED_SHOWN_MAX = 4;
+const NEXT = "/api/v1/sequence/next";
 
-/** `release(number, site, partition)` asks for the release of a number that was issued here. */
-export function mountMatrix(feed, release) {
+export function showMatrix(feed) {
+  feed.on("stats", (stats) => showCounts(byId("matrix"), stats));
+}
+
+/**
+ * One click issues. `release(number, site, partition)` asks for the release of a number that was issued here, and
+ * `releaseMany(batch)` for that of several.
+ */
+export function mountIssuing(feed, release, releaseMany) {
   const matrix = byId("matrix");
   const count = byId("count");
-  feed.on("stats", (stats) => showCounts(matrix, stats));
   count.addEventListener("input", () => {
     if (!count.validity.valid) return;
     for (const step of matrix.querySelectorAll(".cell-step")) setText(step, count.value);
@@ -20,8 +29,30 @@ export function mountMatrix(feed, release) {
     const button = event.target.closest("[data-generate]");
     if (!button || !count.reportValidity()) return;
     const cell = button.closest(".cell");
-    void issue({ cell, count: count.valueAsNumber, key: newKey(), feed, release });
+    void issue({ cell, count: count.valueAsNumber, key: newKey(), feed, release, releaseMany });
   });
+  mountCurl(matrix, count);
+}
+
+/** One command for all cells: of the one that was clicked or focused last. */
+function mountCurl(matrix, count) {
+  let chosen = matrix.querySelector(".cell");
+  const choose = (cell) => {
+    chosen = cell ?? chosen;
+    const { site, partition, type } = chosen.dataset;
+    setText(byId("issue-chosen"), `${site} / ${partition} · ${type}`);
+  };
+  for (const name of ["focusin", "click"]) {
+    matrix.addEventListener(name, ({ target }) => choose(target.closest(".cell")));
+  }
+  choose(chosen);
+  const describe = () =>
+    count.reportValidity() ? { path: NEXT, body: bodyOf(chosen, count.valueAsNumber) } : null;
+  offerCurl(byId("issue-curl"), describe, "issue numbers for the place named beside");
+}
+
+function bodyOf({ dataset: { site, partition, type } }, count) {
+  return { siteId: site, partitionId: partition, invoiceType: type, count };
 }
 
 function showCounts(matrix, stats) {
@@ -42,17 +73,15 @@ function showCounts(matrix, stats) {
 const total = (totals, name) => (totals ? (totals[name] ?? 0) : undefined);
 
 async function issue(request) {
-  const { cell, count, key, feed, release } = request;
-  const { site, partition, type } = cell.dataset;
+  const { cell, count, key, feed } = request;
   const waiting = Number(cell.dataset.waiting ?? 0);
   cell.dataset.waiting = waiting + 1;
   try {
-    const body = { siteId: site, partitionId: partition, invoiceType: type, count };
     const began = performance.now();
-    const answer = await change("/api/v1/sequence/next", body, key);
+    const answer = await change(NEXT, bodyOf(cell, count), key);
     const milliseconds = performance.now() - began; // as a caller sees it, with the commit
     showResult(cell, answer);
-    addIssued(cell.dataset, answer, milliseconds, release);
+    addIssued(cell.dataset, answer, milliseconds, request);
   } catch (problem) {
     showProblem(byId("matrix-problems"), problem, () => void issue(request));
   } finally {
@@ -73,7 +102,7 @@ function showResult(cell, answer) {
   announce(`${how} ${format.ranges(numbers)} for ${site}, ${partition}, ${type}`);
 }
 
-function addIssued({ site, partition, type }, answer, milliseconds, release) {
+function addIssued({ site, partition, type }, answer, milliseconds, { release, releaseMany }) {
   const numbers = answer.sequenceNumbers;
   const took = `by ${answer.nodeId} in ${format.measure(milliseconds)} ms`;
   const origin = [`${site} / ${partition}`, type, took].join(" · ");
@@ -85,12 +114,14 @@ function addIssued({ site, partition, type }, answer, milliseconds, release) {
     const reused = numbers.length === 1 ? "gap reused" : "with reused gaps";
     row.children[0].after(element("span", { class: "tag gap" }, reused));
   }
-  if (numbers.length === 1) {
-    const button = element("button", { type: "button", class: "quiet" }, "Release…");
-    const done = () => button.replaceWith(element("span", { class: "tag" }, "released"));
-    button.addEventListener("click", () => release(numbers[0], site, partition, "", done));
-    row.append(button);
-  }
+  const button = element("button", { type: "button", class: "quiet" }, "Release…");
+  const done = () => button.replaceWith(element("span", { class: "tag" }, "released"));
+  const batch = batchOf(numbers, site, partition);
+  button.addEventListener("click", () => {
+    if (numbers.length === 1) release(numbers[0], site, partition, "", done);
+    else releaseMany(batch, () => (batch.each.every(isReleased) ? done() : setText(button, "Release the rest…")));
+  });
+  row.append(button);
   const list = byId("issued");
   list.prepend(row);
   while (list.children.length > ISSUED_SHOWN_MAX) list.lastElementChild.remove();

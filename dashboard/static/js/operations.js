@@ -1,5 +1,7 @@
 // What happened to a number, as a person says it.
 
+import { sameMode } from "./mode.js";
+
 export const OPERATIONS = new Map([
   ["GENERATE", "issued"], ["RECOVER", "reissued"], ["RELEASE", "released"],
   ["RESERVE", "reserved"], ["CONFIRM", "confirmed"], ["CANCEL", "cancelled"],
@@ -13,5 +15,5 @@ export const operationName = (type) => OPERATIONS.get(type) ?? type;
 export function historyOf(number, counter) {
   const asked = new URLSearchParams({ show: number });
   if (counter) asked.set("of", counter);
-  return `/dashboard/audit?${asked}`;
+  return sameMode(`/dashboard/audit?${asked}`);
 }

@@ -29,13 +29,15 @@ function describe(problem) {
     );
     lines.push(element("ul", {}, ...items));
   }
-  const facts = [
-    problem.code && `code ${problem.code}`,
-    problem.status && `HTTP ${problem.status}`,
-    problem.requestId && `request ${problem.requestId}`,
-  ].filter(Boolean);
-  if (facts.length) lines.push(element("p", { class: "problem-facts" }, facts.join(" · ")));
+  const facts = factsOf(problem);
+  if (facts) lines.push(element("p", { class: "problem-facts" }, facts));
   return lines;
+}
+
+/** What an operator needs to report a problem. */
+export function factsOf({ code, status, requestId }) {
+  const facts = [code && `code ${code}`, status && `HTTP ${status}`, requestId && `request ${requestId}`];
+  return facts.filter(Boolean).join(" · ");
 }
 
 function retryButton(card, retry) {

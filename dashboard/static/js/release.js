@@ -1,9 +1,12 @@
 // Releasing a number: always confirmed by name, from the form and from any row.
 
 import { change, newKey } from "./api.js";
+import { offerCurl } from "./curl.js";
 import { announce, byId, setText } from "./dom.js";
 import * as format from "./format.js";
 import { showProblem } from "./problems.js";
+
+export const RELEASE = "/api/v1/sequence/release";
 
 /** Returns `ask(number, site, partition, reason)`, which opens the confirmation. */
 export function mountRelease(feed) {
@@ -29,7 +32,7 @@ export function mountRelease(feed) {
     const asksStill = () => dialog.open && current.key === request.key;
     button.disabled = true;
     try {
-      const answer = await change("/api/v1/sequence/release", request.body, request.key);
+      const answer = await change(RELEASE, request.body, request.key);
       if (asksStill()) dialog.close();
       showReleased(request, answer);
     } catch (problem) {
@@ -43,15 +46,14 @@ export function mountRelease(feed) {
 
   byId("release-confirm").addEventListener("submit", (event) => {
     event.preventDefault();
-    const { number, site, partition, done } = current;
-    const body = {
-      sequenceNumber: number, siteId: site, partitionId: partition, reason: reason.value.trim(),
-    };
+    const { done } = current;
+    const body = releaseOf(current, reason.value);
     // A changed reason is another request: the same key would be refused.
     if (current.sent && current.sent !== body.reason) current.key = newKey();
     current.sent = body.reason;
     void send({ body, done, key: current.key });
   });
+  offerCurl(byId("release-curl"), () => ({ path: RELEASE, body: releaseOf(current, reason.value) }), "this release");
   byId("release-keep").addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => {
     // The row that opened the dialog may have gone meanwhile, and the focus with it.
@@ -60,6 +62,10 @@ export function mountRelease(feed) {
   mountForm(ask);
   return ask;
 }
+
+/** Returns the body of a release. */
+export const releaseOf = ({ number, site, partition }, reason) =>
+  ({ sequenceNumber: number, siteId: site, partitionId: partition, reason: reason.trim() });
 
 function showReleased({ body, done }, answer) {
   const number = format.count(body.sequenceNumber);

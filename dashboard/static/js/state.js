@@ -39,7 +39,7 @@ export function after(state, body) {
     changed.add("points");
   }
   if (body.markers) {
-    next.markers = [...state.markers, ...body.markers].slice(-MARKERS_MAX);
+    next.markers = markersAfter(state.markers, body.markers);
     changed.add("points");
   }
   return { state: next, changed };
@@ -60,6 +60,13 @@ export function pointsAfter(points, fresh, most = POINTS_MAX) {
   let end = points.length;
   while (end && second(points[end - 1]) >= first) end -= 1;
   return [...points.slice(Math.max(0, end + fresh.length - most), end), ...fresh];
+}
+
+/** What happened may be told late, and a snapshot may have had it already. */
+function markersAfter(before, fresh) {
+  const isSame = (one, other) => one.time === other.time && one.kind === other.kind && one.who === other.who;
+  const news = fresh.filter((marker) => !before.some((known) => isSame(known, marker)));
+  return [...before, ...news].sort((a, b) => a.time - b.time).slice(-MARKERS_MAX);
 }
 
 function recordsAfter(before, { all, new: fresh, changed }) {

@@ -1,10 +1,12 @@
 // The integrity strip: figures, the ledger proof, and whether any of it is current.
 
 import { read } from "./api.js";
+import { offerCurl } from "./curl.js";
 import { announce, byId, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { showProblem } from "./problems.js";
 
+const VALIDATE = "/api/v1/sequence/validate";
 const FINDINGS_SHOWN_MAX = 20;
 const PROOF_MS_MAX = 120_000; // it reads the whole ledger
 const TOTALS = [
@@ -38,6 +40,7 @@ export function mountStrip(feed, history) {
   });
   byId("live-retry").addEventListener("click", () => feed.poke());
   byId("verify").addEventListener("click", () => prover.verify());
+  offerCurl(byId("verify-curl"), () => ({ path: VALIDATE, method: "GET" }), "verify the ledger");
 }
 
 function showFigures(show, stats) {
@@ -137,7 +140,7 @@ class Prover {
     this.#isRunning = true;
     showProof("running", "Verifying the ledger…", "Recounting every entry of the hash chain.", "");
     try {
-      const answer = await read("/api/v1/sequence/validate", PROOF_MS_MAX);
+      const answer = await read(VALIDATE, PROOF_MS_MAX);
       this.#isRunning = false;
       const trimmed = Object.values(answer.trimmed ?? {}).reduce((a, b) => a + b, 0);
       const duplicates = answer.duplicates?.length ?? 0;

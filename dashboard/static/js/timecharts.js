@@ -14,6 +14,8 @@ const LABEL_ROWS = 3;
 const WORDS = {
   "node-gone": ["gone", "bad"], "node-came": ["up", "good"],
   "member-gone": ["gone", "bad"], "member-came": ["up", "good"],
+  killed: ["killed", "bad"], stopped: ["stopped", "bad"], died: ["died", "bad"],
+  paused: ["paused", "gap"], restarted: ["restarted", "muted"], resumed: ["goes on", "good"],
   "new-leader": ["leads", "muted"], "turn-moved": ["commits for all", "muted"],
 };
 

@@ -1,6 +1,8 @@
 // What the page shows is its address: the search, the gaps, and the number in the drawer. So the
 // back button, a reload and a shared link show the same.
 
+import { sameMode } from "../mode.js";
+
 /** The fields of a search: the API calls them the same. */
 export const FIELDS = [
   "number", "documentNumber", "operationType", "siteId", "partitionId", "invoiceType", "from", "to",
@@ -22,6 +24,10 @@ export function fromAddress() {
 
 /** Returns the address that shows this. */
 export function addressOf({ query, gaps = USUAL_GAPS, shown = null }) {
+  return sameMode(plainAddressOf({ query, gaps, shown }));
+}
+
+function plainAddressOf({ query, gaps, shown }) {
   const told = new URLSearchParams(query);
   if (gaps !== USUAL_GAPS) told.set("gaps", gaps);
   if (shown) told.set("show", shown.number);

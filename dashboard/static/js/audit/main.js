@@ -1,8 +1,8 @@
 // Puts the page of the audit together: what it shows follows its address.
 
+import { copy, curl } from "../curl.js";
 import { announce, byId, element, setText } from "../dom.js";
 import { addressOf, fromAddress, go, replace } from "./address.js";
-import { copy, curlOf } from "./clipboard.js";
 import { Drawer } from "./drawer.js";
 import { mountForm } from "./form.js";
 import { Lives } from "./lives.js";
@@ -56,8 +56,8 @@ function follow() {
 }
 
 byId("curl").addEventListener("click", async () => {
-  const command = curlOf(records.call);
-  const copied = await copy(command);
+  const command = curl({ path: records.call, method: "GET" });
+  const copied = await copy(command, byId("curl"));
   setText(byId("curl-text"), command);
   byId("curl-text").hidden = copied;
   setText(byId("curl"), copied ? "Copied" : "Copy as curl");

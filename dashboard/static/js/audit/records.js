@@ -33,7 +33,7 @@ export class Records {
 
   /** Returns the address of this search at the API. */
   get call() {
-    return new URL(callFor(PATH, this.#query, { limit: PAGE }), location.href).href;
+    return callFor(PATH, this.#query, { limit: PAGE });
   }
 
   async #load(cursor) {

@@ -1,7 +1,7 @@
 // Asks before what cannot be taken back: by name, and with the way out first.
 
+import { offerCurl } from "../curl.js";
 import { byId, element, setText } from "../dom.js";
-import { offerCurl } from "./calls.js";
 
 /**
  * Shows the question; `action(reason)` runs when it is answered with yes. `curl` is the request that

@@ -1,10 +1,11 @@
 // What operators decide about a count: the number itself, where the count goes on, and its end.
 
 import { act } from "../api.js";
+import { offerCurl } from "../curl.js";
 import { announce, byId, setText } from "../dom.js";
 import * as format from "../format.js";
 import { ask } from "./ask.js";
-import { ADMIN, DOCUMENTS, offerCurl, perform } from "./calls.js";
+import { ADMIN, DOCUMENTS, perform } from "./calls.js";
 import { about, scopeFields } from "./fields.js";
 
 const FAR_AHEAD = "NB036";

@@ -1,10 +1,12 @@
 // Creating and changing a series: what is typed is tried out at once, and saved as a new version.
 
 import { act, read } from "../api.js";
+import { offerCurl } from "../curl.js";
 import { announce, byId, element, keyed, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
+import { isReadOnly } from "../mode.js";
 import { ask } from "./ask.js";
-import { ADMIN, DOCUMENTS, offerCurl, perform } from "./calls.js";
+import { ADMIN, DOCUMENTS, perform } from "./calls.js";
 import { definition, fill, formatOf, same } from "./definition.js";
 import { debounced, latest, scopeFields } from "./fields.js";
 import { refusalsIn } from "./refusals.js";
@@ -48,10 +50,10 @@ class Editor {
       preview();
     });
     chosen.addEventListener("change", () => this.#choose(chosen.value));
-    form.querySelector("[data-revert]").addEventListener("click", () => this.#load(chosen.value));
+    form.querySelector("[data-revert]")?.addEventListener("click", () => this.#load(chosen.value));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#save();
+      if (!isReadOnly) this.#save();
     });
     offerCurl(form.querySelector("[data-curl]"), () => this.#request(), "save the series");
     this.#load("");

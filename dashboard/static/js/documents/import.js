@@ -1,10 +1,11 @@
 // A file of numbers that were issued elsewhere: checked, rows chosen, imported; the report stays.
 
+import { offerCurl } from "../curl.js";
 import { announce, byId, element, keyed, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
 import { showProblem } from "../problems.js";
 import { ask } from "./ask.js";
-import { ADMIN, offerCurl, perform } from "./calls.js";
+import { ADMIN, perform } from "./calls.js";
 import { mountRows } from "./import_rows.js";
 import { saveReport } from "./report.js";
 import { changed, chosen, inWords, rangesIn } from "./rows.js";

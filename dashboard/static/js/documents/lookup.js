@@ -1,11 +1,13 @@
 // One number: what it is, everything that happened to it, and making it void.
 
 import { read } from "../api.js";
+import { offerCurl } from "../curl.js";
 import { announce, byId, element, keyed, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
+import { isReadOnly } from "../mode.js";
 import { showProblem } from "../problems.js";
 import { ask } from "./ask.js";
-import { ADMIN, DOCUMENTS, offerCurl, perform } from "./calls.js";
+import { ADMIN, DOCUMENTS, perform } from "./calls.js";
 import { latest } from "./fields.js";
 
 const IN_USE = new Set(["ISSUED", "CONFIRMED", "OVERRIDDEN", "IMPORTED"]);
@@ -54,7 +56,7 @@ export function mountLookup(shelf) {
   });
   offerCurl(form.querySelector("[data-curl]"),
     () => ({ path: addressOf(field.value.trim()), method: "GET" }), "look up");
-  mountVoid(shelf, show, lookUp);
+  if (!isReadOnly) mountVoid(shelf, show, lookUp);
   const named = new URLSearchParams(location.search).get("number");
   if (named) lookUp(named);
   return (number) => {
@@ -84,6 +86,7 @@ function showFound(data, lookUp) {
   byId("found-facts").replaceChildren(...facts.filter(Boolean).map(([name, value]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, value))));
   showHistory(data);
+  if (isReadOnly) return;
   const [voids, not] = [byId("void"), byId("void-not")];
   voids.hidden = !IN_USE.has(data.state);
   not.hidden = !voids.hidden;

@@ -1,5 +1,6 @@
 // Puts the page of series and documents together.
 
+import { isReadOnly } from "../mode.js";
 import { mountCount, mountOverride } from "./by_hand.js";
 import { mountEditor } from "./editor.js";
 import { fillSelects } from "./fields.js";
@@ -14,11 +15,13 @@ const shelf = new Shelf();
 shelf.on("templates", fillSelects); // before the panels that look at what is chosen
 
 const lookUp = mountLookup(shelf);
-const reserve = mountReserve(shelf);
-const adjust = mountCount(shelf);
+const reserve = isReadOnly ? null : mountReserve(shelf);
+const adjust = isReadOnly ? null : mountCount(shelf);
 const { edit, create } = mountEditor(shelf);
 mountReservations(shelf, lookUp);
-mountOverride(shelf, lookUp);
-mountImport(shelf);
+if (!isReadOnly) {
+  mountOverride(shelf, lookUp);
+  mountImport(shelf);
+}
 mountSeries(shelf, { edit, create, reserve, adjust });
 shelf.start();

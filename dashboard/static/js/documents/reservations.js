@@ -1,11 +1,13 @@
 // What is reserved, and for how long. Those of this tab can be settled here.
 
 import { change, newKey } from "../api.js";
+import { offerCurl } from "../curl.js";
 import { announce, byId, element, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
+import { isReadOnly } from "../mode.js";
 import { showProblem } from "../problems.js";
 import { ask } from "./ask.js";
-import { DOCUMENTS, offerCurl } from "./calls.js";
+import { DOCUMENTS } from "./calls.js";
 import { forget, tokenOf } from "./own.js";
 import { steady } from "./steady.js";
 
@@ -156,7 +158,7 @@ function build(first, { lookUp, settle: end }) {
     const over = !outcome && seconds === 0;
     setText(left, outcome ? `${outcome} at ${format.clock(when)}` : over ? "expired" : `${countdown(seconds)} left`);
     setAttribute(row, "data-state", outcome ?? (over ? "expired" : seconds <= SOON_S ? "soon" : "open"));
-    const mine = !outcome && !over && Boolean(tokenOf(number));
+    const mine = !isReadOnly && !outcome && !over && Boolean(tokenOf(number));
     if (!mine && buttons.contains(document.activeElement)) look.focus(); // before what it is on goes
     for (const node of [confirm, cancel, command]) node.hidden = !mine;
     elsewhere.hidden = mine || Boolean(outcome) || over;

@@ -1,9 +1,10 @@
 // Reserving a number: asks for what its series needs, and shows how the next one would read.
 
 import { act } from "../api.js";
+import { offerCurl } from "../curl.js";
 import { announce, byId, setText } from "../dom.js";
 import * as format from "../format.js";
-import { DOCUMENTS, offerCurl, perform } from "./calls.js";
+import { DOCUMENTS, perform } from "./calls.js";
 import { about, debounced, latest, scopeFields } from "./fields.js";
 import { remember } from "./own.js";
 

@@ -2,11 +2,15 @@
 
 import { byId, element, setAttribute, setText } from "../dom.js";
 import * as format from "../format.js";
+import { isReadOnly } from "../mode.js";
 import { steady } from "./steady.js";
 
 const FULL_PERCENT = 90;
 
-/** `edit(type)`, `reserve(type)` and `adjust(counter)` lead to the other panels. */
+/**
+ * `edit(type)`, `reserve(type)` and `adjust(counter)` lead to the other panels; a page to be read has
+ * only the first of them.
+ */
 export function mountSeries(shelf, { edit, create, reserve, adjust }) {
   const filter = byId("series-filter");
   let templates;
@@ -24,14 +28,14 @@ export function mountSeries(shelf, { edit, create, reserve, adjust }) {
     byId("series-empty").hidden = shown.length > 0;
     setText(byId("series-empty"), templates.length
       ? "No series has this in its name or template. Empty the field to see them all."
-      : "No series yet. Press New series to define the first.");
+      : `No series yet.${isReadOnly ? "" : " Press New series to define the first."}`);
     byId("series-more").hidden = !counted.more;
     setText(byId("series-more"), `The first ${format.count(counted.sequences.length)} counts are shown.`);
   };
   shelf.on("templates", (value) => { templates = value; show(); });
   shelf.on("sequences", (value) => { counted = value; show(); });
   filter.addEventListener("input", () => show(true));
-  byId("series-new").addEventListener("click", create);
+  if (!isReadOnly) byId("series-new").addEventListener("click", create);
 }
 
 function matches({ document_type, template }, text) {
@@ -54,7 +58,7 @@ function buildSeries(type, { edit, reserve, adjust }) {
   const [template, forecast] = [element("code", { class: "template" }), element("p", { class: "forecast" })];
   const [bar, flag] = [useBar(`Use of ${type}`), element("span", { class: "tag flag" })];
   const none = element("li", { class: "empty", "data-key": "" },
-    "Nothing was counted yet: reserve its first number.");
+    `Nothing was counted yet${isReadOnly ? "." : ": reserve its first number."}`);
   toggle.addEventListener("click", () => {
     counters.hidden = !counters.hidden;
     setAttribute(toggle, "aria-expanded", String(!counters.hidden));
@@ -63,8 +67,10 @@ function buildSeries(type, { edit, reserve, adjust }) {
     element("div", { class: "series-head" },
       element("p", { class: "series-name" }, toggle, flag), template, bar.node, forecast,
       element("p", { class: "buttons" },
-        button(`Edit`, `Edit series ${type}`, () => edit(type)),
-        button("Reserve", `Reserve a number of ${type}`, () => reserve(type)))),
+        isReadOnly
+          ? button("Template", `Template of series ${type}`, () => edit(type))
+          : button(`Edit`, `Edit series ${type}`, () => edit(type)),
+        ...(isReadOnly ? [] : [button("Reserve", `Reserve a number of ${type}`, () => reserve(type))]))),
     counters);
   const list = steady(counters, {
     keyOf: (each) => each?.counter ?? "",
@@ -113,7 +119,7 @@ function buildCounter(first, adjust) {
     bar.show(each);
     setText(forecast, each.closed ? "closed: gives out no more numbers" : lasts(each));
     setText(rest, aside(each));
-    change.hidden = each.closed;
+    change.hidden = each.closed || isReadOnly;
   };
   return row;
 }

@@ -1,0 +1,75 @@
+"""What was struck stands in the charts of every node's page, by name, and outlives a reload."""
+
+import re
+
+import pytest
+from conftest import Cluster
+from first_page import browser, open_first_page, operator
+from playwright.async_api import Locator, Page, expect
+from support import wait_for
+from test_dashboard import WAIT_MS, Operator
+from test_dashboard_demonstrations import process, well
+
+__all__ = ["browser", "operator"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def marker(page: Page, text: str) -> Locator:
+    """Return the row of the throughput's table that says so."""
+    details = page.locator('[data-table-of="throughput"]')
+    if await details.get_attribute("open") is None:
+        await details.locator("summary").click()
+    return details.locator("tbody tr").filter(has_text=re.compile(rf"{text}$"))
+
+
+async def killed_at(operator: Operator) -> int:
+    """Return when node-2 was killed, as this node tells."""
+    history = await (await operator.api("GET", "/api/v1/timeline")).json()
+    return next(m["time"] for m in history["markers"][::-1] if m["kind"] == "killed")
+
+
+async def test_strikes_are_marked_at_every_node_and_outlive_a_reload(
+    operator: Operator, cluster4: Cluster
+) -> None:
+    page = operator.page
+    operator.refusals_expected = True
+    wait_for(lambda: well(cluster4), 30, "everything is up")
+    other = Operator(await page.context.new_page(), cluster4.urls[2].rstrip("/"))
+    other.refusals_expected = True
+    await open_first_page(other)
+    said = {
+        "node-2": ("Kill", "node-2 killed"),
+        "node-4": ("Restart", "node-4 restarted"),
+    }
+    for name, (button, _) in said.items():
+        await process(page, name).get_by_role("button", name=button).click()
+    await page.locator("#pause-seconds").fill("1")
+    await process(page, "member-3").get_by_role("button", name="Pause").click()
+    wanted = [text for _, text in said.values()] + ["member-3 paused", "member-3 goes on"]
+    for one in (operator, other):
+        for text in wanted:
+            await expect(await marker(one.page, text)).to_have_count(1, timeout=WAIT_MS)
+    times = [await killed_at(one) for one in (operator, other)]
+    assert abs(times[0] - times[1]) < 1_000, "each node says when it happened, not when it heard"
+    await open_first_page(operator)
+    for text in wanted:
+        await expect(await marker(page, text)).to_have_count(1, timeout=WAIT_MS)
+    assert other.errors == []
+    await other.page.close()
+    wait_for(lambda: well(cluster4), 30, "everything is up")
+
+
+async def test_a_node_that_was_killed_itself_knows_it_afterwards(
+    operator: Operator, cluster4: Cluster
+) -> None:
+    page = operator.page
+    operator.refusals_expected = True
+    wait_for(lambda: well(cluster4), 30, "everything is up")
+    killed = Operator(await page.context.new_page(), cluster4.urls[1].rstrip("/"))
+    await process(page, "node-2").get_by_role("button", name="Kill").click()
+    await expect((await marker(page, "node-2 killed")).first).to_be_visible(timeout=WAIT_MS)
+    wait_for(lambda: well(cluster4), 30, "everything is up")
+    await open_first_page(killed)
+    await expect((await marker(killed.page, "node-2 killed")).first).to_be_visible(timeout=WAIT_MS)
+    await killed.page.close()

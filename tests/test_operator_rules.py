@@ -308,6 +308,14 @@ def test_an_import_that_would_pass_over_too_many_was_so(
     assert story.broken == (set() if is_true else {Rule.TRUE_REFUSAL})
 
 
+def test_an_imported_number_is_written_as_the_file_says(story: Story) -> None:
+    story.ask(Kind.IMPORT, 4, runs=((4, 1),))
+    story.write(Imported(cause("o1"), 4, ((4, 1),), "import", ROWS))
+    story.ask(Kind.VOID, 4, "o2", text="no 4")
+    story.refuse(Why.OTHER_TEXT, text_of(4), request="o2")
+    assert not story.broken
+
+
 def test_a_refusal_after_a_close_and_of_a_void_number_is_true(story: Story) -> None:
     story.ask(Kind.VOID, 1)
     story.write(voided(1))

@@ -188,7 +188,7 @@ class OperatorRules:
             for number in range(first, first + many):
                 count.held[number] = holder
                 self._past.number_is(number, holder.site)
-                self._is_written(number, text_of(number))  # as its row says
+                self._is_written(number, text_of(number))  # as the row of the file says
             count.next = max(count.next, first + many)
 
     def _is_written(self, number: int, text: str) -> None:

@@ -15,6 +15,40 @@ export function readColours() {
   for (const name of NAMES) colours[name] = style.getPropertyValue(`--${name}`).trim();
 }
 
+// What is to be drawn: one in each frame, or several charts would take longer than a frame has.
+const due = new Set();
+
+function drawSoon(draw) {
+  due.add(draw);
+  if (due.size === 1) requestAnimationFrame(drawNext);
+}
+
+function drawNext() {
+  const [draw] = due;
+  due.delete(draw);
+  if (due.size) requestAnimationFrame(drawNext);
+  draw();
+}
+
+/**
+ * Returns a function that has a chart drawn anew: soon while it is in sight, else when it comes into
+ * sight, so that what nobody sees costs nothing.
+ */
+export function drawnInSight(chart) {
+  let isSeen = false;
+  let isDue = false;
+  const update = () => chart.update("none");
+  const draw = () => {
+    isDue = !isSeen;
+    if (isSeen) drawSoon(update);
+  };
+  new IntersectionObserver((entries) => {
+    isSeen = entries.at(-1).isIntersecting;
+    if (isSeen && isDue) draw();
+  }).observe(chart.canvas);
+  return draw;
+}
+
 /** Returns a function that rebuilds the table of a chart if it is open. */
 export function tableOf(id, rowsOf) {
   const details = document.querySelector(`[data-table-of="${id}"]`);

@@ -62,7 +62,7 @@ OVERVIEWS = (
 )
 PAGES = (
     Shot("documents", "/dashboard/documents", DESK),
-    Shot("audit", "/dashboard/audit", DESK),
+    Shot("audit", "/dashboard/audit?show=1&of=invoice", DESK),
 )
 
 

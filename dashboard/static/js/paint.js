@@ -19,8 +19,8 @@ export function readColours() {
 const due = new Set();
 
 function drawSoon(draw) {
+  if (due.size === 0) requestAnimationFrame(drawNext);
   due.add(draw);
-  if (due.size === 1) requestAnimationFrame(drawNext);
 }
 
 function drawNext() {
@@ -30,22 +30,30 @@ function drawNext() {
   draw();
 }
 
+const OUT_OF_SIGHT_MS = 4_000;
+
 /**
- * Returns a function that has a chart drawn anew: soon while it is in sight, else when it comes into
- * sight, so that what nobody sees costs nothing.
+ * Returns a function that has a chart drawn anew: soon while it is in sight, else now and then, and
+ * when it comes into sight or is printed; so that what nobody sees costs next to nothing.
  */
 export function drawnInSight(chart) {
   let isSeen = false;
   let isDue = false;
-  const update = () => chart.update("none");
+  let drawnAt = -Infinity;
+  const update = () => {
+    isDue = false;
+    drawnAt = performance.now();
+    chart.update("none");
+  };
   const draw = () => {
-    isDue = !isSeen;
-    if (isSeen) drawSoon(update);
+    isDue = true;
+    if (isSeen || performance.now() > drawnAt + OUT_OF_SIGHT_MS) drawSoon(update);
   };
   new IntersectionObserver((entries) => {
     isSeen = entries.at(-1).isIntersecting;
     if (isSeen && isDue) draw();
   }).observe(chart.canvas);
+  window.addEventListener("beforeprint", () => isDue && update());
   return draw;
 }
 

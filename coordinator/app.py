@@ -30,6 +30,7 @@ from coordinator.api.live_view import LiveView
 from coordinator.api.numbers import Numbers
 from coordinator.api.operations import Operations
 from coordinator.api.operators import Operators
+from coordinator.api.own_site import changes
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.reservations import Reservations
 from coordinator.api.sequence import SequenceApi
@@ -178,7 +179,8 @@ class NodeApp:
         ]
         guard = self.refusals.guard
         for route in routes:
-            app.router.add_route(route.method, route.path, guard(route.handler))
+            handler = guard(route.handler, changes=changes(route.method, route.path))
+            app.router.add_route(route.method, route.path, handler)
         page = dashboard.view.PageFacts(
             settings.sites,
             settings.partitions,

@@ -62,7 +62,7 @@ OVERVIEWS = (
 )
 PAGES = (
     Shot("documents", "/dashboard/documents", DESK),
-    Shot("audit", "/dashboard/audit", DESK),
+    Shot("audit", "/dashboard/audit?show=1&of=invoice", DESK),
 )
 
 
@@ -131,12 +131,14 @@ class Load:
             await self.post(at, f"document-numbering/{way}", {"token": token})
 
     @classmethod
-    async def running(cls, urls: list[str], stack: AsyncExitStack) -> AsyncIterator[Load]:
+    async def running(
+        cls, urls: list[str], stack: AsyncExitStack, callers: int = CALLERS
+    ) -> AsyncIterator[Load]:
         """Yield a load that runs until the stack is left."""
         timeout = aiohttp.ClientTimeout(total=10)
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
         load = cls(urls, session)
-        tasks = [asyncio.create_task(load.call_for_ever(caller)) for caller in range(CALLERS)]
+        tasks = [asyncio.create_task(load.call_for_ever(caller)) for caller in range(callers)]
         stack.callback(lambda: [task.cancel() for task in tasks])
         yield load
 

@@ -178,8 +178,8 @@ async def test_a_page_of_another_site_cannot_start_anything(start_node: Start) -
     headers = {"Sec-Fetch-Site": "cross-site"}
     for path, body in ((f"{PROCESSES}/node-1", {"action": "kill"}), (JOBS, {"name": "basic"})):
         async with node.post(path, json=body, headers=headers) as answer:
-            assert answer.status == 409
-            assert "another site" in (await answer.json())["detail"]
+            assert answer.status == 403
+            assert (await answer.json())["code"] == "NB055"
 
 
 async def test_a_load_without_a_strike_is_proven_by_the_ledger(start_node: Start) -> None:

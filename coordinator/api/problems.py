@@ -72,6 +72,7 @@ CANNOT_STRIKE = Kind("NB051", 409, "Not done to this process")
 OUT_OF_REACH = Kind("NB052", 503, "Out of reach just now", 1)
 NO_SUCH_ENTRY = Kind("NB053", 404, "No such ledger entry")
 NO_SUCH_IMPORT = Kind("NB054", 404, "No such import here")
+OTHER_SITE = Kind("NB055", 403, "Asked for by a page of another web site")
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

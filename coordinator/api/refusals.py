@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from coordinator.api import problems
+from coordinator.api.own_site import refuse_other_sites
 from coordinator.api.problems import REQUEST_ID, FieldError, Problem, answer, one_line
 from coordinator.api.sparing import SparingLog
 
@@ -36,8 +37,10 @@ class Refusals:
         self._count_error = count_error
         self._lines = SparingLog(log)
 
-    def guard(self, handler: Handler) -> Handler:
+    def guard(self, handler: Handler, *, changes: bool = False) -> Handler:
         """Return a handler that names every request, and answers every error as a problem.
+
+        One that ``changes`` something refuses what pages of other web sites ask for.
 
         Wrapped around each handler, not a middleware: those cost every request twice as much.
         """
@@ -47,6 +50,8 @@ class Refusals:
             request_id = "-"
             try:
                 request_id = name_request(request)
+                if changes:
+                    refuse_other_sites(request)
                 response = await handler(request)
             except Problem as refused:
                 return self._answer(request, refused, request_id)

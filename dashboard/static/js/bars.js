@@ -2,13 +2,14 @@
 
 import { setAttribute } from "./dom.js";
 import * as format from "./format.js";
-import { Chart, colours, paint, tableOf } from "./paint.js";
+import { Chart, colours, drawnInSight, paint, tableOf } from "./paint.js";
 
 /** Numbers issued by site, partition and type: as bars with their exact numbers. */
 export function barCharts(feed) {
   return [...document.querySelectorAll("canvas[data-field]")].map((canvas) => {
     const labels = JSON.parse(canvas.dataset.labels);
     const chart = barChart(canvas, labels);
+    const draw = drawnInSight(chart);
     const values = chart.data.datasets[0].data;
     const table = tableOf(canvas.id, () =>
       labels.map((label, index) => [label, format.count(values[index])]));
@@ -19,7 +20,7 @@ export function barCharts(feed) {
       values.splice(0, values.length, ...fresh);
       const text = labels.map((label, index) => `${label} ${format.count(fresh[index])}`);
       setAttribute(canvas, "aria-label", `Numbers issued: ${text.join(", ")}`);
-      chart.update("none");
+      draw();
       table();
     });
     return chart;

@@ -4,13 +4,18 @@ import { byId, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { historyOf, operationName } from "./operations.js";
 
+// A colour that fades is painted again in every frame: where rows come all the time, that is for ever.
+const CALM_MS = 3_000;
+const pointerHovers = matchMedia("(hover: hover)");
 const ISSUING = new Set(["GENERATE", "RECOVER"]);
 
 /** `release(number, site, partition)` asks for the release of a number in use; none: a page to read. */
 export function mountEntries(feed, release) {
+  let isDown = false; // asked of the element, it would be laid out anew in the middle of a frame
   const scroll = byId("entries-scroll");
   const body = byId("entries");
   let followOnce = false;
+  scroll.addEventListener("scroll", () => (isDown = scroll.scrollTop > 0), { passive: true });
   const releaseHere = (number, site, partition) =>
     release(number, site, partition, "", () => {
       followOnce = true; // its row goes, and the person wants to see the release arrive
@@ -19,7 +24,7 @@ export function mountEntries(feed, release) {
   let records = [];
   let isBehind = false;
   const refresh = () => {
-    const held = isHeld(scroll, body) && body.children.length > 0 && !followOnce;
+    const held = (isDown || isUsed(body)) && body.children.length > 0 && !followOnce;
     isBehind = held;
     const state = byId("entries-state");
     setAttribute(state, "data-state", held ? "held" : "live");
@@ -34,11 +39,10 @@ export function mountEntries(feed, release) {
   feed.on("state", () => isBehind && refresh()); // nothing new may come when the hold is over
 }
 
-/** Somebody points at the rows, has the focus in them, or has scrolled down. */
-function isHeld(scroll, body) {
+/** Somebody points at the rows, or has the focus in them. */
+function isUsed(body) {
   // A touch leaves :hover behind where it ended; only a real pointer counts.
-  const pointed = matchMedia("(hover: hover)").matches && body.matches(":hover");
-  return pointed || body.contains(document.activeElement) || scroll.scrollTop > 0;
+  return (pointerHovers.matches && body.matches(":hover")) || body.contains(document.activeElement);
 }
 
 function newer(body, records) {
@@ -48,11 +52,14 @@ function newer(body, records) {
 }
 
 function show(body, records, release) {
-  const first = body.children.length === 0;
-  keyed(body, records, keyOf, (record) => build(record, release, !first), (row, record) => {
+  const now = performance.now();
+  const isCalm = now > Number(body.dataset.arrived ?? Infinity) + CALM_MS;
+  const top = body.firstElementChild;
+  keyed(body, records, keyOf, (record) => build(record, release, isCalm), (row, record) => {
     const inUse = release && ISSUING.has(record.operationType) && record.status === "ACTIVE";
     row.querySelector("button").hidden = !inUse;
   });
+  if (body.firstElementChild !== top) body.dataset.arrived = now;
   byId("entries-empty").hidden = records.length > 0;
 }
 

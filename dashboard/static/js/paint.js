@@ -15,6 +15,48 @@ export function readColours() {
   for (const name of NAMES) colours[name] = style.getPropertyValue(`--${name}`).trim();
 }
 
+// What is to be drawn: one in each frame, or several charts would take longer than a frame has.
+const due = new Set();
+
+function drawSoon(draw) {
+  if (due.size === 0) requestAnimationFrame(drawNext);
+  due.add(draw);
+}
+
+function drawNext() {
+  const [draw] = due;
+  due.delete(draw);
+  if (due.size) requestAnimationFrame(drawNext);
+  draw();
+}
+
+const OUT_OF_SIGHT_MS = 4_000;
+
+/**
+ * Returns a function that has a chart drawn anew: soon while it is in sight, else now and then, and
+ * when it comes into sight or is printed; so that what nobody sees costs next to nothing.
+ */
+export function drawnInSight(chart) {
+  let isSeen = false;
+  let isDue = false;
+  let drawnAt = -Infinity;
+  const update = () => {
+    isDue = false;
+    drawnAt = performance.now();
+    chart.update("none");
+  };
+  const draw = () => {
+    isDue = true;
+    if (isSeen || performance.now() > drawnAt + OUT_OF_SIGHT_MS) drawSoon(update);
+  };
+  new IntersectionObserver((entries) => {
+    isSeen = entries.at(-1).isIntersecting;
+    if (isSeen && isDue) draw();
+  }).observe(chart.canvas);
+  window.addEventListener("beforeprint", () => isDue && update());
+  return draw;
+}
+
 /** Returns a function that rebuilds the table of a chart if it is open. */
 export function tableOf(id, rowsOf) {
   const details = document.querySelector(`[data-table-of="${id}"]`);

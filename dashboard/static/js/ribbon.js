@@ -10,6 +10,7 @@ export function mountRibbon(feed) {
   let stats;
   let gaps;
   let drawn = {};
+  ribbon.addEventListener("pointerover", ({ target }) => tellNumber(target, drawn));
   feed.on("stats", (value) => (stats = value));
   feed.on("gaps", (value) => (gaps = value));
   // Last in each frame: the highest number and the gaps come apart, and must be drawn together.
@@ -37,12 +38,20 @@ function draw(ribbon, highest, highestBefore, answer) {
     const number = first + index;
     const kind = kindOf(number, { highest, highestBefore, gaps, known });
     setAttribute(square, "class", `square ${kind}`);
-    setAttribute(square, "title", kind === "empty" ? "" : `${format.count(number)}: ${kind}`);
   });
   const shown = answer.gaps.filter((gap) => gap >= first && gap <= highest).length;
   const range = length ? `${format.count(first)}–${format.count(highest)}` : "none issued yet";
   setText(byId("ribbon-range"), range);
   setAttribute(ribbon, "aria-label", `Numbers ${range}, of which ${shown} are open gaps`);
+}
+
+/** Said when somebody points at it: with each new number all squares stand for others. */
+function tellNumber(square, { highest }) {
+  const at = [...square.parentElement.children].indexOf(square);
+  if (!square.classList.contains("square") || highest === undefined) return;
+  const [, kind] = square.classList;
+  const number = Math.max(1, highest - SQUARES + 1) + at;
+  setAttribute(square, "title", kind === "empty" ? "" : `${format.count(number)}: ${kind}`);
 }
 
 function kindOf(number, { highest, highestBefore, gaps, known }) {

@@ -2,7 +2,7 @@
 
 import { byId, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
-import { Chart, colours, paint, tableOf } from "./paint.js";
+import { Chart, colours, drawnInSight, paint, tableOf } from "./paint.js";
 import { RANGES } from "./history.js";
 
 const SECOND_MS = 1_000;
@@ -59,9 +59,8 @@ function mountRanges(history) {
 }
 
 function mountChart(about, history) {
-  const datasets = about.lines.map(({ label, colour, fill }) => ({
-    label, data: [], borderWidth: 1.5, pointRadius: 0, pointHitRadius: 8, borderColor: paint(colour),
-    pointBackgroundColor: paint(colour), fill: Boolean(fill), backgroundColor: paint(fill ?? colour),
+  const datasets = about.lines.map(({ label, fill }) => ({
+    label, data: [], borderWidth: 1.5, pointRadius: 0, pointHitRadius: 8, fill: Boolean(fill),
   }));
   const canvas = byId(about.id);
   const chart = new Chart(canvas, {
@@ -81,25 +80,38 @@ function mountChart(about, history) {
       },
       scales: { x: timeAxis(history), y: valueAxis(about) },
     },
-    plugins: [happened],
+    plugins: [happened, coloursOf(about, datasets)],
   });
+  const draw = drawnInSight(chart);
   const table = tableOf(about.id, () => rowsOf(about, history.view()));
   const show = (view) => {
     about.lines.forEach(({ key, isLonely }, index) => {
       datasets[index].data = view.steps.map((step) => ({ x: step.x, y: step[key] }));
       // A value between two seconds without any is no line: it is shown as a point.
-      if (isLonely) datasets[index].pointRadius = radiusOf;
+      const hasHoles = isLonely && view.steps.some((step) => step[key] == null);
+      datasets[index].pointRadius = hasHoles ? radiusOf : 0;
     });
     const quiet = view.steps.every((step) => about.lines.every(({ key }) => !step[key]));
     byId(`${about.id}-empty`).hidden = !quiet;
     Object.assign(chart.options.scales.x, { min: view.min, max: view.max });
     chart.options.plugins.happened.markers = view.markers;
     setAttribute(canvas, "aria-label", summaryOf(about, view));
-    chart.update("none");
+    draw();
     table();
   };
   return { chart, show };
 }
+
+/** Colours as they are, not as functions: those are asked again for each point of a line. */
+const coloursOf = ({ lines }, datasets) => ({
+  id: "colours",
+  beforeUpdate() {
+    lines.forEach(({ colour, fill }, index) => Object.assign(datasets[index], {
+      borderColor: colours[colour], pointBackgroundColor: colours[colour],
+      backgroundColor: colours[fill ?? colour],
+    }));
+  },
+});
 
 function radiusOf({ dataIndex, dataset }) {
   const near = [dataset.data[dataIndex - 1], dataset.data[dataIndex + 1]];

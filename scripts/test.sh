@@ -49,10 +49,24 @@ fi
 "$python" cluster/bootstrap.py --prepare-only --extra test
 
 bin=.venv/bin
-if [ $# -eq 0 ]; then
-    echo "ruff and mypy"
-    "$bin/ruff" check .
-    "$bin/ruff" format --check .
-    "$bin/mypy"
+if [ $# -gt 0 ]; then
+    exec "$bin/python" -m pytest "$@"
 fi
-exec "$bin/python" -m pytest "$@"
+
+echo "ruff and mypy"
+"$bin/ruff" check .
+"$bin/ruff" format --check .
+"$bin/mypy"
+
+# Tests with a browser wait most of their time, as others do: both halves run side by side.
+pages=$(mktemp)
+"$bin/python" -m pytest tests/test_dashboard*.py >"$pages" 2>&1 &
+beside=$!
+trap 'kill "$beside" 2>/dev/null || true; rm -f "$pages"' EXIT
+trap 'exit 130' INT TERM
+failed=0
+"$bin/python" -m pytest --ignore-glob='*/test_dashboard*' || failed=$?
+echo "The pages:"
+wait "$beside" || failed=$?
+cat "$pages"
+exit "$failed"

@@ -83,7 +83,7 @@ def _post(
     head += "Content-Type: application/json\r\n"
     if "%d" not in body:
         head += f"Content-Length: {len(body)}\r\n"
-    target = Target(port, f"{head}\r\n{body}", first, step)
+    target = Target(port, f"{head}\r\n{body}", first=first, step=step)
     plan = Plan("closed", (target,), connections, FILL_SECONDS_MAX, requests=requests)
     said = generate(lab, plan)[0]
     if said.errors or said.answered != requests:

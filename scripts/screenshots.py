@@ -17,7 +17,7 @@ import tempfile
 import textwrap
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import aiohttp
 from playwright.async_api import async_playwright
@@ -25,12 +25,13 @@ from playwright.async_api import async_playwright
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, ViewportSize
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "dashboard" / "screenshots"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 CALLERS = 24
 SETTLE_S = 2.0
 LOAD_S = 20.0
@@ -50,8 +51,8 @@ class Shot(NamedTuple):
 
     name: str
     path: str
-    window: dict[str, int]
-    colours: str = "light"
+    window: ViewportSize
+    colours: Literal["light", "dark"] = "light"
     whole: bool = False
 
 

@@ -12,6 +12,7 @@ from simulation.node import SimulatedNode
 from simulation.operating import Operate, Operators, asks_again
 from simulation.reserving import (
     TRY_AGAIN_S,
+    Reserve,
     Settle,
     Ticket,
     Tickets,
@@ -79,7 +80,7 @@ class Clients:
         if isinstance(step, Operate):
             return self._operators.question(step, node, self._held)
         site = f"site-{step.site}"
-        if isinstance(step, steps.Reserve):
+        if isinstance(step, Reserve):
             payload = f"reserve {site}" if step.key else None
             return Asked(step.name, node, Kind.RESERVE, site, key=step.key, payload=payload)
         if isinstance(step, steps.Issue):

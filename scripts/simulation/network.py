@@ -153,6 +153,8 @@ def _copy_of(state: dict[str, Any]) -> dict[str, Any]:
 class PeerNode(Protocol):
     """A node as the other nodes reach it."""
 
+    name: str
+
     @property
     def run(self) -> str | None:
         """Return the name of its present run; None while it is down."""

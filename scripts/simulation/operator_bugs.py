@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 from coordinator import replica as replicas
 from coordinator.core import batch as batches
+from coordinator.core import records
 from coordinator.core import writes as writings
 from coordinator.core.batch import Batch
 from coordinator.core.free import Free
@@ -23,7 +24,7 @@ _take_one = Batch._take_one  # noqa: SLF001
 _in_use = Batch._in_use  # noqa: SLF001
 _apply_end = CounterState._apply_end  # noqa: SLF001
 _decide = Batch.decide
-_voids_of = writings.voids_of
+_voids_of = records.voids_of
 
 
 # A number that is named, and what it passes over
@@ -94,8 +95,9 @@ def _not_by_which(*fields: Any) -> Voided:
 def _of_the_operator(self: Any, ask: Ask, request: Void) -> Any:
     def in_use(batch: Any, some: Ask, number: int) -> Any:
         holder = _in_use(batch, some, number)
-        is_holder = isinstance(holder, Holder) and isinstance(some.request, Void)
-        return holder._replace(origin=some.request.call.origin) if is_holder else holder
+        if isinstance(holder, Holder) and isinstance(some.request, Void):
+            return holder._replace(origin=some.request.call.origin)
+        return holder
 
     with patch.object(Batch, "_in_use", in_use):
         return _void(self, ask, request)
@@ -115,7 +117,7 @@ def _void_looks_in_use(self: Any, ask: Ask, number: int) -> Any:
 
 
 def _gaps_of_the_file_forgotten(self: Any, ask: Ask, request: Any) -> Any:
-    outcome = _import(self, ask, request)
+    outcome: Any = _import(self, ask, request)
     if isinstance(outcome, Refused) or len(outcome.runs) == 1:
         return outcome
     first, _ = outcome.runs[0]

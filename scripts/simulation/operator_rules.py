@@ -10,7 +10,7 @@
 - what an operator is refused for was so between question and answer
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
 from coordinator.core.head import Head
@@ -35,8 +35,12 @@ ByOperator = Passed | Voided | Imported | Closed
 class Reservations(Protocol):
     """What must be known of reservations: which numbers are reserved, and which are void."""
 
-    open: dict[int, object]
     void: set[int]
+
+    @property
+    def open(self) -> Collection[int]:
+        """Return the numbers that are reserved."""
+        ...
 
 
 class Moment(NamedTuple):

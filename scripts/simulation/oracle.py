@@ -125,7 +125,7 @@ class Oracle:
         batch = self._written.hear(event, concerns_others=of_reservations)
         if batch is None:
             return
-        index, gone = batch.index, batch.gone
+        index, gone = batch.entry, batch.gone
         if index != self._count.entries + 1:
             said = f"after entry {self._count.entries} the ledger goes on with {index}"
             self.find(Rule.COMPLETE, said)

@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from coordinator import replica as replicas
 from coordinator.core import batch as batches
+from coordinator.core import outcomes, records
 from coordinator.core import state as states
 from coordinator.core import writes as writings
 from coordinator.core.batch import Batch
@@ -21,8 +22,8 @@ from simulation.planting import Bug, rules, together, with_
 _settle = Batch._settle  # noqa: SLF001 - bugs are planted inside
 _settled_before = Batch._settled_before  # noqa: SLF001
 _writes = Holds.writes
-_turn_of = batches.turn_of
-_keys_of = states.keys_of
+_turn_of = outcomes.turn_of
+_keys_of = records.keys_of
 
 
 def _whenever_found_due(self: Any, ask: Ask, request: Settle) -> Any:

@@ -302,8 +302,9 @@ def _faults(chance: random.Random, settings: Settings, rushes: list[int]) -> lis
     steps += [Cut(at, node(), duration()) for at in times(settings.cuts)]
     if settings.nodes > 1:
         steps += [
-            CutBetween(at, *chance.sample(range(settings.nodes), 2), duration())
+            CutBetween(at, one, other, duration())
             for at in times(settings.cuts_between)
+            for one, other in (chance.sample(range(settings.nodes), 2),)
         ]
     steps += [Full(at, duration()) for at in times(settings.full)]
     steps += [Compact(at) for at in times(settings.compactions)]

@@ -13,7 +13,7 @@ from simulation.model import Count
 class Batch(NamedTuple):
     """One ledger entry with its head; the entries that left the store with it."""
 
-    index: int
+    entry: int
     content: bytes
     head: Head
     gone: list[int]

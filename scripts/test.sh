@@ -58,17 +58,18 @@ echo "ruff and mypy"
 "$bin/ruff" format --check .
 "$bin/mypy"
 
-# Browsers and the run of faults wait most of their time, as the others do: side by side is faster.
-waiting=$(ls tests/test_dashboard*.py tests/test_chaos.py)
+# The long ones run beside the others: each half waits much of its time.
+long=$(ls tests/test_dashboard*.py tests/test_simulation.py tests/test_chaos.py)
 said=$(mktemp)
 # shellcheck disable=SC2086 # one word for each file
-"$bin/python" -m pytest $waiting >"$said" 2>&1 &
+"$bin/python" -m pytest $long >"$said" 2>&1 &
 beside=$!
 trap 'kill "$beside" 2>/dev/null || true; rm -f "$said"' EXIT
 trap 'exit 130' INT TERM
 failed=0
-"$bin/python" -m pytest --ignore-glob='*/test_dashboard*' --ignore=tests/test_chaos.py || failed=$?
-echo "The pages, and two minutes of faults:"
+"$bin/python" -m pytest --ignore-glob='*/test_dashboard*' \
+    --ignore=tests/test_simulation.py --ignore=tests/test_chaos.py || failed=$?
+echo "The pages, simulated clusters, and two minutes of faults:"
 wait "$beside" || failed=$?
 cat "$said"
 exit "$failed"

@@ -49,7 +49,7 @@ PROBLEMS: dict[str, Word] = {
     "ProblemBody.detail": Word(
         "What is refused, why, and what next.", "count: Input should be less than 10,001."
     ),
-    "ProblemBody.code": Word("The code; the table of codes has its meaning and the way on."),
+    "ProblemBody.code": Word("The code: a table has its meaning and the way on.", "NB009"),
     "ProblemBody.request_id": Word("The request, as log and ledger name it.", "a1b2c3d4-2f"),
     "ProblemBody.retryable": Word("Whether asking again as it is can help.", False),
     "ProblemBody.errors": Word("Each field, or row of a file, that is wrong.", []),

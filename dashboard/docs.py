@@ -12,7 +12,7 @@ from dashboard.curl import command
 from dashboard.view import HEADERS, READ_ONLY, PageFacts, environment
 
 Document = Mapping[str, Any]
-_METHODS = ("get", "put", "post")
+REQUIRED, OPTIONAL = "required", "may be absent"
 
 
 class Piece(NamedTuple):
@@ -23,12 +23,15 @@ class Piece(NamedTuple):
 
 
 class Field(NamedTuple):
-    """A field, or a parameter: what it is called, of which type, within which bounds."""
+    """A field, or a parameter: what it is called, of which type, within which bounds.
+
+    ``note`` says whether it must be sent, or may be absent.
+    """
 
     name: str
     where: str
     kind: tuple[Piece, ...]
-    required: bool
+    note: str
     bounds: str
     says: str
 
@@ -52,7 +55,7 @@ class Answer(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call. ``codes`` are those of its refusals."""
+    """One call. ``headers`` are what it takes, and ``codes`` those of its refusals."""
 
     id: str
     method: str
@@ -60,6 +63,7 @@ class Call(NamedTuple):
     summary: str
     says: str
     parameters: tuple[Field, ...]
+    headers: tuple[str, ...]
     bodies: tuple[Content, ...]
     answers: tuple[Answer, ...]
     codes: tuple[Mapping[str, Any], ...]
@@ -116,6 +120,7 @@ def render(document: Document, page: PageFacts, url: str, *, reading: bool = Fal
         url=url,
         info=document["info"],
         groups=reader.groups(),
+        headers=reader.headers(),
         codes=document["x-problem-codes"],
         anywhere=document["components"]["responses"]["Problem"],
         kinds=reader.kinds(),
@@ -153,10 +158,8 @@ class _Reader:
         """Return the calls by their tags."""
         calls: dict[str, list[Call]] = {tag["name"]: [] for tag in self._document["tags"]}
         for path, methods in self._document["paths"].items():
-            for method in _METHODS:
-                if method in methods:
-                    operation = methods[method]
-                    calls[operation["tags"][0]].append(self._call(method, path, operation))
+            for method, operation in methods.items():
+                calls[operation["tags"][0]].append(self._call(method, path, operation))
         return tuple(
             Group(tag["name"], tag["description"], tuple(calls[tag["name"]]))
             for tag in self._document["tags"]
@@ -172,6 +175,7 @@ class _Reader:
 
     def _call(self, method: str, path: str, operation: Mapping[str, Any]) -> Call:
         parameters = [self._followed(each) for each in operation["parameters"]]
+        own = [each for each in parameters if each["in"] != "header"]
         content = operation.get("requestBody", {}).get("content", {})
         answers = operation["responses"].items()
         return Call(
@@ -180,17 +184,22 @@ class _Reader:
             path,
             operation["summary"],
             operation["description"],
-            tuple(_field(each, each["schema"], each.get("required", False)) for each in parameters),
+            tuple(map(_parameter, own)),
+            tuple(each["name"] for each in parameters if each["in"] == "header"),
             self._contents(content),
             tuple(self._answer(*each) for each in answers if _is_own(each[1])),
             tuple(self._codes[code] for code in operation["x-problem-codes"]),
             command(self._url, method, path, parameters, operation),
         )
 
+    def headers(self) -> tuple[Field, ...]:
+        """Return the headers that calls take."""
+        return tuple(map(_parameter, self._document["components"]["parameters"].values()))
+
     def _answer(self, status: str, answer: Mapping[str, Any]) -> Answer:
         headers = tuple(
             Field(
-                name, "header", (Piece("string"),), False, "", self._followed(each)["description"]
+                name, "header", (Piece("string"),), "", "", self._followed(each)["description"]
             )
             for name, each in answer.get("headers", {}).items()
         )
@@ -225,8 +234,10 @@ class _Reader:
         if set(properties) == {"success", "data"}:  # as the calls about documents answer
             return self._fields(properties["data"])
         required = schema.get("required", ())
+        is_sent = schema.get("additionalProperties") is False  # nothing else may be sent
+        notes = (REQUIRED, "") if is_sent else ("", OPTIONAL)
         return tuple(
-            _field({"description": "", **each, "name": name}, each, name in required)
+            _field({"description": "", **each, "name": name}, each, notes[name not in required])
             for name, each in properties.items()
         )
 
@@ -236,9 +247,13 @@ def _is_own(answer: Mapping[str, Any]) -> bool:
     return any("problem" not in media for media in answer.get("content", ()))
 
 
-def _field(named: Mapping[str, Any], schema: Mapping[str, Any], required: bool) -> Field:  # noqa: FBT001
+def _parameter(each: Mapping[str, Any]) -> Field:
+    return _field(each, each["schema"], REQUIRED if each.get("required") else "")
+
+
+def _field(named: Mapping[str, Any], schema: Mapping[str, Any], note: str) -> Field:
     name, where = named["name"], named.get("in", "")
-    return Field(name, where, _kind(schema), required, _bounds(schema), named["description"])
+    return Field(name, where, _kind(schema), note, _bounds(schema), named["description"])
 
 
 def _kind(schema: Mapping[str, Any]) -> tuple[Piece, ...]:
@@ -264,23 +279,26 @@ def _kind(schema: Mapping[str, Any]) -> tuple[Piece, ...]:
     return pieces
 
 
-_BOUNDS = (
-    ("minimum", "at least {:,}"),
-    ("exclusiveMinimum", "more than {:,}"),
-    ("maximum", "at most {:,}"),
-    ("exclusiveMaximum", "less than {:,}"),
-    ("minLength", "{:,} characters or more"),
-    ("maxLength", "{:,} characters at most"),
-    ("pattern", "`{}`"),
-)
-
-
 def _bounds(schema: Mapping[str, Any]) -> str:
     """Return what a value must keep to, and what it is when it is left out."""
-    told = [sentence.format(schema[name]) for name, sentence in _BOUNDS if name in schema]
+    told = []
+    if "maximum" in schema or "minimum" in schema:
+        told.append(_span(schema.get("minimum"), schema.get("maximum")))
+    if "exclusiveMaximum" in schema:
+        told.append(f"less than {schema['exclusiveMaximum']:,}")
+    if "maxLength" in schema:
+        told.append(f"{_span(schema.get('minLength'), schema['maxLength'])} characters")
+    if "pattern" in schema:
+        told.append(f"`{schema['pattern']}`")
     if schema.get("default", "") not in ("", None):
         told.append(f"`{json.dumps(schema['default'])}` when left out")
     return ", ".join(told)
+
+
+def _span(least: int | None, most: int | None) -> str:
+    if least is None:
+        return f"at most {most:,}"
+    return f"{least:,} or more" if most is None else f"{least:,} to {most:,}"
 
 
 def _as_text(example: Any) -> str:

@@ -198,9 +198,7 @@ class _Reader:
 
     def _answer(self, status: str, answer: Mapping[str, Any]) -> Answer:
         headers = tuple(
-            Field(
-                name, "header", (Piece("string"),), "", "", self._followed(each)["description"]
-            )
+            Field(name, "header", (Piece("string"),), "", "", self._followed(each)["description"])
             for name, each in answer.get("headers", {}).items()
         )
         return Answer(status, answer["description"], headers, self._contents(answer["content"]))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 from conftest import NodeServer
 from described import described, misfits, operations
@@ -182,7 +183,8 @@ async def test_parts_of_a_form_are_described_by_the_model_that_checks_them(node:
     path = "/api/v1/admin/document-numbering/bulk-import"
     content = described()["paths"][path]["post"]["requestBody"]["content"]
     fields = set(content["multipart/form-data"]["schema"]["properties"])
-    form = {"file": b"document_type,document_number\n", "stranger": "1"}
+    form = aiohttp.FormData({"stranger": "1"})
+    form.add_field("file", b"document_type,document_number\n", filename="numbers.csv")
     async with node.post(path, data=form) as answer:
         problem = json.loads(await answer.read())
     assert fields_in(problem) == fields - {"file"}

@@ -1,5 +1,6 @@
 """Every command of the page of calls does what it says, and what comes of it is as described."""
 
+import asyncio
 import json
 import re
 import shlex
@@ -8,8 +9,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
-from described import operations, wrong_with
+from conftest import Cluster
+from described import operations, watching, wrong_with
 from http_calls import Client, Start
 
 
@@ -163,3 +166,22 @@ async def operates(visitor: Visitor) -> None:
     assert await visitor.runs("events") == b"event: hello\r\n"
     assert (await visitor.runs("openapi"))["openapi"] == "3.1.0"
     assert b"<!doctype html>" in await visitor.runs("docs")
+
+
+async def test_what_a_launcher_lets_be_broken_is_answered_as_described(cluster4: Cluster) -> None:
+    root = f"{cluster4.urls[0]}/api/v1/demo/processes"
+    async with aiohttp.ClientSession(trace_configs=[watching()]) as session:
+
+        async def look() -> dict[str, str]:
+            async with session.get(root) as answer:
+                processes = (await answer.json())["processes"]
+            return {each["name"]: each["state"] for each in processes}
+
+        async with session.post(f"{root}/node-4", json={"action": "pause", "seconds": 1}) as answer:
+            assert (await answer.json())["name"] == "node-4"
+        assert (await look())["node-4"] == "paused"
+        async with asyncio.timeout(20):
+            while set((await look()).values()) != {"running"}:
+                await asyncio.sleep(0.2)
+        async with session.post(f"{root}/nobody", json={"action": "kill"}) as answer:
+            assert (await answer.json())["code"] == "NB001"

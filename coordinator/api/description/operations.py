@@ -78,7 +78,7 @@ CALLS = (
         "/api/v1/events",
         "What changes, as server-sent events",
         "A `snapshot` of all, or all events since the one that `Last-Event-ID` names; then a "
-        "`tick` with what has changed, at most a few a second, and `stale` while the store does "
+        "`tick` with what has changed, twice a second at most, and `stale` while the store does "
         "not answer. At most 256 streams on a node.",
         (
             Answer(

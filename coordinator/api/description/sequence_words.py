@@ -13,6 +13,7 @@ SEQUENCE: dict[str, Word] = {
     "sequenceNumber": Word("The number; null where it is about the whole counter.", 17),
     "sequenceNumbers": Word("The numbers, ascending; absent with `compact`.", [17, 18]),
     "sequenceRanges": Word("The numbers as ranges, ends included; with `compact`."),
+    "Issued.requestId": Word("Idempotency key of the request, or its id.", "order-4711"),
     "gapFilled": Word("Whether any of them had been released before."),
     "globalCounter": Word("The highest number ever issued.", 18),
     "nodeId": Word("The node.", "node-1"),
@@ -79,6 +80,11 @@ SEQUENCE: dict[str, Word] = {
 
 AUDIT: dict[str, Word] = {
     "auditId": Word("Name of the record.", "invoice-12-0-17"),
+    "HistoryRecord.siteId": Word("The site it is of; null where there is none.", "site-1"),
+    "HistoryRecord.partitionId": Word("Its partition.", "partition-a"),
+    "HistoryRecord.invoiceType": Word("The invoice type, or the document type.", "on-cycle"),
+    "HistoryRecord.requestId": Word("Idempotency key of the request, or its id.", "order-4711"),
+    "HistoryRecord.gapFilled": Word("Whether the number had been released before.", False),
     "documentNumber": Word("How the number is written; null where nobody wrote it.", None),
     "operationType": Word("What happened.", "GENERATE"),
     "description": Word("What happened, in a sentence.", "Number 17 issued to site-1"),

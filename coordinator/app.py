@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+import dashboard.docs
 import dashboard.view
 from coordinator import __version__
 from coordinator.api.admin import Admin
@@ -28,6 +29,7 @@ from coordinator.api.gap_calls import Gaps
 from coordinator.api.import_progress import ImportProgress
 from coordinator.api.live_view import LiveView
 from coordinator.api.numbers import Numbers
+from coordinator.api.openapi import OpenApi
 from coordinator.api.operations import Operations
 from coordinator.api.operators import Operators
 from coordinator.api.own_site import changes
@@ -159,6 +161,7 @@ class NodeApp:
         )
         app.on_shutdown.append(view.end)
         self._metrics.show_streams(lambda: view.broadcast.readers)
+        page, openapi = self._page(node), OpenApi(settings)
         routes = [
             *SequenceApi(settings, self._caller, counters, membership).routes(),
             *views.routes(),
@@ -176,12 +179,20 @@ class NodeApp:
             *self._imports(node, registry),
             *Numbers(settings, self._store, self._keys, registry, counters).routes(),
             *Sequences(settings, self._store, self._keys, registry, found).routes(),
+            *openapi.routes(),
+            web.get("/docs", dashboard.docs.showing(page, settings.url, openapi.document)),
         ]
         guard = self.refusals.guard
         for route in routes:
             handler = guard(route.handler, changes=changes(route.method, route.path))
             app.router.add_route(route.method, route.path, handler)
-        page = dashboard.view.PageFacts(
+        dashboard.view.add_routes(app, page)
+        app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))
+        return app
+
+    def _page(self, node: Node) -> dashboard.view.PageFacts:
+        settings = self._settings
+        return dashboard.view.PageFacts(
             settings.sites,
             settings.partitions,
             settings.invoice_types,
@@ -191,9 +202,6 @@ class NodeApp:
             settings.profile.value,
             settings.dashboard_read_only,
         )
-        dashboard.view.add_routes(app, page)
-        app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))
-        return app
 
     def _imports(self, node: Node, registry: Registry) -> list[web.RouteDef]:
         settings = self._settings

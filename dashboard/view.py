@@ -16,7 +16,7 @@ _Handler = Callable[[web.Request], Awaitable[web.Response]]
 _HERE: Final = Path(__file__).parent
 
 # No inline script, no inline style, no other host: the templates and modules are written for this.
-_HEADERS: Final = {
+HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
         "object-src 'none'"
@@ -50,7 +50,7 @@ class PageFacts(NamedTuple):
 
 def add_routes(app: web.Application, page: PageFacts) -> None:
     """Add `GET /dashboard`, its other pages and `/dashboard/static/…`, with security headers."""
-    templates = _templates()
+    templates = environment()
     show = _showing(templates, page, "dashboard")
     # An application of its own, so that its headers reach every answer below it and none beside it.
     dashboard = web.Application()
@@ -63,7 +63,8 @@ def add_routes(app: web.Application, page: PageFacts) -> None:
     app.add_subapp("/dashboard", dashboard)
 
 
-def _templates() -> Environment:
+def environment() -> Environment:
+    """Return what renders the pages."""
     return Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -91,4 +92,4 @@ def _showing(templates: Environment, page: PageFacts, name: str) -> _Handler:
 
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
+    response.headers.update(HEADERS)

@@ -18,6 +18,7 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
+from described import watching
 from sharing import Town
 from support import free_port, running_etcd
 
@@ -90,7 +91,10 @@ class NodeServer(TestServer):
 
 @pytest.fixture
 async def start_node(etcd: str) -> AsyncIterator[Callable[..., object]]:
-    """Start nodes in this process, on a real etcd, all under a prefix of this test's own."""
+    """Start nodes in this process, on a real etcd, all under a prefix of this test's own.
+
+    Whatever their clients are answered must be described in the OpenAPI document.
+    """
     root = f"/test-{uuid.uuid4().hex[:8]}/"
     async with AsyncExitStack() as stack:
 
@@ -102,7 +106,7 @@ async def start_node(etcd: str) -> AsyncIterator[Callable[..., object]]:
             stack.push_async_callback(node.stop)
             await node.membership.join()
             await node.membership.be_seen()
-            client = TestClient(NodeServer(node, port))
+            client = TestClient(NodeServer(node, port), trace_configs=[watching()])
             await stack.enter_async_context(client)
             return client
 

@@ -61,8 +61,12 @@ class SearchQuery(WhichQuery):
     operationType: Operation | None = None
     requestId: Token | None = None
     user: Annotated[Text, StringConstraints(max_length=USER_MAX)] | None = None
-    from_ms: Annotated[int | None, BeforeValidator(_begins), Field(alias="from")] = None
-    to_ms: Annotated[int | None, BeforeValidator(_ends), Field(alias="to")] = None
+    from_ms: Annotated[
+        int | None, BeforeValidator(_begins, json_schema_input_type=str), Field(alias="from")
+    ] = None
+    to_ms: Annotated[
+        int | None, BeforeValidator(_ends, json_schema_input_type=str), Field(alias="to")
+    ] = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -9,6 +9,7 @@ import pytest
 from http_calls import Client, Start, release
 from test_documents_api import TEMPLATES, call, refused
 
+from coordinator.api.reservations import Ticket
 from coordinator.registry import RECENT_S
 
 DOCUMENTS = "/api/v1/document-numbering"
@@ -70,12 +71,32 @@ async def test_an_exhausted_series_says_so(start_node: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["x", "e30", "WyJhIiwxLCJiIl0", "WyJkb2N1bWVudHMvQ09SIiwxLCJiIl0"]
+    "token",
+    [
+        *("x", "e30", "WyJhIiwxLCJiIl0", "WyJkb2N1bWVudHMvQ09SIiwxLCJiIl0"),
+        Ticket("documents/COR/2025", 1, "b").token,
+        Ticket("documents/COR/yearly=2025", 2**63, "b").token,
+    ],
 )
 async def test_a_token_of_nobody_is_refused(start_node: Start, token: str) -> None:
     node = await start_node()
     problem = await refused(node, "POST", f"{DOCUMENTS}/confirm", {"token": token}, 409)
     assert problem["code"] == "NB004"
+
+
+async def test_a_token_with_a_number_beyond_all_takes_no_turn_away(start_node: Start) -> None:
+    nodes = [await start_node(node_id=f"node-{n}") for n in (1, 2)]
+    for node in (*nodes, *nodes):  # the second one hands what it is asked to the first
+        await reserve(node, issue_date="2025-06-01")
+    before = await turns(nodes[1])
+    forged = {"token": Ticket("documents/COR/yearly=2025", 2**63, "b").token}
+    await refused(nodes[1], "POST", f"{DOCUMENTS}/confirm", forged, 409)
+    assert await turns(nodes[1]) == before
+
+
+async def turns(node: Client) -> Any:
+    async with node.get("/api/v1/cluster") as answer:
+        return (await answer.json())["turns"]
 
 
 async def test_a_key_reserves_once_at_any_node(start_node: Start) -> None:

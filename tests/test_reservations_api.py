@@ -106,6 +106,16 @@ async def test_a_key_reserves_once_at_any_node(start_node: Start) -> None:
     assert answers[0][0] == answers[1][0]
 
 
+async def test_names_in_another_order_are_the_same_request(start_node: Start) -> None:
+    node = await start_node()
+    scope = {"project": "P1", "contract": "C1"}
+    asked = {"document_type": "DRW", "requestId": "order-8", "metadata": {"b": 1, "a": 2}}
+    first, _ = await post(node, "reserve", asked | {"scope": scope}, 201)
+    turned = {name: scope[name] for name in reversed(scope)}
+    again, headers = await post(node, "reserve", asked | {"scope": turned}, 201)
+    assert (again, headers["Idempotent-Replayed"]) == (first, "true")
+
+
 async def test_a_key_reserves_once_also_when_the_year_has_ended_or_the_series_was_changed(
     start_node: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

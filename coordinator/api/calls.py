@@ -201,7 +201,9 @@ def _is_user(name: str) -> bool:
 
 
 def _digest(*payload: object) -> str:
-    return hashlib.sha256(orjson.dumps(payload)).hexdigest()[:16]
+    # The order of names in JSON says nothing, and may be another one when a caller repeats itself.
+    content = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _bad_header(name: str, wanted: str) -> Problem:

@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from coordinator.preparing import Prepared, prepare_apart
 from coordinator.registry import InDoubt, Registry
 from coordinator.staging import Phase, TooMany
 from coordinator.store import NotCommitted, StoreError
+from coordinator.workplace import workplace
 
 PATH = "/api/v1/admin/document-numbering/bulk-import"
 ERRORS_TOLD = 3
@@ -77,8 +77,8 @@ class BulkImport:
         course = self._book.begin(request[NAME], _key_in_head(request))
         course.dry_run = asked.dry_run
         try:
-            with _watched(course), tempfile.TemporaryDirectory(prefix="import-") as folder:
-                return await self._taken_in(request, asked, Path(folder), course)
+            with _watched(course), _room_for(course), workplace() as folder:
+                return await self._taken_in(request, asked, folder, course)
         finally:
             if course.phase is Phase.REFUSED and not course.dry_run:
                 self._metrics.import_refused(course.document_types)
@@ -215,6 +215,21 @@ def _watched(course: Course) -> Iterator[None]:
             course.ended(Phase.FAILED, f"Nothing was changed: {why}.")
         raise
     course.ended(Phase.DONE)
+
+
+@contextmanager
+def _room_for(course: Course) -> Iterator[None]:
+    """Say that this machine has no room for the file; before the commit that changes nothing.
+
+    Raises Problem. An error without a number is not of the system: it is left as it is.
+    """
+    try:
+        yield
+    except OSError as failed:
+        if not failed.errno or course.phase is Phase.COMMITTING:
+            raise
+        detail = f"Nothing was changed: this node cannot take the file in ({failed.strerror})."
+        raise Problem(problems.NO_ROOM, f"{detail} Ask another node.") from failed
 
 
 def _end_by(problem: Problem) -> Phase:

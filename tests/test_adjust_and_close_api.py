@@ -1,7 +1,7 @@
 """Counts of documents adjusted and closed over HTTP, on a real etcd and two nodes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from document_calls import (
 from http_calls import Start, release
 from http_calls import issue as issued_here
 
+from coordinator.api.closing import RUNS_SHOWN_MAX, _listed
 from coordinator.cli import main
 
 
@@ -105,6 +106,16 @@ async def test_a_count_is_closed_when_nothing_is_open_and_tells_what_it_came_to(
     await void(nodes.one, text(1), replace=False)  # a mistake can still be taken out of the books
     again, headers = await ask(nodes.one, "sequences/close", body)
     assert (again, headers["Idempotent-Replayed"]) == (first, "true")
+
+
+def test_a_report_reads_no_more_runs_than_it_lists() -> None:
+    def single_numbers() -> Iterator[tuple[int, int]]:
+        yield from ((2 * at, 1) for at in range(RUNS_SHOWN_MAX + 1))
+        raise AssertionError("it reads on")
+
+    listed = _listed(10**9, single_numbers())
+    assert (listed["total"], listed["all_listed"]) == (10**9, False)
+    assert listed["runs"] == [[2 * at, 2 * at] for at in range(RUNS_SHOWN_MAX)]
 
 
 async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:

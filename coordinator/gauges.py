@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from coordinator.core.documents import counted_by
 from coordinator.core.forecast import percent_used
-from coordinator.core.records import Closed, Entry, next_after
+from coordinator.core.records import Closed, Entry, Trimmed, Voided, next_after
 
 SHOWN_MAX = 256
 """Counters of documents with a line of their own; more would make ``/metrics`` large and slow."""
@@ -36,12 +36,19 @@ class SequenceGauges(Collector):
     def committed(self, counter: str, entry: Entry) -> None:
         """Take what an entry did to a counter of documents.
 
-        One that is closed gives out nothing any more, so how full it is worries nobody.
+        One that is closed gives out nothing any more, so how full it is worries nobody. What can
+        still happen to it makes none of a counter that is not known to be open.
         """
         if any(isinstance(record, Closed) for record in entry.records):
             self._documents.pop(counter, None)
             return
-        self._documents[counter] = next_after(entry) - 1
+        is_known = counter in self._documents
+        if is_known or not all(isinstance(record, Voided | Trimmed) for record in entry.records):
+            self.came_to(counter, next_after(entry) - 1)
+
+    def came_to(self, counter: str, highest: int) -> None:
+        """Take the highest number of an open counter of documents."""
+        self._documents[counter] = highest
         self._documents.move_to_end(counter)
         if len(self._documents) > KNOWN_MAX:
             self._documents.popitem(last=False)

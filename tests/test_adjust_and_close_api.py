@@ -139,6 +139,21 @@ async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:
     await void(nodes.other, number, replace=False)
 
 
+async def test_how_full_a_closed_count_is_worries_nobody_whatever_is_voided_of_it(
+    nodes: Two,
+) -> None:
+    async def shown() -> str:
+        async with nodes.one.get("/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        return "".join(line for line in lines if "utilization{" in line and "MEM" in line)
+
+    await issue(nodes.one)
+    assert await shown()
+    await close(nodes.one)
+    await void(nodes.one, text(1), replace=False)
+    assert not await shown()
+
+
 async def test_a_count_that_has_issued_nothing_is_closed_too(nodes: Two) -> None:
     problem = await refused(
         nodes.one, "sequences/close", {"document_type": "MEM", "reason": WHY}, 422

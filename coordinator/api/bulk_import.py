@@ -130,7 +130,8 @@ class BulkImport:
         course.name, course.imported = done.name, done.report.numbers
         course.replayed = done.replayed
         if not done.replayed:
-            self._metrics.imported(_rows_by_type(prepared))
+            highest = {each.counter: each.next_value - 1 for each in done.report.counters}
+            self._metrics.imported(_rows_by_type(prepared), highest)
         for share in prepared.shares:  # this node notes what it has seen committed
             start = None if share.counter == INVOICE else share.start
             self._counters.sequencer(share.counter, start).probe()

@@ -31,7 +31,11 @@ def workplace() -> Iterator[Path]:
 
 def clear_left() -> None:
     """Clear away the folders of this user that were left behind, as far as that can be done."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    try:
+        folders = list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    except OSError:  # there is no place for any, so none was left
+        return
+    for folder in folders:
         try:
             found = folder.lstat()
             is_left = time.time() - found.st_mtime > LEFT_S

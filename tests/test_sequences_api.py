@@ -128,11 +128,17 @@ async def test_invoices_are_a_series_of_documents_too(start_node: Start) -> None
     assert proven["valid"], proven["findings"]
 
 
-async def test_a_little_of_a_huge_series_is_not_nothing(start_node: Start) -> None:
+async def test_a_little_of_a_huge_series_is_not_nothing_nor_is_most_of_it_all(
+    start_node: Start,
+) -> None:
     node = await start_node()
     await issue(node, count=10)
     (invoices,) = await sequences(node, document_type="invoice")
     assert invoices["utilization"] == pytest.approx(1_000 / invoices["max_value"], abs=0)
+    far = {"next_value": invoices["max_value"] - 2, "pass_over_max": 10**15, "reason": WHY}
+    await call(node, "POST", f"{SEQUENCES}/adjust", {"document_type": "invoice"} | far)
+    (invoices,) = await sequences(node, document_type="invoice")
+    assert (invoices["utilization"] < 100, invoices["left"]) == (True, 3)
 
 
 async def test_the_day_on_which_a_series_ends_is_one_of_its_zone(start_node: Start) -> None:

@@ -223,8 +223,9 @@ def _sequence(series: Series, found: CounterFound, used: Used, now: int) -> dict
 
 
 def _percent(used: float) -> float:
-    """Return a share as it is told; of a huge series a little must not read like none at all."""
-    return round(used, 4) or used
+    """Return a share as it is told: neither nothing nor all of a huge series by rounding."""
+    rounded = round(used, 4)
+    return rounded if 0 < rounded < 100 else used  # noqa: PLR2004
 
 
 def _day(time_ms: int, series: Series) -> str:

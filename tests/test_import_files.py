@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from workbooks import read_file
 
 from coordinator import imports
 from coordinator.imports import BadFile, ReadFile, Row, csv_records, reading, spool
-from coordinator.imports.reading import read_file
 from coordinator.imports.values import METADATA_BYTES_MAX
 
 HEADER = "document_type,document_number,created_at,metadata\r\n"

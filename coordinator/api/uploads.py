@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from coordinator.api.problems import BUSY, Problem
 
 UPLOADS_MAX = 4
-"""Each is of ``imports.BYTES_MAX`` at most: with the file that is being imported they take 320 MiB
-of disk, whoever sends them."""
+"""Each is of ``imports.BYTES_MAX`` at most: with the file that is being imported, the copy that is
+read and its rows they take some 450 MiB of disk, whoever sends them."""
 
 
 class Uploads:

@@ -5,7 +5,7 @@ ones, or read like a series at all, is decided elsewhere.
 
 A file that cannot be read as a whole is a ``BadFile``; in a file that can, each value that cannot
 be taken is a ``RowError``. Nothing is mended on the way: a number that was trimmed, rounded or
-guessed would be another number. ``reading.read_file`` is the way in.
+guessed would be another number. ``spool.spooled``, then ``reading.read_copy``, are the way in.
 """
 
 from collections.abc import Callable, Sequence

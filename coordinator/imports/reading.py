@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import IO
 
 from coordinator.imports import (
@@ -27,7 +26,6 @@ from coordinator.imports import (
     sheet,
     shown,
 )
-from coordinator.imports.spool import spooled
 from coordinator.imports.values import Unfit, check_document, check_metadata, moment_ms
 
 PROGRESS_ROWS = 1_000
@@ -40,17 +38,17 @@ _Places = tuple[Column | None, ...]
 """Which column stands where; None has no name."""
 
 
-def read_file(
-    source: Path | IO[bytes],
+def read_copy(
+    copy: IO[bytes],
     progress: Progress = in_silence,
     chosen: Callable[[int], bool] = lambda _: True,
 ) -> ReadFile:
-    """Read a CSV or XLSX file, whichever its content is. This takes seconds for ``ROWS_MAX`` rows.
+    """Read a CSV or XLSX file, whichever its content is, of which ``spooled`` has made this copy.
 
-    ``chosen`` tells by its number whether a row is wanted: others are counted and not looked at.
-    Raises BadFile, and OSError when it cannot be opened or read.
+    It is closed then. This takes seconds for ``ROWS_MAX`` rows. ``chosen`` tells by its number
+    whether a row is wanted: others are counted and not looked at. Raises BadFile.
     """
-    with spooled(source) as spool, closing(records_of(spool)) as found:
+    with closing(records_of(copy)) as found:
         return _Reading(progress, chosen).of(found)
 
 

@@ -151,7 +151,8 @@ class NodeApp:
         timeline = Timeline()
         views = Views(settings, installation, counters, membership, which)
         operations = Operations(
-            settings, measured, counters, membership, self.upkeep, self._metrics, registry
+            *(settings, measured, counters, membership, self.upkeep, self._metrics),
+            *(registry, found),
         )
         view = LiveView(settings, node.instance, views, audit, operations, timeline)
         latencies = self._metrics.latencies

@@ -24,7 +24,7 @@ from document_calls import (
     two_nodes,
     void,
 )
-from http_calls import Start, release
+from http_calls import Client, Start, release
 from http_calls import issue as issued_here
 
 from coordinator.api.closing import RUNS_SHOWN_MAX, _listed
@@ -142,16 +142,26 @@ async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:
 async def test_how_full_a_closed_count_is_worries_nobody_whatever_is_voided_of_it(
     nodes: Two,
 ) -> None:
-    async def shown() -> str:
-        async with nodes.one.get("/metrics") as answer:
-            lines = (await answer.text()).splitlines()
-        return "".join(line for line in lines if "utilization{" in line and "MEM" in line)
-
     await issue(nodes.one)
-    assert await shown()
+    assert await told_to_be_full(nodes.one)
     await close(nodes.one)
     await void(nodes.one, text(1), replace=False)
-    assert not await shown()
+    assert not await told_to_be_full(nodes.one)
+
+
+async def test_a_node_hears_that_another_has_closed_the_fullest_count(nodes: Two) -> None:
+    await issue(nodes.one)
+    assert await told_to_be_full(nodes.one)
+    await close(nodes.other)
+    assert not await told_to_be_full(nodes.one)
+    await reserve(nodes.one, issue_date="2024-07-01")
+    assert await told_to_be_full(nodes.one)
+
+
+async def told_to_be_full(node: Client) -> str:
+    async with node.get("/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return "".join(line for line in lines if "utilization{" in line and "MEM" in line)
 
 
 async def test_a_count_that_has_issued_nothing_is_closed_too(nodes: Two) -> None:

@@ -99,6 +99,31 @@ async def turns(node: Client) -> Any:
         return (await answer.json())["turns"]
 
 
+PERIODS = {
+    "FISCAL": ("{PREFIX}-{FY}-{SEQ:5}", ["2026-00001", "2027-00001", "2027-00002", "2026-00002"]),
+    "MONTHLY": (
+        "{PREFIX}-{YYYY}{MM}-{SEQ:5}",
+        ["202603-00001", "202604-00001", "202604-00002", "202504-00001"],
+    ),
+    "YEARLY": ("{PREFIX}-{YYYY}-{SEQ:5}", ["2026-00001", "2026-00002", "2026-00003", "2025-00001"]),
+}
+
+
+@pytest.mark.parametrize("scope", PERIODS)
+async def test_a_document_is_counted_in_the_period_of_its_issue_date(
+    start_node: Start, scope: str
+) -> None:
+    nodes = [await start_node(node_id=f"node-{n}") for n in (1, 2)]
+    template, written = PERIODS[scope]
+    series = {"document_type": "PER", "template": template, "scopes": [scope], "fiscal_month": 4}
+    series |= {"time_zone": "Asia/Bangkok", "reason": "a test"}
+    await call(nodes[0], "POST", TEMPLATES, series, 201)
+    dates = ("2026-03-31", "2026-04-01", "2026-03-31T18:00:00Z", "2025-04-30")  # the last is late
+    for at, (date, number) in enumerate(zip(dates, written, strict=True)):
+        told = await reserve(nodes[at % 2], document_type="PER", issue_date=date)
+        assert told["document_number"] == f"PER-{number}", date
+
+
 async def test_a_key_reserves_once_at_any_node(start_node: Start) -> None:
     nodes = [await start_node(node_id=f"node-{n}") for n in (1, 2)]
     asked = {"document_type": "COR", "requestId": "order-7"}

@@ -50,9 +50,8 @@ class Row(NamedTuple):
     stands above it. ``line`` is the line of a CSV file where the row begins; values can have
     several. Of an XLSX file both are the same.
 
-    ``created_at`` is as it was written, empty where nothing was; ``created_ms`` is that moment in
-    milliseconds since 1970 (before it, less than 0), and None where no offset from UTC tells it: a
-    date lies in the time zone of its series. ``metadata`` is the text of a JSON object, or empty.
+    ``created_at`` is as it was written, a date or a moment, and empty where nothing was;
+    ``metadata`` is the text of a JSON object, or empty.
     """
 
     row: int
@@ -60,7 +59,6 @@ class Row(NamedTuple):
     document_type: str
     document_number: str
     created_at: str
-    created_ms: int | None
     metadata: str
 
 

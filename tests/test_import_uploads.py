@@ -219,6 +219,10 @@ async def test_while_a_node_imports_others_hear_so_before_they_send_and_after(
         status, problem = await answer_to(upload)
         assert (status, problem["code"]) == (503, "NB003")
         assert "this node has an import to do" in problem["detail"]
+        assert "the same key" not in problem["detail"]
+    again = {"Idempotency-Key": "k-1"}
+    problem, _ = await send_form(node, content, 503, again)  # it may repeat what is under way
+    assert "an earlier one with the same key may have been served" in problem["detail"]
     go_on.set()
     assert (await first)[0]["success"]
     assert sorted(await phases(node)) == ["done", "failed"]

@@ -78,6 +78,7 @@ from coordinator.store.members import Members
 from coordinator.timeline import Timeline
 from coordinator.turn import Contact, Seat
 from coordinator.witness import Witness, WitnessUnreadable
+from coordinator.workplace import clear_left
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,8 @@ class NodeApp:
         timeline = Timeline()
         views = Views(settings, installation, counters, membership, which)
         operations = Operations(
-            settings, measured, counters, membership, self.upkeep, self._metrics, registry
+            *(settings, measured, counters, membership, self.upkeep, self._metrics),
+            *(registry, found),
         )
         view = LiveView(settings, node.instance, views, audit, operations, timeline)
         latencies = self._metrics.latencies
@@ -275,6 +277,7 @@ class NodeApp:
 
 async def serve(settings: Settings) -> None:
     """Run a node until SIGINT or SIGTERM. Raises CannotJoin, also for a port in use."""
+    clear_left()
     store = EtcdStore(settings.etcd_endpoints, commit_s=settings.etcd_attempt_s)
     node = NodeApp(settings, store)
     fitting = room(settings.connections_max)

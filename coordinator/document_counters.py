@@ -77,6 +77,13 @@ class DocumentCounters:
         (found,) = (await self._store.read(Range(self._keys.counter(name).head))).found
         return heads.decode(found[0].value) if found else None
 
+    async def heads_of(self, names: list[str]) -> list[CounterFound]:
+        """Return these counters, those of them that have given out a number."""
+        found: list[CounterFound] = []
+        for at in range(0, len(names), HEADS_PER_READ):
+            found += await self._with_heads(names[at : at + HEADS_PER_READ])
+        return found
+
     async def _some(
         self, after: str, document_type: str | None
     ) -> AsyncIterator[list[CounterFound]]:

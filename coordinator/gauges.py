@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from coordinator.core.documents import counted_by
 from coordinator.core.forecast import percent_used
-from coordinator.core.records import Closed, Entry, next_after
+from coordinator.core.records import Closed, Entry, Trimmed, Voided, next_after
 
 SHOWN_MAX = 256
 """Counters of documents with a line of their own; more would make ``/metrics`` large and slow."""
@@ -36,12 +36,23 @@ class SequenceGauges(Collector):
     def committed(self, counter: str, entry: Entry) -> None:
         """Take what an entry did to a counter of documents.
 
-        One that is closed gives out nothing any more, so how full it is worries nobody.
+        One that is closed gives out nothing any more, so how full it is worries nobody. What can
+        still happen to it makes none of a counter that is not known to be open.
         """
         if any(isinstance(record, Closed) for record in entry.records):
-            self._documents.pop(counter, None)
+            self.closed(counter)
             return
-        self._documents[counter] = next_after(entry) - 1
+        is_known = counter in self._documents
+        if is_known or not all(isinstance(record, Voided | Trimmed) for record in entry.records):
+            self.came_to(counter, next_after(entry) - 1)
+
+    def closed(self, counter: str) -> None:
+        """Forget a counter that gives out nothing any more."""
+        self._documents.pop(counter, None)
+
+    def came_to(self, counter: str, highest: int) -> None:
+        """Take the highest number of an open counter of documents."""
+        self._documents[counter] = highest
         self._documents.move_to_end(counter)
         if len(self._documents) > KNOWN_MAX:
             self._documents.popitem(last=False)
@@ -75,14 +86,23 @@ class SequenceGauges(Collector):
         yield utilization
 
     def _utilization(self) -> dict[str, float]:
-        fullest: dict[str, float] = {}
+        shares = {document_type: used for document_type, (used, _) in self._fullest().items()}
+        if self.invoices:
+            highest = max(self.invoices.values())
+            shares[self._series] = percent_used(highest, self._start, self._max_value)
+        return shares
+
+    def fullest(self) -> list[str]:
+        """Return the fullest counter of each series of documents, as far as this node knows."""
+        return [counter for _, counter in self._fullest().values()]
+
+    def _fullest(self) -> dict[str, tuple[float, str]]:
+        """Return how full the fullest counter of each type is, and which it is."""
+        fullest: dict[str, tuple[float, str]] = {}
         for counter, highest in self._documents.items():
             counted = counted_by(counter)
             if counted is not None and counted.document_type in self._bounds:
                 used = percent_used(highest, *self._bounds[counted.document_type])
-                before = fullest.get(counted.document_type, 0.0)
-                fullest[counted.document_type] = max(before, used)
-        if self.invoices:
-            highest = max(self.invoices.values())
-            fullest[self._series] = percent_used(highest, self._start, self._max_value)
+                before = fullest.get(counted.document_type, (0.0, counter))
+                fullest[counted.document_type] = max(before, (used, counter))
         return fullest

@@ -280,9 +280,15 @@ class Metrics:
         """Let the number of open event streams be asked here."""
         _streams(self._registry).set_function(streams)
 
-    def imported(self, rows: Mapping[str, int]) -> None:
-        """Count the rows of a file that came in, by document type."""
+    def imported(self, rows: Mapping[str, int], highest: Mapping[str, int]) -> None:
+        """Count the rows of a file that came in, by document type.
+
+        ``highest`` are the highest numbers of its counters: no sequencer tells of them.
+        """
         self._imports.imported(rows)
+        for counter, number in highest.items():
+            if is_of_documents(counter):
+                self.sequences.came_to(counter, number)
 
     def import_refused(self, document_types: Iterable[str]) -> None:
         """Count a file that was refused, and has numbers of these types."""

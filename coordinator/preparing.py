@@ -20,7 +20,7 @@ from coordinator.core.legacy import Found, Named, sort_out
 from coordinator.core.records import Rows
 from coordinator.imports import ERRORS_KEPT, BadFile, Column, Row, RowError, in_silence
 from coordinator.imports.choice import Choice
-from coordinator.imports.reading import read_file
+from coordinator.imports.reading import read_copy
 from coordinator.imports.spool import CHUNK_BYTES, spooled
 
 PREPARED_WITHIN_S = 120.0
@@ -73,7 +73,7 @@ def prepare(
     """
     with spooled(source) as copy:
         digest = _digest(copy, choice)
-        content = read_file(copy, progress, choice.takes)
+        content = read_copy(copy, progress, choice.takes)
     if not content.rows and not content.errors_total:
         raise BadFile(
             f"None of the rows {choice} is in the file. Choose rows as its spreadsheet numbers "

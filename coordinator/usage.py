@@ -80,7 +80,7 @@ def _used(search: _Search, entries: list[Entry], since_ms: int) -> Used:
     """Return what was used from the first of these entries on."""
     head = search.head
     entries = [entry for entry in entries if entry.index <= head.index]
-    since_ms = max(since_ms, entries[0].time_ms) if entries and is_oldest(search) else since_ms
+    since_ms = max(since_ms, entries[0].time_ms) if entries and _is_oldest(search) else since_ms
     for at, entry in enumerate(entries):
         if not any(isinstance(record, Imported | Passed) for record in entry.records):
             return Used(head.next - entry.next_before, since_ms)
@@ -89,6 +89,6 @@ def _used(search: _Search, entries: list[Entry], since_ms: int) -> Used:
     return Used(0, since_ms)
 
 
-def is_oldest(search: _Search) -> bool:
+def _is_oldest(search: _Search) -> bool:
     """Tell whether the ledger begins with the entry that was found."""
     return search.low == search.oldest

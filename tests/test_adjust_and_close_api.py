@@ -1,7 +1,7 @@
 """Counts of documents adjusted and closed over HTTP, on a real etcd and two nodes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -24,9 +24,10 @@ from document_calls import (
     two_nodes,
     void,
 )
-from http_calls import Start, release
+from http_calls import Client, Start, release
 from http_calls import issue as issued_here
 
+from coordinator.api.closing import RUNS_SHOWN_MAX, _listed
 from coordinator.cli import main
 
 
@@ -107,6 +108,16 @@ async def test_a_count_is_closed_when_nothing_is_open_and_tells_what_it_came_to(
     assert (again, headers["Idempotent-Replayed"]) == (first, "true")
 
 
+def test_a_report_reads_no_more_runs_than_it_lists() -> None:
+    def single_numbers() -> Iterator[tuple[int, int]]:
+        yield from ((2 * at, 1) for at in range(RUNS_SHOWN_MAX + 1))
+        raise AssertionError("it reads on")
+
+    listed = _listed(10**9, single_numbers())
+    assert (listed["total"], listed["all_listed"]) == (10**9, False)
+    assert listed["runs"] == [[2 * at, 2 * at] for at in range(RUNS_SHOWN_MAX)]
+
+
 async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:
     reserved = await reserve(nodes.one)
     number, token = reserved["document_number"], {"token": reserved["token"]}
@@ -126,6 +137,31 @@ async def test_nothing_goes_out_of_a_closed_count(nodes: Two) -> None:
     assert "replace: false" in problems[-1]["detail"]
     assert await issue(nodes.other, issue_date="2024-01-01") == "MEM-2024-00001"
     await void(nodes.other, number, replace=False)
+
+
+async def test_how_full_a_closed_count_is_worries_nobody_whatever_is_voided_of_it(
+    nodes: Two,
+) -> None:
+    await issue(nodes.one)
+    assert await told_to_be_full(nodes.one)
+    await close(nodes.one)
+    await void(nodes.one, text(1), replace=False)
+    assert not await told_to_be_full(nodes.one)
+
+
+async def test_a_node_hears_that_another_has_closed_the_fullest_count(nodes: Two) -> None:
+    await issue(nodes.one)
+    assert await told_to_be_full(nodes.one)
+    await close(nodes.other)
+    assert not await told_to_be_full(nodes.one)
+    await reserve(nodes.one, issue_date="2024-07-01")
+    assert await told_to_be_full(nodes.one)
+
+
+async def told_to_be_full(node: Client) -> str:
+    async with node.get("/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+    return "".join(line for line in lines if "utilization{" in line and "MEM" in line)
 
 
 async def test_a_count_that_has_issued_nothing_is_closed_too(nodes: Two) -> None:

@@ -105,6 +105,17 @@ async def test_numbers_go_on_after_the_highest_and_each_row_can_be_read_back(
     assert await place.left(store, "open") == ()
 
 
+async def test_how_full_a_counter_is_by_an_import_is_measured(
+    start_node: Start, place: Place
+) -> None:
+    node = await start_node(root=place.root)
+    await send_form(node, csv_of(map(cor, range(1, 8))))
+    async with node.get("/metrics") as answer:
+        shown = await answer.text()
+    labels = f'counter="{COR}",document_type="COR",scope="yearly=2025"'
+    assert f"numbering_sequence_current{{{labels}}} 7.0" in shown
+
+
 async def test_a_node_that_has_imported_knows_it_when_the_store_goes_back(
     start_node: Start, place: Place
 ) -> None:

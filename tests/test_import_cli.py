@@ -1,14 +1,18 @@
 """``coordinator import``: what a person is told of a file, and asked; all in a real etcd."""
 
+import base64
 import csv
+import json
 import os
 import pty
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from coordinator.config import Settings
 from coordinator.csv_cells import plain_cell
 
 
@@ -17,9 +21,10 @@ def run(etcd: str, path: Path, *more: str) -> subprocess.CompletedProcess[str]:
 
 
 def coordinator(etcd: str, *words: str) -> subprocess.CompletedProcess[str]:
+    root = () if "--root" in words else ("--root", "/import-cli/")
     command = [sys.executable, "-m", "coordinator", *words]
     return subprocess.run(
-        [*command, "--etcd-endpoints", etcd, "--root", "/import-cli/"],
+        [*command, "--etcd-endpoints", etcd, *root],
         capture_output=True,
         text=True,
         check=False,
@@ -150,6 +155,20 @@ def test_a_slipped_digit_voids_no_thousands_unless_that_is_said(etcd: str, tmp_p
         ]
     assert run(etcd, path, "--yes", "--pass-over-max", "-1").returncode == 2
     assert run(etcd, path, "--yes", "--pass-over-max", "2000").returncode == 0
+
+
+def test_no_invoice_comes_in_beyond_the_last_of_the_nodes(etcd: str, tmp_path: Path) -> None:
+    root = "/import-cli-invoices/"
+    settings = Settings(max_value=50).shared()
+    store = {"key": f"{root}settings", "value": json.dumps(settings)}
+    put = {name: base64.b64encode(text.encode()).decode() for name, text in store.items()}
+    with urllib.request.urlopen(f"{etcd}/v3/kv/put", json.dumps(put).encode()) as answer:
+        assert answer.status == 200
+    path = write(tmp_path / "old.csv", "invoice,INV-00000051")
+    done = coordinator(etcd, "import", str(path), "--check", "--max-value", "50", "--root", root)
+    assert (done.returncode, "series ends at 50" in done.stdout) == (1, True), done.stdout
+    done = coordinator(etcd, "import", str(path), "--check", "--max-value", "51", "--root", root)
+    assert done.returncode == 0, done.stdout
 
 
 def test_who_does_not_say_yes_changes_nothing(etcd: str, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ async def test_rows_and_refused_files_are_counted_by_document_type(
 def test_the_types_that_are_counted_are_bounded() -> None:
     metrics = Metrics(9, ("invoice",))
     for number in range(TYPES_SHOWN_MAX + 5):
-        metrics.imported({f"T{number}": 1})
+        metrics.imported({f"T{number}": 1}, {})
     metrics.import_refused(["T0", "NEW", "NEWER"])
     text = metrics.text().decode()
     assert text.count("numbering_imported_rows_total{") == TYPES_SHOWN_MAX + 1

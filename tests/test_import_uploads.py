@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
+import tempfile
 import time
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from test_documents_api import refused
 from coordinator.api import import_inputs
 from coordinator.api.uploads import UPLOADS_MAX
 from coordinator.importing import Importer
+from coordinator.workplace import LEFT_S, PREFIX
 
 
 @pytest.mark.parametrize(
@@ -215,6 +219,39 @@ async def test_while_a_node_imports_others_hear_so_before_they_send_and_after(
         status, problem = await answer_to(upload)
         assert (status, problem["code"]) == (503, "NB003")
         assert "this node has an import to do" in problem["detail"]
+        assert "the same key" not in problem["detail"]
+    again = {"Idempotency-Key": "k-1"}
+    problem, _ = await send_form(node, content, 503, again)  # it may repeat what is under way
+    assert "an earlier one with the same key may have been served" in problem["detail"]
     go_on.set()
     assert (await first)[0]["success"]
     assert sorted(await phases(node)) == ["done", "failed"]
+
+
+async def test_a_node_without_room_for_a_file_says_so_and_changes_nothing(
+    start_node: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    node = await start_node()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    problem, headers = await send_form(node, csv_of([cor(1)]), 503)
+    assert (problem["code"], problem["retryable"]) == ("NB056", True)
+    assert "Nothing was changed" in problem["detail"]
+    assert headers["Retry-After"]
+    assert await phases(node) == ["failed"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert (await send_form(node, csv_of([cor(1)])))[0]["imported"] == 1
+
+
+async def test_what_a_killed_node_left_on_the_disk_is_cleared_away_by_the_next(
+    start_node: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names = (f"{PREFIX}killed", f"{PREFIX}at-work", "import-of-somebody")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"x")
+    long_ago = time.time() - LEFT_S - 60
+    for name in (names[0], names[2]):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    await send_form(await start_node(), csv_of([cor(1)]), dry_run="true")
+    assert sorted(os.listdir(tmp_path)) == sorted(names[1:])  # noqa: PTH208 - of a test

@@ -20,11 +20,11 @@ def test_a_row_is_what_its_cells_show() -> None:
     book.active["B5"].data_type = "s"
     done = read(book)
     assert not done.errors
-    assert [tuple(row)[0:2] + tuple(row)[2:] for row in done.rows] == [
-        (2, 2, "invoice", "INV-1", "2024-12-31T23:59:00+01:00", 1_735_685_940_000, '{"a": "ü"}'),
-        (3, 3, "invoice", "42", "2024-12-31", None, ""),
-        (4, 4, "380", "№ 7", "2024-12-31T23:59:01", None, ""),
-        (5, 5, "invoice", "=not a formula", "", None, ""),
+    assert [tuple(row) for row in done.rows] == [
+        (2, 2, "invoice", "INV-1", "2024-12-31T23:59:00+01:00", '{"a": "ü"}'),
+        (3, 3, "invoice", "42", "2024-12-31", ""),
+        (4, 4, "380", "№ 7", "2024-12-31T23:59:01", ""),
+        (5, 5, "invoice", "=not a formula", "", ""),
     ]
 
 

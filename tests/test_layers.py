@@ -11,7 +11,7 @@ PACKAGE = ROOT / "coordinator"
 # From the bottom up: a module imports only from its own layer's parts listed here, and below.
 LAYERS = [
     {"core"},
-    {"store", "clock", "csv_cells", "latencies", "open_files", "timeline"},
+    {"store", "clock", "csv_cells", "latencies", "open_files", "timeline", "workplace"},
     {"faults", "imports"},
     {"witness"},
     {"turn"},

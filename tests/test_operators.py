@@ -1,5 +1,6 @@
 """What operators do to a counter of documents: assign, void, replace, adjust, import, close."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -140,6 +141,22 @@ async def test_the_largest_number_can_be_assigned_and_nothing_follows() -> None:
     await counter.ask(assign(MAX))
     assert await counter.ask(counter.reserve()) == [Refused(Why.EXHAUSTED, str(MAX))]
     assert await counter.ask(assign(MAX)) == [Refused(Why.TAKEN, "issued")]
+
+
+async def test_millions_that_were_passed_over_cost_the_proof_no_memory() -> None:
+    counter, far = Counter(), 50_000_000
+    await issue(counter, 3)
+    await counter.ask(Adjust(call(), far, WHY, far, pass_over_max=far))
+    brought = Import(call(), ((2 * far, 5),), "import-1", (), 3 * far, pass_over_max=far)
+    await counter.ask(brought)
+    tracemalloc.start()
+    try:
+        verdict = await prove(counter.store, KEYS, 1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (verdict.valid, verdict.issued_now, verdict.highest) == (True, 8, 2 * far + 4)
+    assert peak < 5_000_000
 
 
 async def test_two_who_assign_the_same_number_in_one_batch_do_not_both_get_it() -> None:

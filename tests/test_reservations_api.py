@@ -9,6 +9,7 @@ import pytest
 from http_calls import Client, Start, release
 from test_documents_api import TEMPLATES, call, refused
 
+from coordinator.api.reservations import Ticket
 from coordinator.registry import RECENT_S
 
 DOCUMENTS = "/api/v1/document-numbering"
@@ -70,7 +71,12 @@ async def test_an_exhausted_series_says_so(start_node: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["x", "e30", "WyJhIiwxLCJiIl0", "WyJkb2N1bWVudHMvQ09SIiwxLCJiIl0"]
+    "token",
+    [
+        *("x", "e30", "WyJhIiwxLCJiIl0", "WyJkb2N1bWVudHMvQ09SIiwxLCJiIl0"),
+        Ticket("documents/COR/2025", 1, "b").token,
+        Ticket("documents/COR/yearly=2025", 2**63, "b").token,
+    ],
 )
 async def test_a_token_of_nobody_is_refused(start_node: Start, token: str) -> None:
     node = await start_node()
@@ -78,11 +84,61 @@ async def test_a_token_of_nobody_is_refused(start_node: Start, token: str) -> No
     assert problem["code"] == "NB004"
 
 
+async def test_a_token_with_a_number_beyond_all_takes_no_turn_away(start_node: Start) -> None:
+    nodes = [await start_node(node_id=f"node-{n}") for n in (1, 2)]
+    for node in (*nodes, *nodes):  # the second one hands what it is asked to the first
+        await reserve(node, issue_date="2025-06-01")
+    before = await turns(nodes[1])
+    forged = {"token": Ticket("documents/COR/yearly=2025", 2**63, "b").token}
+    await refused(nodes[1], "POST", f"{DOCUMENTS}/confirm", forged, 409)
+    assert await turns(nodes[1]) == before
+
+
+async def turns(node: Client) -> Any:
+    async with node.get("/api/v1/cluster") as answer:
+        return (await answer.json())["turns"]
+
+
+PERIODS = {
+    "FISCAL": ("{PREFIX}-{FY}-{SEQ:5}", ["2026-00001", "2027-00001", "2027-00002", "2026-00002"]),
+    "MONTHLY": (
+        "{PREFIX}-{YYYY}{MM}-{SEQ:5}",
+        ["202603-00001", "202604-00001", "202604-00002", "202504-00001"],
+    ),
+    "YEARLY": ("{PREFIX}-{YYYY}-{SEQ:5}", ["2026-00001", "2026-00002", "2026-00003", "2025-00001"]),
+}
+
+
+@pytest.mark.parametrize("scope", PERIODS)
+async def test_a_document_is_counted_in_the_period_of_its_issue_date(
+    start_node: Start, scope: str
+) -> None:
+    nodes = [await start_node(node_id=f"node-{n}") for n in (1, 2)]
+    template, written = PERIODS[scope]
+    series = {"document_type": "PER", "template": template, "scopes": [scope], "fiscal_month": 4}
+    series |= {"time_zone": "Asia/Bangkok", "reason": "a test"}
+    await call(nodes[0], "POST", TEMPLATES, series, 201)
+    dates = ("2026-03-31", "2026-04-01", "2026-03-31T18:00:00Z", "2025-04-30")  # the last is late
+    for at, (date, number) in enumerate(zip(dates, written, strict=True)):
+        told = await reserve(nodes[at % 2], document_type="PER", issue_date=date)
+        assert told["document_number"] == f"PER-{number}", date
+
+
 async def test_a_key_reserves_once_at_any_node(start_node: Start) -> None:
     nodes = [await start_node(node_id=f"node-{n}") for n in (1, 2)]
     asked = {"document_type": "COR", "requestId": "order-7"}
     answers = [await post(node, "reserve", asked, 201) for node in nodes]
     assert answers[0][0] == answers[1][0]
+
+
+async def test_names_in_another_order_are_the_same_request(start_node: Start) -> None:
+    node = await start_node()
+    scope = {"project": "P1", "contract": "C1"}
+    asked = {"document_type": "DRW", "requestId": "order-8", "metadata": {"b": 1, "a": 2}}
+    first, _ = await post(node, "reserve", asked | {"scope": scope}, 201)
+    turned = {name: scope[name] for name in reversed(scope)}
+    again, headers = await post(node, "reserve", asked | {"scope": turned}, 201)
+    assert (again, headers["Idempotent-Replayed"]) == (first, "true")
 
 
 async def test_a_key_reserves_once_also_when_the_year_has_ended_or_the_series_was_changed(

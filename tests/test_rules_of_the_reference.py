@@ -4,7 +4,8 @@ Held elsewhere: that it works on when a part of the store fails, and that waits 
 grow (`test_chaos.py`, `test_unknown_outcomes.py`, `test_trouble.py`); a thousand requests at the
 same time (`test_reservations_api.py`, `test_acceptance.py`); what takes the place of a pessimistic
 lock, one compare for each commit (`test_core_properties.py`, `test_simulation.py`); how much of a
-series is used up (`test_api.py`). Load tests before a deployment are `scripts/bench.py`.
+series is used up (`test_sequences_api.py`), and that nine tenths stand out
+(`test_dashboard_documents.py`). Load tests before a deployment are `scripts/bench.py`.
 """
 
 import asyncio

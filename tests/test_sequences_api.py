@@ -128,6 +128,30 @@ async def test_invoices_are_a_series_of_documents_too(start_node: Start) -> None
     assert proven["valid"], proven["findings"]
 
 
+async def test_a_little_of_a_huge_series_is_not_nothing_nor_is_most_of_it_all(
+    start_node: Start,
+) -> None:
+    node = await start_node()
+    await issue(node, count=10)
+    (invoices,) = await sequences(node, document_type="invoice")
+    assert invoices["utilization"] == pytest.approx(1_000 / invoices["max_value"], abs=0)
+    far = {"next_value": invoices["max_value"] - 2, "pass_over_max": 10**15, "reason": WHY}
+    await call(node, "POST", f"{SEQUENCES}/adjust", {"document_type": "invoice"} | far)
+    (invoices,) = await sequences(node, document_type="invoice")
+    assert (invoices["utilization"] < 100, invoices["left"]) == (True, 3)
+
+
+async def test_the_day_on_which_a_series_ends_is_one_of_its_zone(start_node: Start) -> None:
+    node = await start_node()
+    days = []
+    for kind, zone in (("EAS", "Pacific/Kiritimati"), ("WES", "Etc/GMT+12")):  # 26 hours apart
+        small = {"document_type": kind, "template": "{PREFIX}-TINY-{SEQ:4}", "max_value": 200}
+        await call(node, "POST", TEMPLATES, small | {"time_zone": zone, "reason": "a test"}, 201)
+        await reserve(node, document_type=kind)
+        days.append((await sequences(node, document_type=kind))[0]["runs_out_on"])
+    assert days[0] > days[1]
+
+
 async def test_a_closed_counter_with_void_numbers_runs_out_never(start_node: Start) -> None:
     node = await start_node()
     await confirmed(node, 2)
@@ -324,7 +348,7 @@ async def test_status_shows_a_series(start_node: Start, as_json: bool) -> None: 
         "Format: {PREFIX}-{YYYY}-{SEQ:5}",
         f"Current value: 3 ({text(3)})",
         "Max value: 999,999",
-        "Utilization: 0.00 %",
+        "Utilization: < 0.01 %",
         "Manual override: no",
     ):
         assert line in lines, done.stdout

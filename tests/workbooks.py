@@ -3,11 +3,14 @@
 import io
 import zipfile
 from functools import cache
+from pathlib import Path
+from typing import IO
 
 from openpyxl import Workbook
 
-from coordinator.imports import ReadFile
-from coordinator.imports.reading import read_file
+from coordinator.imports import Progress, ReadFile, in_silence
+from coordinator.imports.reading import read_copy
+from coordinator.imports.spool import spooled
 
 HEADER = ("document_type", "document_number", "created_at", "metadata")
 SHEET = "xl/worksheets/sheet1.xml"
@@ -27,6 +30,11 @@ def workbook(*rows: tuple[object, ...], header: tuple[object, ...] = HEADER) -> 
     for row in (header, *rows):
         book.active.append(row)
     return book
+
+
+def read_file(source: Path | IO[bytes], progress: Progress = in_silence) -> ReadFile:
+    with spooled(source) as copy:
+        return read_copy(copy, progress)
 
 
 def read(content: Workbook | bytes) -> ReadFile:

@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
-from coordinator.api.calls import NAME, REPLAYED, Caller, key_of, not_done
+from coordinator.api.calls import NAME, REPLAYED, Caller, key_of, not_done, of_this_request
 from coordinator.api.import_inputs import ImportFields, receive
 from coordinator.api.problems import Problem
 from coordinator.api.uploads import Uploads
@@ -33,6 +32,7 @@ from coordinator.preparing import Prepared, prepare_apart
 from coordinator.registry import InDoubt, Registry
 from coordinator.staging import Phase, TooMany
 from coordinator.store import NotCommitted, StoreError
+from coordinator.workplace import workplace
 
 PATH = "/api/v1/admin/document-numbering/bulk-import"
 ERRORS_TOLD = 3
@@ -69,25 +69,26 @@ class BulkImport:
     async def bulk_import(self, request: web.Request) -> web.StreamResponse:
         """Check a file, and import all of its rows, or none."""
         asked = ImportFields.parse(request.rel_url)
+        key = _key_in_head(request) or asked.requestId
         if self._membership.trouble:
             detail = f"Nothing was changed: {self._membership.trouble}. Ask another node."
-            raise Problem(problems.STORE_UNAVAILABLE, detail)
-        self._check_free()
-        self._uploads.check_free()
-        course = self._book.begin(request[NAME], _key_in_head(request))
+            raise Problem(problems.STORE_UNAVAILABLE, of_this_request(detail, key))
+        self._check_free(key)
+        self._uploads.check_free(key)
+        course = self._book.begin(request[NAME], key)
         course.dry_run = asked.dry_run
         try:
-            with _watched(course), tempfile.TemporaryDirectory(prefix="import-") as folder:
-                return await self._taken_in(request, asked, Path(folder), course)
+            with _watched(course), _room_for(course), workplace() as folder:
+                return await self._taken_in(request, asked, folder, course)
         finally:
             if course.phase is Phase.REFUSED and not course.dry_run:
                 self._metrics.import_refused(course.document_types)
 
-    def _check_free(self) -> None:
-        """Raise Problem while this node has an import to do."""
+    def _check_free(self, key: str | None) -> None:
+        """Raise Problem while this node has an import to do: perhaps an earlier one of this key."""
         if self._under_way.locked():
             detail = "Nothing was changed: this node has an import to do. Ask another, or wait."
-            raise Problem(problems.BUSY, detail)
+            raise Problem(problems.BUSY, of_this_request(detail, key))
 
     async def _taken_in(
         self, request: web.Request, asked: ImportFields, folder: Path, course: Course
@@ -98,11 +99,11 @@ class BulkImport:
         def received(so_far: int) -> None:
             course.at(Phase.RECEIVING, so_far, request.content_length)
 
-        with self._uploads.place():
+        with self._uploads.place(course.key):
             asked = asked.beside(await receive(request, source, received))
         course.dry_run = asked.dry_run
         course.key = course.key or asked.requestId
-        self._check_free()
+        self._check_free(course.key)
         async with self._under_way:
             return await self._answer(request, asked, folder, course)
 
@@ -130,7 +131,8 @@ class BulkImport:
         course.name, course.imported = done.name, done.report.numbers
         course.replayed = done.replayed
         if not done.replayed:
-            self._metrics.imported(_rows_by_type(prepared))
+            highest = {each.counter: each.next_value - 1 for each in done.report.counters}
+            self._metrics.imported(_rows_by_type(prepared), highest)
         for share in prepared.shares:  # this node notes what it has seen committed
             start = None if share.counter == INVOICE else share.start
             self._counters.sequencer(share.counter, start).probe()
@@ -215,6 +217,22 @@ def _watched(course: Course) -> Iterator[None]:
             course.ended(Phase.FAILED, f"Nothing was changed: {why}.")
         raise
     course.ended(Phase.DONE)
+
+
+@contextmanager
+def _room_for(course: Course) -> Iterator[None]:
+    """Say that this machine has no room for the file; before the commit that changes nothing.
+
+    Raises Problem. An error without a number is not of the system: it is left as it is.
+    """
+    try:
+        yield
+    except OSError as failed:
+        if not failed.errno or course.phase is Phase.COMMITTING:
+            raise
+        detail = f"Nothing was changed: this node cannot take the file in ({failed.strerror})."
+        detail = of_this_request(f"{detail} Ask another node.", course.key)
+        raise Problem(problems.NO_ROOM, detail) from failed
 
 
 def _end_by(problem: Problem) -> Phase:

@@ -201,7 +201,9 @@ def _is_user(name: str) -> bool:
 
 
 def _digest(*payload: object) -> str:
-    return hashlib.sha256(orjson.dumps(payload)).hexdigest()[:16]
+    # The order of names in JSON says nothing, and may be another one when a caller repeats itself.
+    content = orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _bad_header(name: str, wanted: str) -> Problem:
@@ -215,8 +217,12 @@ def not_done(call: Call, why: str, advice: str) -> str:
 
     It may be a repetition: what became of the earlier request, nobody can tell without the store.
     """
-    detail = f"Nothing was allocated: {why.rstrip('.')}. {advice}"
-    if call.key is None:
+    return of_this_request(f"Nothing was allocated: {why.rstrip('.')}. {advice}", call.key)
+
+
+def of_this_request(detail: str, key: str | None) -> str:
+    """Return why a request was not served, with what that does not say where it has a key."""
+    if key is None:
         return detail
     return (
         f"{detail} This is about this request only: an earlier one with the same key may have been "

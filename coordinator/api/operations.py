@@ -10,6 +10,7 @@ from coordinator.api.inputs import NothingQuery
 from coordinator.clock import now_ms
 from coordinator.config import Settings
 from coordinator.counters import Counters
+from coordinator.document_counters import DocumentCounters
 from coordinator.faults import CANNOT_READ
 from coordinator.jobs.membership import Membership
 from coordinator.jobs.upkeep import Upkeep
@@ -19,6 +20,9 @@ from coordinator.registry import Registry
 from coordinator.store.members import Member
 
 READY_WITHIN_S = 3.0
+
+CLOSED_YEARS_MAX = 10
+"""Times that the fullest counter of a series turns out to be closed, in one look at the metrics."""
 
 
 class Operations:
@@ -33,8 +37,10 @@ class Operations:
         upkeep: Upkeep,
         metrics: Metrics,
         registry: Registry,
+        documents: DocumentCounters,
     ) -> None:
         self._registry = registry
+        self._documents = documents
         self._settings = settings
         self._installation = installation
         self._counters = counters
@@ -86,6 +92,8 @@ class Operations:
                 series = (await self._registry.recent()).series
             bounds = {each.document_type: (each.start, each.max_value) for each in series}
             self._metrics.sequences.defined(bounds)
+            async with asyncio.timeout(READY_WITHIN_S):
+                await self._forget_closed()
         except (*CANNOT_READ, TimeoutError):
             pass  # metrics must be readable above all when etcd is down
         self._metrics.saw_loaded(len(self._counters))
@@ -94,6 +102,17 @@ class Operations:
             body=self._metrics.text(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
+
+    async def _forget_closed(self) -> None:
+        """See to it that no counter is told to be nearly full that another node has closed."""
+        sequences = self._metrics.sequences
+        for _ in range(CLOSED_YEARS_MAX):
+            found = await self._documents.heads_of(sequences.fullest())
+            closed = [each.name for each in found if each.head.closed]
+            if not closed:
+                return
+            for name in closed:
+                sequences.closed(name)
 
     async def cluster(self, request: web.Request) -> web.StreamResponse:
         """Return all nodes, the store, and warnings that an operator must see."""

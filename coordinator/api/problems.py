@@ -73,6 +73,7 @@ OUT_OF_REACH = Kind("NB052", 503, "Out of reach just now", 1)
 NO_SUCH_ENTRY = Kind("NB053", 404, "No such ledger entry")
 NO_SUCH_IMPORT = Kind("NB054", 404, "No such import here")
 OTHER_SITE = Kind("NB055", 403, "Asked for by a page of another web site")
+NO_ROOM = Kind("NB056", 503, "No room for the file here: nothing was changed", 5)
 INTERNAL = Kind("NB099", 500, "Error in the coordinator")
 
 

@@ -14,10 +14,10 @@ from coordinator.api.calls import Caller
 from coordinator.api.document_calls import DocumentCalls, answer_of
 from coordinator.api.document_inputs import CancelBody, ConfirmBody, ReserveBody
 from coordinator.api.documents import PATH, Said, counters_before, values_of_document
-from coordinator.api.inputs import body_of, metadata_text
+from coordinator.api.inputs import NUMBER_MAX, body_of, metadata_text
 from coordinator.api.problems import Problem
 from coordinator.core.catalogue import GapPolicy, Series
-from coordinator.core.documents import counter_of, start_of, type_of
+from coordinator.core.documents import counted_by, counter_of, start_of, type_of
 from coordinator.core.records import How, Issued, Settled
 from coordinator.core.requests import Call, Done, Reserve, Settle
 from coordinator.core.templates import writing_of
@@ -44,7 +44,8 @@ class Ticket(NamedTuple):
             padded = token + "=" * (-len(token) % 4)
             counter, number, secret = orjson.loads(base64.urlsafe_b64decode(padded))
             kinds = (type(counter), type(number), type(secret))
-            if kinds == (str, int, str) and number > 0 and type_of(counter):
+            is_whole = kinds == (str, int, str) and 0 < number <= NUMBER_MAX
+            if is_whole and counted_by(counter):
                 return cls(counter, number, secret)
         except (ValueError, TypeError):
             pass

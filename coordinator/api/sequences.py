@@ -1,8 +1,9 @@
 """Counters of documents and open reservations over HTTP: how full, how fast, held by whom."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 from aiohttp import web
@@ -26,6 +27,7 @@ from coordinator.core.records import Issued
 from coordinator.core.templates import BadValue, render
 from coordinator.core.transaction import Range
 from coordinator.document_counters import CounterFound, DocumentCounters, OpenHold, place_in_order
+from coordinator.issue_dates import zone_of
 from coordinator.registry import Registry
 from coordinator.store import Store
 from coordinator.usage import used_since
@@ -205,7 +207,7 @@ def _sequence(series: Series, found: CounterFound, used: Used, now: int) -> dict
         "current_value": head.highest,
         "document_number": _as_written(series, scope, head),
         "max_value": series.max_value,
-        "utilization": round(percent_used(head.highest, head.start, series.max_value), 4),
+        "utilization": _percent(percent_used(head.highest, head.start, series.max_value)),
         "left": left,
         "gaps": head.gaps,
         "open_reservations": head.held,
@@ -216,12 +218,23 @@ def _sequence(series: Series, found: CounterFound, used: Used, now: int) -> dict
         "per_day": round(ahead.per_day, 4),
         "observed_days": round(ahead.observed_days, 2),
         "window_days": WINDOW_DAYS,
-        "runs_out_on": None if out_ms is None else _day(out_ms),
+        "runs_out_on": None if out_ms is None else _day(out_ms, series),
     }
 
 
-def _day(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).date().isoformat()
+def _percent(used: float) -> float:
+    """Return a share as it is told: neither nothing nor all of a huge series by rounding."""
+    rounded = round(used, 4)
+    return rounded if 0 < rounded < 100 else used  # noqa: PLR2004
+
+
+def _day(time_ms: int, series: Series) -> str:
+    """Return the day in the zone of a series, as its issue dates are."""
+    try:
+        zone = zone_of(series.time_zone)
+    except ValueError:  # the one who defined it knew it; this machine does not
+        zone = ZoneInfo("UTC")
+    return datetime.fromtimestamp(time_ms / 1000, zone).date().isoformat()
 
 
 def _as_written(series: Series, scope: dict[str, str], head: Head) -> str | None:

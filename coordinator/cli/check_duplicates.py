@@ -196,18 +196,18 @@ def _table(checked: list[Checked]) -> Iterator[str]:
     """Yield what was checked: a line for each counter, as far as a person reads, and the sum."""
     shown = checked[:SHOWN_MAX]
     width = max(len(name) for name in ("counter", "all", *(each.counter for each in shown)))
-    yield f"{'counter':{width}}" + "".join(f"{name:>14}" for name in COLUMNS)
+    yield f"{'counter':{width}}" + "".join(f" {name:>13}" for name in COLUMNS)
     for each in shown:
         notes = [f"from entry {each.trimmed + 1} on"] if each.trimmed else []
         notes += [f"begun anew {each.restarts} times"] if each.restarts else []
         notes += [f"{each.losses} losses accepted"] if each.losses else []
-        cells = "".join(f"{getattr(each, name):>14,}" for name in COLUMNS)
+        cells = "".join(f" {getattr(each, name):>13,}" for name in COLUMNS)
         yield f"{each.counter:{width}}{cells}" + (f"  ({', '.join(notes)})" if notes else "")
     if len(checked) > len(shown):
         yield f"... and {len(checked) - len(shown):,} counters more"
     if len(checked) > 1:
         sums = (sum(getattr(each, name) for each in checked) for name in COLUMNS)
-        yield f"{'all':{width}}" + "".join(f"{value:>14,}" for value in sums)
+        yield f"{'all':{width}}" + "".join(f" {value:>13,}" for value in sums)
 
 
 def _show_json(outcome: Outcome) -> None:

@@ -7,7 +7,6 @@ import getpass
 import secrets
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +27,7 @@ from coordinator.cli.command import (
 )
 from coordinator.clock import monotonic_us
 from coordinator.core.importing import TooLarge
+from coordinator.core.plan import NUMBERS_MAX
 from coordinator.core.records import Origin
 from coordinator.core.requests import PASS_OVER_MAX, Call
 from coordinator.csv_cells import safe_cell
@@ -40,6 +40,7 @@ from coordinator.registry import InDoubt, Registry
 from coordinator.staging import UNITS, Phase, TooMany
 from coordinator.store import StoreError
 from coordinator.witness import Witness
+from coordinator.workplace import workplace
 
 SHOWN_MAX = 20
 PROGRESS_EVERY_S = 2.0
@@ -63,6 +64,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=PASS_OVER_MAX,
         help="so many numbers of a counter may become void (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-value",
+        metavar="N",
+        type=int,
+        default=NUMBERS_MAX,
+        help="the last invoice number, as the nodes are told it (default: theirs)",
     )
     parser.add_argument("--yes", action="store_true", help="import without asking")
     etcd_arguments(parser)
@@ -100,8 +108,8 @@ def _wrong_with(given: dict[str, Any]) -> str:
         return f"{report} is the file itself: name another one for the report"
     if not (reason.isprintable() and 1 <= len(reason) <= REASON_CHARS_MAX):
         return f"--reason is one line of 1 to {REASON_CHARS_MAX} characters"
-    if given["pass_over_max"] < 0:
-        return "--pass-over-max is a number of numbers, 0 or more"
+    if given["pass_over_max"] < 0 or given["max_value"] < 1:
+        return "--pass-over-max is a number of numbers, 0 or more; --max-value is 1 or more"
     if not (given["check"] or given["yes"] or sys.stdin.isatty()):
         return "there is nobody to ask: add --check to change nothing, or --yes to import"
     return ""
@@ -113,10 +121,13 @@ async def _import(path: Path, report: Path | None, given: dict[str, Any]) -> int
     store, keys = connect(given)
     try:
         catalogue = await Registry(store, keys).catalogue()
-        with tempfile.TemporaryDirectory() as folder:
-            rows_file = Path(folder) / "rows"
+        with workplace() as folder:
+            rows_file = folder / "rows"
             prepared = prepare(path, catalogue, choice, rows_file, _Progress(path))
-            importer = Importer(store, keys, NODE, Witness(), await invoices_from(store, keys))
+            invoices = await invoices_from(store, keys)
+            importer = Importer(
+                *(store, keys, NODE, Witness(), invoices), invoices_max=given["max_value"]
+            )
             call = _call(prepared)
             earlier = None if given["check"] else await importer.earlier(prepared, call)
             if earlier:

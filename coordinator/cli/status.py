@@ -75,11 +75,15 @@ def _show_counter(sequence: dict[str, Any]) -> None:
     print(f"\n{sequence['counter']}{', closed' if sequence['closed'] else ''}")
     print(f"Current value:   {sequence['current_value']:,}{written}")
     print(f"Max value:       {sequence['max_value']:,}")
-    print(f"Utilization:     {sequence['utilization']:.2f} %")
+    print(f"Utilization:     {_percent(sequence['utilization'])}")
     print(f"Last used:       {sequence['last_used_at'] or 'never'}")
     print(f"Reserved:        {sequence['open_reservations']:,}")
     print(f"Void, gaps:      {sequence['voided']:,}, {sequence['gaps']:,}")
     print(f"Runs out on:     {out} ({days})")
+
+
+def _percent(used: float) -> str:
+    return "< 0.01 %" if 0 < used < 0.01 else f"{used:.2f} %"  # noqa: PLR2004
 
 
 COMMAND = Command(

@@ -30,9 +30,24 @@ class Holders:
         return short
 
     def give(self, first: int, count: int, place: int) -> None:
-        """Note that one place has these numbers now."""
+        """Note that one place has these numbers now.
+
+        Of billions that nobody has, because an operator passed them over, no page is made.
+        """
+        if place == NOBODY:
+            self._take_away(range(first, first + count))
+            return
         for at in range(first, first + count, PAGE):
             self.give_each(at, [place] * min(PAGE, first + count - at))
+
+    def _take_away(self, numbers: range) -> None:
+        """Forget who has these numbers: where no page is, nobody is known."""
+        pages = range(numbers.start // PAGE, -(-numbers.stop // PAGE))
+        for page in self._pages if len(self._pages) < len(pages) else pages:
+            if page in pages and page in self._pages:
+                at = max(0, numbers.start - page * PAGE)
+                stop = min(PAGE, numbers.stop - page * PAGE)
+                self._pages[page][at:stop] = array("H", bytes(2 * (stop - at)))
 
     def give_each(self, first: int, places: list[int]) -> None:
         """Note who has the numbers from ``first`` on now, one place each."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from coordinator.core.catalogue import Catalogue, Series, UnknownSeries
 from coordinator.core.documents import place_in
 
-GAPS_LISTED_MAX = 1_000
+TYPES_SHOWN_MAX = 20
 
 UNKNOWN_TYPE, DUPLICATE, BAD_FORMAT = "NB001", "NB005", "NB006"
 
@@ -35,17 +35,9 @@ class Misfit(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What was found of one counter. ``missing`` are numbers up to the highest that nobody names:
-    the first ``GAPS_LISTED_MAX`` runs of them; ``missing_total`` counts them all. ``places`` are
-    the numbers, ascending, and where each of them was found.
-    """
+    """What was found of one counter: the numbers, ascending, and where each of them stands."""
 
     counter: str
-    numbers: int
-    lowest: int
-    highest: int
-    missing: tuple[range, ...]
-    missing_total: int
     series: Series
     places: tuple[tuple[int, int], ...]
 
@@ -55,11 +47,11 @@ def sort_out(catalogue: Catalogue, some: Iterable[Named]) -> tuple[list[Found], 
     places: dict[str, dict[int, Named]] = {}
     series_of: dict[str, Series] = {}
     misfits: list[Misfit] = []
+    known = _types_in(catalogue)
     for named in some:
         try:
             series = catalogue.of(named.document_type)
         except UnknownSeries:
-            known = ", ".join(each.document_type for each in catalogue.series)
             said = f"no series {named.document_type!r} is defined; there are {known}"
             misfits.append(Misfit(named.place, said, UNKNOWN_TYPE))
             continue
@@ -81,20 +73,19 @@ def sort_out(catalogue: Catalogue, some: Iterable[Named]) -> tuple[list[Found], 
             misfits.append(Misfit(named.place, said, DUPLICATE))
         else:
             taken[number] = named
-    return [_found(n, places[n], series_of[n]) for n in sorted(places) if places[n]], misfits
+    found = [
+        Found(counter, series_of[counter], _in_order(taken))
+        for counter, taken in sorted(places.items())
+        if taken
+    ]
+    return found, misfits
 
 
-def _found(counter: str, taken: dict[int, Named], series: Series) -> Found:
-    numbers = sorted(taken)
-    missing: list[range] = []
-    missing_total = 0
-    expected = series.start
-    for number in numbers:
-        if number > expected:
-            missing_total += number - expected
-            if len(missing) < GAPS_LISTED_MAX:
-                missing.append(range(expected, number))
-        expected = number + 1
-    lowest, highest, gaps = numbers[0], numbers[-1], tuple(missing)
-    at = tuple((number, taken[number].place) for number in numbers)
-    return Found(counter, len(numbers), lowest, highest, gaps, missing_total, series, at)
+def _types_in(catalogue: Catalogue) -> str:
+    """Return what types there are; every row of a large file may have to say it."""
+    types = [series.document_type for series in catalogue.series]
+    return ", ".join(types[:TYPES_SHOWN_MAX]) + ", ..." * (len(types) > TYPES_SHOWN_MAX)
+
+
+def _in_order(taken: dict[int, Named]) -> tuple[tuple[int, int], ...]:
+    return tuple((number, taken[number].place) for number in sorted(taken))

@@ -5,7 +5,7 @@ ones, or read like a series at all, is decided elsewhere.
 
 A file that cannot be read as a whole is a ``BadFile``; in a file that can, each value that cannot
 be taken is a ``RowError``. Nothing is mended on the way: a number that was trimmed, rounded or
-guessed would be another number. ``reading.read_file`` is the way in.
+guessed would be another number. ``spool.spooled``, then ``reading.read_copy``, are the way in.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,9 +50,8 @@ class Row(NamedTuple):
     stands above it. ``line`` is the line of a CSV file where the row begins; values can have
     several. Of an XLSX file both are the same.
 
-    ``created_at`` is as it was written, empty where nothing was; ``created_ms`` is that moment in
-    milliseconds since 1970 (before it, less than 0), and None where no offset from UTC tells it: a
-    date lies in the time zone of its series. ``metadata`` is the text of a JSON object, or empty.
+    ``created_at`` is as it was written, a date or a moment, and empty where nothing was;
+    ``metadata`` is the text of a JSON object, or empty.
     """
 
     row: int
@@ -60,7 +59,6 @@ class Row(NamedTuple):
     document_type: str
     document_number: str
     created_at: str
-    created_ms: int | None
     metadata: str
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import IO
 
 from coordinator.imports import (
@@ -27,8 +26,7 @@ from coordinator.imports import (
     sheet,
     shown,
 )
-from coordinator.imports.spool import spooled
-from coordinator.imports.values import Unfit, check_document, check_metadata, moment_ms
+from coordinator.imports.values import Unfit, check_document, check_metadata, check_moment
 
 PROGRESS_ROWS = 1_000
 
@@ -40,17 +38,17 @@ _Places = tuple[Column | None, ...]
 """Which column stands where; None has no name."""
 
 
-def read_file(
-    source: Path | IO[bytes],
+def read_copy(
+    copy: IO[bytes],
     progress: Progress = in_silence,
     chosen: Callable[[int], bool] = lambda _: True,
 ) -> ReadFile:
-    """Read a CSV or XLSX file, whichever its content is. This takes seconds for ``ROWS_MAX`` rows.
+    """Read a CSV or XLSX file, whichever its content is, of which ``spooled`` has made this copy.
 
-    ``chosen`` tells by its number whether a row is wanted: others are counted and not looked at.
-    Raises BadFile, and OSError when it cannot be opened or read.
+    It is closed then. This takes seconds for ``ROWS_MAX`` rows. ``chosen`` tells by its number
+    whether a row is wanted: others are counted and not looked at. Raises BadFile.
     """
-    with spooled(source) as spool, closing(records_of(spool)) as found:
+    with closing(records_of(copy)) as found:
         return _Reading(progress, chosen).of(found)
 
 
@@ -133,25 +131,20 @@ class _Reading:
             )
             return
         found: dict[Column, str] = {}
-        created_ms = None
         for index, cell in enumerate(record.cells):
             column = places[index] if index < len(places) else None
             if column is None:
                 self._check_unnamed(record, index, cell)
                 continue
             try:
-                found[column] = text = _text(column, cell)
-                if column is Column.CREATED_AT:
-                    created_ms = moment_ms(text) if text else None
+                found[column] = _text(column, cell)
             except Unfit as unfit:
                 self._note(record, str(unfit), column, cell)
         self._check_repeated(record, found)
         if self._errors_total == before:
             kind, number = (found[column] for column in REQUIRED)
             created_at, metadata = (found.get(c, "") for c in (Column.CREATED_AT, Column.METADATA))
-            self._rows.append(
-                Row(record.row, record.line, kind, number, created_at, created_ms, metadata)
-            )
+            self._rows.append(Row(record.row, record.line, kind, number, created_at, metadata))
 
     def _check_unnamed(self, record: Record, index: int, cell: Cell) -> None:
         if isinstance(cell, NoText) or cell.strip():
@@ -195,11 +188,14 @@ def _text(column: Column, cell: Cell) -> str:
     if isinstance(cell, NoText):
         if column is not Column.CREATED_AT or not cell.moment:
             raise Unfit(cell.why)
-        return cell.moment
-    if column in REQUIRED:
+        text = cell.moment
+    elif column in REQUIRED:
         check_document(cell)
         return cell
-    text = cell.strip()
+    else:
+        text = cell.strip()
+    if text and column is Column.CREATED_AT:
+        check_moment(text)
     if text and column is Column.METADATA:
         check_metadata(text)
     return text

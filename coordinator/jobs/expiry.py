@@ -35,7 +35,7 @@ GRACE_MS = 1_500
 another. Who confirms within this time all the same hears that it has expired."""
 
 AT_ONCE = 100
-"""Reservations of one counter in one go: what etcd takes in one transaction of 128 operations."""
+"""Reservations of one counter in one go: etcd's 128 operations take some forty in a transaction."""
 
 ROUNDS_MAX = 10
 """So many goes for one counter in one pass; then the others have their turn."""

@@ -2,7 +2,7 @@
 
 One node at a time walks through the counters of documents in the store. It only finds: a counter
 with a reservation that is due is loaded and brought up to date here, and ``jobs.expiry`` does the
-rest. When that node dies, another one has its role within a minute. Until then nothing is wrong:
+rest. When that node dies, another one has its role within two minutes. Until then nothing is wrong:
 who confirms too late hears that the reservation has expired, whether or not somebody noted it.
 """
 

@@ -29,6 +29,8 @@ export function mountIssuing(feed, release, releaseMany) {
     const button = event.target.closest("[data-generate]");
     if (!button || !count.reportValidity()) return;
     const cell = button.closest(".cell");
+    // Nobody means two by a double click, nor by a click while nothing has come of the one before.
+    if (event.detail === 2 || Number(cell.dataset.waiting ?? 0)) return;
     void issue({ cell, count: count.valueAsNumber, key: newKey(), feed, release, releaseMany });
   });
   mountCurl(matrix, count);

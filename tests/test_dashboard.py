@@ -203,6 +203,20 @@ async def test_a_number_is_issued_released_and_issued_again(operator: Operator) 
     )
 
 
+async def test_each_place_shows_its_last_number(operator: Operator) -> None:
+    page = operator.page
+    await operator.fill_gaps()
+    cell, other = (page.locator(f".cell{each}") for each in (FIRST_CELL, OTHER_CELL))
+    number = await operator.issue(FIRST_CELL)
+    await expect(cell).to_have_attribute("data-last", str(number))
+    place = {"siteId": "site-2", "partitionId": "partition-b", "invoiceType": "off-cycle"}
+    await operator.api("POST", "/api/v1/sequence/next", data={**place, "count": 7})
+    await expect(other.locator(".cell-last")).to_have_text(f"last {number + 7:,}")
+    await page.reload()
+    await expect(cell).to_have_attribute("data-last", str(number))
+    await expect(other).to_have_attribute("data-last", str(number + 7))
+
+
 async def test_bulk_issues_as_many_as_asked_and_refuses_more(operator: Operator) -> None:
     page = operator.page
     before = (await operator.stats())["totalGenerated"]

@@ -12,6 +12,7 @@ const NEXT = "/api/v1/sequence/next";
 
 export function showMatrix(feed) {
   feed.on("stats", (stats) => showCounts(byId("matrix"), stats));
+  feed.on("lasts", (lasts) => showLasts(byId("matrix"), lasts));
 }
 
 /**
@@ -68,6 +69,16 @@ function showCounts(matrix, stats) {
       setText(cell.querySelector(".cell-count"), format.count(value));
       setAttribute(cell, "data-value", value ?? "");
     }
+  }
+}
+
+/** The last number of each place; none is told of one that was served too long ago. */
+function showLasts(matrix, lasts) {
+  for (const cell of matrix.querySelectorAll(".cell")) {
+    const { site, partition, type } = cell.dataset;
+    const last = lasts[`${site}:${partition}:${type}`];
+    setText(cell.querySelector(".cell-last"), last ? `last ${format.count(last)}` : "");
+    setAttribute(cell, "data-last", last ?? "");
   }
 }
 

@@ -1,0 +1,78 @@
+"""The last number of each site, partition and type, as the newest entries of the ledger tell it.
+
+The store keeps how many numbers each place has, not which was its last: to find that is a look at
+a few entries. What was found holds as long as the place's count stands still, so nothing is told
+that is not so; of a place that has been served too long ago to be found, nothing is told.
+"""
+
+from typing import NamedTuple
+
+from coordinator.core.head import Head
+from coordinator.core.records import Entry, Issued
+from coordinator.counters import Counters
+from coordinator.overview import Overview
+
+ENTRIES_AT_ONCE, ENTRIES_MAX = 16, 256
+"""Entries read at a time, and at most for one look: busy places are among the newest few."""
+
+
+class _Learnt(NamedTuple):
+    """What is known of a place: its last number, None when it was looked for in vain.
+
+    It holds for so many issued to the place, since this reset of its counter.
+    """
+
+    issued: int
+    since: int
+    number: int | None
+
+
+class LastNumbers:
+    """Learns them from look to look."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._learnt: dict[str, _Learnt] = {}
+
+    async def of(self, seen: Overview) -> dict[str, int]:
+        """Return them by ``site:partition:type``. Raises StoreError or Unreadable."""
+        found: dict[str, int] = {}
+        for name, head in ((each.name, each.head) for each in seen.counters):
+            if head is None:
+                continue
+            await self._learn(name, head)
+            for place in head.counts:
+                number = self._learnt[place].number
+                if number is not None:
+                    found[place] = number
+        return found
+
+    async def _learn(self, name: str, head: Head) -> None:
+        """Look for what has changed in the newest entries of a counter."""
+        wanted = {place for place in head.counts if not self._holds(place, head)}
+        before, oldest = head.index + 1, max(head.since + 1, head.index - ENTRIES_MAX)
+        history = self._counters.history(name)
+        for place in wanted:
+            self._learnt[place] = _Learnt(head.counts[place], head.since, None)
+        while wanted and before > oldest:
+            page = await history.newest(before, min(ENTRIES_AT_ONCE, before - oldest))
+            for entry, _ in page.entries:
+                for place, number in _last_in(entry).items():
+                    if place in wanted:
+                        wanted.discard(place)
+                        self._learnt[place] = self._learnt[place]._replace(number=number)
+            before = page.older
+
+    def _holds(self, place: str, head: Head) -> bool:
+        known = self._learnt.get(place)
+        return known is not None and known[:2] == (head.counts[place], head.since)
+
+
+def _last_in(entry: Entry) -> dict[str, int]:
+    """Return the last number that each place has got by an entry."""
+    last: dict[str, int] = {}
+    for record in entry.records:
+        if isinstance(record, Issued):
+            origin = record.cause.origin
+            last[f"{origin.site}:{origin.partition}:{origin.invoice_type}"] = record.spans()[-1][-1]
+    return last

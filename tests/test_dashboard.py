@@ -249,9 +249,9 @@ async def test_a_lost_answer_is_settled_by_the_same_request_again(operator: Oper
     await page.locator(f".cell{FIRST_CELL} [data-generate]").click()
     problem = page.locator("#matrix-problems .problem")
     await expect(problem).to_contain_text("unknown")
-    request = re.search(r"request (\S+)", await problem.inner_text())
-    assert request  # nobody has answered, and yet it can be looked for
-    found = await operator.api("GET", f"/api/v1/sequence/audit?requestId={request[1]}")
+    facts = await problem.locator(".problem-facts").inner_text()
+    request = facts.removeprefix("request ")  # nobody has answered, and yet it can be looked for
+    found = await operator.api("GET", f"/api/v1/sequence/audit?requestId={request}")
     assert len(await found.json()) == 1
     await problem.get_by_role("button", name="Try again").click()
     await expect(page.locator(f".cell{FIRST_CELL} .cell-result")).to_have_attribute(

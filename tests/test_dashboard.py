@@ -164,8 +164,8 @@ async def test_its_files_are_hardened_revalidated_and_not_listed(operator: Opera
     static = f"{operator.url}/dashboard/static/"
     again = await fetch(f"{static}js/main.js", headers={"If-None-Match": module.headers["etag"]})
     assert again.status == 304
-    for unlisted in ("", "js/", "..%2fview.py", "%2e%2e/view.py"):
-        assert 400 <= (await fetch(static + unlisted)).status < 500
+    for unlisted in ("", "js/", "..%2fview.py", "%2e%2e/view.py", "%00", "a" * 5_000):
+        assert 400 <= (await fetch(static + unlisted)).status < 500, unlisted
 
 
 async def test_a_number_is_issued_released_and_issued_again(operator: Operator) -> None:

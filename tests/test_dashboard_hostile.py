@@ -53,6 +53,10 @@ async def test_on_the_first_page_and_in_the_audit(clerk: Clerk) -> None:
     for reason in WORDS[:3]:
         await expect(page.locator("#entries .reason", has_text=reason).first).to_be_visible()
     await is_calm(page)
+    cut = await page.locator(".cell-type, .cell-result").evaluate_all(
+        "all => all.filter(each => each.scrollWidth > each.clientWidth).map(e => e.textContent)"
+    )
+    assert cut == []
     await page.goto(f"{clerk.url}/dashboard/audit")
     await expect(page.locator("#records tr", has_text=MARKUP).first).to_be_visible()
     await expect(page.locator("#lives tr", has_text="{{ 7 * 7 }}").first).to_be_visible()

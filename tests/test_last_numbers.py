@@ -1,5 +1,6 @@
 """The last number of each place is told as the ledger has it, or not at all."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -55,6 +56,20 @@ async def test_nothing_is_told_of_what_was_too_long_ago(
     assert await watching.look() == {HERE: number, THERE: 1}  # its count has not changed
     await issue(node, **ELSEWHERE)
     assert await late.look() == {HERE: number, THERE: number + 1}
+
+
+async def test_of_many_counters_those_that_changed_last_are_looked_into(
+    start_node: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_numbers, "COUNTERS_MAX", 1)
+    node = await start_node(strategy="SITE_SEQUENTIAL")
+    watching, late = Looker(node), Looker(node)
+    await issue(node, **ELSEWHERE, count=2)
+    assert await watching.look() == {THERE: 2}
+    await asyncio.sleep(0.01)  # or nobody could tell which one was later
+    await issue(node)
+    assert await watching.look() == {HERE: 1, THERE: 2}
+    assert await late.look() == {HERE: 1}
 
 
 async def test_a_reset_forgets_them(start_node: Start) -> None:

@@ -5,6 +5,7 @@ a few entries. What was found holds as long as the place's count stands still, s
 that is not so; of a place that has been served too long ago to be found, nothing is told.
 """
 
+import heapq
 from typing import NamedTuple
 
 from coordinator.core.head import Head
@@ -14,6 +15,9 @@ from coordinator.overview import Overview
 
 ENTRIES_AT_ONCE, ENTRIES_MAX = 16, 256
 """Entries read at a time, and at most for one look: busy places are among the newest few."""
+
+COUNTERS_MAX = 32
+"""Counters that are looked into at once, of those that changed last."""
 
 
 class _Learnt(NamedTuple):
@@ -36,16 +40,15 @@ class LastNumbers:
 
     async def of(self, seen: Overview) -> dict[str, int]:
         """Return them by ``site:partition:type``. Raises StoreError or Unreadable."""
-        found: dict[str, int] = {}
-        for name, head in ((each.name, each.head) for each in seen.counters):
-            if head is None:
-                continue
+        heads = [(each.name, each.head) for each in seen.counters if each.head is not None]
+        for name, head in heapq.nlargest(COUNTERS_MAX, heads, key=lambda each: each[1].changed_ms):
             await self._learn(name, head)
-            for place in head.counts:
-                number = self._learnt[place].number
-                if number is not None:
-                    found[place] = number
-        return found
+        return {
+            place: number
+            for _, head in heads
+            for place in head.counts
+            if self._holds(place, head) and (number := self._learnt[place].number) is not None
+        }
 
     async def _learn(self, name: str, head: Head) -> None:
         """Look for what has changed in the newest entries of a counter."""

@@ -61,6 +61,20 @@ async def test_clicks_while_nothing_has_come_of_the_first_issue_nothing(operator
     assert len(sent) == 2
 
 
+async def test_a_key_that_is_held_down_issues_one_number(operator: Operator) -> None:
+    page = operator.page
+    sent = requests_of(operator, "/sequence/next")
+    await page.locator(f".cell{FIRST_CELL} [data-generate]").focus()
+    for _ in range(8):
+        await page.keyboard.down("Enter")  # all but the first say that they are repeated
+        await page.wait_for_timeout(TWICE_MS)
+    await page.keyboard.up("Enter")
+    await expect(page.locator("#issued li")).to_have_count(1, timeout=WAIT_MS)
+    assert len(sent) == 1
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#issued li")).to_have_count(2, timeout=WAIT_MS)
+
+
 async def test_a_question_is_not_answered_by_what_has_opened_it(operator: Operator) -> None:
     page = operator.page
     number = await operator.issue(FIRST_CELL)
@@ -109,6 +123,26 @@ async def test_a_double_click_reserves_one_number(clerk: Clerk) -> None:
     assert len(sent) == 1
     await form.get_by_role("button", name="Reserve", exact=True).click()
     await expect(form.locator("[data-result]")).to_contain_text(f"{kind}-000002 is reserved")
+
+
+async def test_a_key_that_is_held_down_reserves_one_number(clerk: Clerk) -> None:
+    page = clerk.page
+    kind = await clerk.series()
+    form = await clerk.reads("#reserve", kind)
+    sent = requests_of(clerk, "/reserve")
+    await form.get_by_role("button", name="Reserve", exact=True).focus()
+    for _ in range(20):
+        await page.keyboard.down("Enter")
+        await page.wait_for_timeout(TWICE_MS)
+    await page.keyboard.up("Enter")
+    await expect(form.locator("[data-result]")).to_contain_text(f"{kind}-000001 is reserved")
+    assert len(sent) == 1
+    note = page.locator("#editor [name=tokens]")
+    await note.focus()
+    await page.keyboard.down("Enter")
+    await page.keyboard.down("Enter")
+    await page.keyboard.up("Enter")
+    await expect(note).to_have_value("\n\n")  # in a text lines go on
 
 
 async def test_a_series_is_saved_once(clerk: Clerk) -> None:

@@ -45,7 +45,7 @@ async def test_nothing_is_told_of_what_was_too_long_ago(
     start_node: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(last_numbers, "ENTRIES_MAX", 8)
-    monkeypatch.setattr(last_numbers, "ENTRIES_AT_ONCE", 3)
+    monkeypatch.setattr(last_numbers, "ENTRIES_READ_FIRST", 1)
     node = await start_node()
     await issue(node, **ELSEWHERE)
     watching, late = Looker(node), Looker(node)

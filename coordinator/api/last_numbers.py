@@ -13,8 +13,9 @@ from coordinator.core.records import Entry, Issued
 from coordinator.counters import Counters
 from coordinator.overview import Overview
 
-ENTRIES_AT_ONCE, ENTRIES_MAX = 16, 256
-"""Entries read at a time, and at most for one look: busy places are among the newest few."""
+ENTRIES_READ_FIRST, ENTRIES_MAX = 4, 256
+"""Entries read first, then twice as many each time, and at most for one look: busy places are among
+the newest few."""
 
 COUNTERS_MAX = 32
 """Counters that are looked into at once, of those that changed last."""
@@ -54,11 +55,12 @@ class LastNumbers:
         """Look for what has changed in the newest entries of a counter."""
         wanted = {place for place in head.counts if not self._holds(place, head)}
         before, oldest = head.index + 1, max(head.since + 1, head.index - ENTRIES_MAX)
-        history = self._counters.history(name)
+        history, entries = self._counters.history(name), ENTRIES_READ_FIRST
         for place in wanted:
             self._learnt[place] = _Learnt(head.counts[place], head.since, None)
         while wanted and before > oldest:
-            page = await history.newest(before, min(ENTRIES_AT_ONCE, before - oldest))
+            page = await history.newest(before, min(entries, before - oldest))
+            entries *= 2
             for entry, _ in page.entries:
                 for place, number in _last_in(entry).items():
                     if place in wanted:

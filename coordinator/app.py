@@ -27,6 +27,7 @@ from coordinator.api.documents import Documents
 from coordinator.api.events import Events
 from coordinator.api.gap_calls import Gaps
 from coordinator.api.import_progress import ImportProgress
+from coordinator.api.last_numbers import LastNumbers
 from coordinator.api.live_view import LiveView
 from coordinator.api.numbers import Numbers
 from coordinator.api.openapi import OpenApi
@@ -156,7 +157,8 @@ class NodeApp:
             *(settings, measured, counters, membership, self.upkeep, self._metrics),
             *(registry, found),
         )
-        view = LiveView(settings, node.instance, views, audit, operations, timeline)
+        about = (settings, node.instance, views, audit, operations, timeline)
+        view = LiveView(*about, LastNumbers(counters))
         latencies = self._metrics.latencies
         self.live = Live(
             installation, self.upkeep, latencies, timeline, view, Struck(self._control)

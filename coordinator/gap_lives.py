@@ -1,11 +1,11 @@
 """The life of gaps: who released a number, when and why, and who got it next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import NamedTuple
 
 from coordinator.core import head as heads
 from coordinator.core import ledger
-from coordinator.core.head import Head
 from coordinator.core.keys import CounterKeys, number_in
 from coordinator.core.marks import Mark, decode_mark
 from coordinator.core.records import Entry, Issued, Record, Released, Settled
@@ -17,7 +17,7 @@ WINDOW = 256
 
 WINDOWS_PER_READ = 16
 READS_MAX = 8
-"""So the newest 32,768 entries are looked through for what was reused."""
+"""So 32,768 entries are looked through at once for what was reused."""
 
 ENTRIES_PER_READ = 16
 """An entry has some kB, a full one 150: about 2 MB in a read at most."""
@@ -42,47 +42,83 @@ class GapLife(NamedTuple):
     ended: Deed | None
 
 
-class GapLives(NamedTuple):
-    """Some gaps of a counter: the lowest ``opened`` of ``total``, the latest ``refilled`` first.
-
-    What was refilled is looked for in entries after ``looked_back_to``.
-    """
+class Open(NamedTuple):
+    """Some of a counter's ``total`` open gaps, ascending, and the one after them, if there is."""
 
     total: int
-    opened: list[GapLife]
-    refilled: list[GapLife]
+    gaps: list[GapLife]
+    following: int | None
+
+
+class Place(NamedTuple):
+    """Where refilled gaps are listed from: from this entry back, after so many that it refilled.
+
+    Entry 0 is the newest.
+    """
+
+    entry: int = 0
+    skip: int = 0
+
+
+class Refilled(NamedTuple):
+    """Gaps that were refilled, the latest first, each with its place.
+
+    They were looked for in entries after ``looked_back_to``. ``following`` is where to go on, also
+    when none was found so far back; None: there are no more.
+    """
+
+    gaps: list[tuple[Place, GapLife]]
+    following: Place | None
     looked_back_to: int
 
 
-async def gap_lives(store: Store, keys: CounterKeys, limit: int) -> GapLives:
-    """Return so many open gaps and refilled ones. Raises StoreError or Unreadable."""
-    snapshot = await store.read(Range(keys.head), keys.gaps(limit=limit))
+async def open_gaps(store: Store, keys: CounterKeys, first: int, limit: int) -> Open:
+    """Return so many open gaps from a number on. Raises StoreError or Unreadable."""
+    snapshot = await store.read(Range(keys.head), keys.gaps(first, limit + 1))
     head_found, gaps = snapshot.found
     if not head_found:
-        return GapLives(0, [], [], 0)
-    head = heads.decode(head_found[0].value)
+        return Open(0, [], None)
     marks = [(number_in(kv.key), decode_mark(kv.value)) for kv in gaps]
-    reusing, looked_back_to = await _latest_reusing(store, keys, head, limit)
-    entries = await _entries(store, keys, reusing)
-    refills = _refills((entries[index] for index in reusing if index in entries), limit)
-    asked = {mark.entry for _, mark in marks} | {life.mark.entry for life in refills}
+    entries = await _entries(store, keys, sorted({mark.entry for _, mark in marks[:limit]}))
+    lives = [_with_release(GapLife(n, mark, None, None), entries) for n, mark in marks[:limit]]
+    following = marks[limit][0] if len(marks) > limit else None
+    return Open(heads.decode(head_found[0].value).gaps, lives, following)
+
+
+async def refilled_gaps(store: Store, keys: CounterKeys, place: Place, limit: int) -> Refilled:
+    """Return so many refilled gaps from a place on. Raises StoreError or Unreadable."""
+    (head_found,) = (await store.read(Range(keys.head))).found
+    if not head_found:
+        return Refilled([], None, 0)
+    head = heads.decode(head_found[0].value)
+    last, oldest = min(place.entry or head.index, head.index), max(head.since, head.trimmed)
+    reusing, looked_back_to = await _latest_reusing(store, keys, (last, oldest), limit + 1)
+    entries = await _entries(store, keys, reusing[: limit + 1])
+    found = [each for index in reusing if index in entries for each in _refills(entries[index])]
+    found = found[place.skip if reusing[:1] == [place.entry] else 0 :]
+    following = Place(looked_back_to) if looked_back_to > oldest else None
+    if len(reusing) > limit + 1:
+        following = Place(reusing[limit + 1])
+    if len(found) > limit:
+        following = found[limit][0]
+    asked = {life.mark.entry for _, life in found[:limit]}
     entries |= await _entries(store, keys, sorted(asked - entries.keys()))
-    opened = [_with_release(GapLife(n, mark, None, None), entries) for n, mark in marks]
-    refilled = [_with_release(life, entries) for life in refills]
-    return GapLives(head.gaps, opened, refilled, looked_back_to)
+    gaps = [(at, _with_release(life, entries)) for at, life in found[:limit]]
+    return Refilled(gaps, following, looked_back_to)
 
 
 async def _latest_reusing(
-    store: Store, keys: CounterKeys, head: Head, limit: int
+    store: Store, keys: CounterKeys, within: tuple[int, int], enough: int
 ) -> tuple[list[int], int]:
-    """Return the latest entries that took numbers from the gaps, newest first, and how far back
-    was looked.
+    """Return entries that took numbers from the gaps, newest first, and how far back was looked.
+
+    They are looked for from one entry down to another, which is left out.
     """
     found: list[int] = []
-    last, oldest = head.index, max(head.since, head.trimmed)
+    last, oldest = within
     for _ in range(READS_MAX):
         firsts = range(last, oldest, -WINDOW)[:WINDOWS_PER_READ]
-        if not firsts or len(found) >= limit:
+        if not firsts or len(found) >= enough:
             break
         spans = [(max(oldest, upper - WINDOW), upper) for upper in firsts]
         ranges = (
@@ -92,7 +128,7 @@ async def _latest_reusing(
         for page in (await store.read(*ranges)).found:
             found += sorted((number_in(kv.key) for kv in page), reverse=True)
         last = spans[-1][0]
-    return found[:limit], last
+    return found, last
 
 
 async def _entries(store: Store, keys: CounterKeys, indexes: Iterable[int]) -> dict[int, Entry]:
@@ -107,19 +143,15 @@ async def _entries(store: Store, keys: CounterKeys, indexes: Iterable[int]) -> d
     return entries
 
 
-def _refills(entries: Iterable[Entry], limit: int) -> list[GapLife]:
-    """Return the last numbers that these entries took from the gaps, newest first."""
-    refills: list[GapLife] = []
-    for entry in entries:
-        for record in reversed(entry.records):
-            for run in reversed(record.reused if isinstance(record, Issued) else ()):
-                mark = Mark(run.released_in, run.released_ms)
-                left = limit - len(refills)
-                numbers = run.numbers[::-1][:left]
-                refills += [GapLife(n, mark, None, Deed(entry, record)) for n in numbers]
-                if len(refills) == limit:
-                    return refills
-    return refills
+def _refills(entry: Entry) -> Iterator[tuple[Place, GapLife]]:
+    """Yield the numbers that an entry took from the gaps, the last first."""
+    at = count()
+    for record in reversed(entry.records):
+        for run in reversed(record.reused if isinstance(record, Issued) else ()):
+            mark = Mark(run.released_in, run.released_ms)
+            for number in run.numbers[::-1]:
+                life = GapLife(number, mark, None, Deed(entry, record))
+                yield Place(entry.index, next(at)), life
 
 
 def _with_release(life: GapLife, entries: dict[int, Entry]) -> GapLife:

@@ -1,15 +1,17 @@
 """Serves the pages and their static files.
 
 They are rendered once, with and without what changes something: nothing else in them changes while
-a node runs. All that moves is fetched by the
-browser from the public HTTP API, so this module knows neither the coordinator nor its store.
+a node runs. All that moves is fetched by the browser from the public HTTP API, so this module knows
+neither the coordinator nor its store.
 """
 
+import errno
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -53,7 +55,7 @@ def add_routes(app: web.Application, page: PageFacts) -> None:
     templates = environment()
     show = _showing(templates, page, "dashboard")
     # An application of its own, so that its headers reach every answer below it and none beside it.
-    dashboard = web.Application()
+    dashboard = web.Application(middlewares=[_without_odd_names])
     dashboard.router.add_get("", show)
     dashboard.router.add_get("/", show)
     dashboard.router.add_get("/audit", _showing(templates, page, "audit"))
@@ -89,6 +91,17 @@ def _showing(templates: Environment, page: PageFacts, name: str) -> _Handler:
         return web.Response(text=html, content_type="text/html")
 
     return show
+
+
+@web.middleware
+async def _without_odd_names(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a name that is too long for any file like that of no file."""
+    try:
+        return await handler(request)
+    except OSError as odd:
+        if odd.errno != errno.ENAMETOOLONG:
+            raise
+        raise web.HTTPNotFound from None
 
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:

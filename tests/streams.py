@@ -77,8 +77,8 @@ def after(state: dict[str, Any], tick: Event) -> dict[str, Any]:
     """Return the state that a tick leads to: what a page does, written once more."""
     new = dict(state)
     for name, value in tick.body.items():
-        if name == "stats":
-            new["stats"] = state["stats"] | value
+        if name in {"stats", "lasts"}:
+            new[name] = state[name] | value
         elif name == "records":
             new["records"] = value.get("all") or _records(state["records"], value)
         elif name in {"gaps", "cluster", "proof", "time"}:

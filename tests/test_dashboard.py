@@ -164,8 +164,8 @@ async def test_its_files_are_hardened_revalidated_and_not_listed(operator: Opera
     static = f"{operator.url}/dashboard/static/"
     again = await fetch(f"{static}js/main.js", headers={"If-None-Match": module.headers["etag"]})
     assert again.status == 304
-    for unlisted in ("", "js/", "..%2fview.py", "%2e%2e/view.py"):
-        assert 400 <= (await fetch(static + unlisted)).status < 500
+    for unlisted in ("", "js/", "..%2fview.py", "%2e%2e/view.py", "%00", "a" * 5_000):
+        assert 400 <= (await fetch(static + unlisted)).status < 500, unlisted
 
 
 async def test_a_number_is_issued_released_and_issued_again(operator: Operator) -> None:
@@ -203,6 +203,20 @@ async def test_a_number_is_issued_released_and_issued_again(operator: Operator) 
     )
 
 
+async def test_each_place_shows_its_last_number(operator: Operator) -> None:
+    page = operator.page
+    await operator.fill_gaps()
+    cell, other = (page.locator(f".cell{each}") for each in (FIRST_CELL, OTHER_CELL))
+    number = await operator.issue(FIRST_CELL)
+    await expect(cell).to_have_attribute("data-last", str(number))
+    place = {"siteId": "site-2", "partitionId": "partition-b", "invoiceType": "off-cycle"}
+    await operator.api("POST", "/api/v1/sequence/next", data={**place, "count": 7})
+    await expect(other.locator(".cell-last")).to_have_text(f"last {number + 7:,}")
+    await page.reload()
+    await expect(cell).to_have_attribute("data-last", str(number))
+    await expect(other).to_have_attribute("data-last", str(number + 7))
+
+
 async def test_bulk_issues_as_many_as_asked_and_refuses_more(operator: Operator) -> None:
     page = operator.page
     before = (await operator.stats())["totalGenerated"]
@@ -235,6 +249,10 @@ async def test_a_lost_answer_is_settled_by_the_same_request_again(operator: Oper
     await page.locator(f".cell{FIRST_CELL} [data-generate]").click()
     problem = page.locator("#matrix-problems .problem")
     await expect(problem).to_contain_text("unknown")
+    facts = await problem.locator(".problem-facts").inner_text()
+    request = facts.removeprefix("request ")  # nobody has answered, and yet it can be looked for
+    found = await operator.api("GET", f"/api/v1/sequence/audit?requestId={request}")
+    assert len(await found.json()) == 1
     await problem.get_by_role("button", name="Try again").click()
     await expect(page.locator(f".cell{FIRST_CELL} .cell-result")).to_have_attribute(
         "data-numbers", re.compile(r"^\d+$")

@@ -218,6 +218,29 @@ async def test_gaps_are_told_from_release_to_reissue(auditor: Auditor) -> None:
     await expect(page.locator("#drawer-title")).to_have_text(f"Number {refilled:,}")
 
 
+async def test_more_gaps_come_when_they_are_asked_for(auditor: Auditor) -> None:
+    page = auditor.page
+    await auditor.fill_gaps()
+    numbers = await auditor.issue_by_user(120)
+    for number in numbers:
+        await auditor.release_by_user(number, "all of them")
+    await auditor.open("?gaps=open")
+    rows, more = page.locator("#lives tr"), page.locator("#lives-more")
+    await expect(rows).to_have_count(50)
+    await expect(page.locator("#lives-count")).to_contain_text("120 open (the lowest 50 are here)")
+    await more.focus()
+    await page.keyboard.press("Enter")
+    await expect(rows).to_have_count(100)
+    await expect(more).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(rows).to_have_count(120)
+    await expect(more).to_be_hidden()
+    await expect(page.locator("#lives-scroll")).to_be_focused()
+    shown = await rows.locator('[data-label="Number"]').all_inner_texts()
+    assert [int(text.replace(",", "")) for text in shown] == numbers
+    await auditor.fill_gaps()
+
+
 def cells_in(path: Path) -> list[list[str]]:
     return list(csv.reader(io.StringIO(path.read_text("utf-8-sig"))))
 
@@ -261,6 +284,10 @@ async def test_what_is_not_found_or_refused_is_said(auditor: Auditor) -> None:
     await expect(problem).to_have_count(1)  # it stays until it is dismissed
     await problem.get_by_role("button", name="Dismiss").click()
     await expect(problem).to_have_count(0)
+    for wrong in ("constructor", "toString", "none"):
+        await auditor.open(f"?gaps={wrong}")
+        await expect(page.locator("[data-gaps=all]")).to_have_attribute("aria-pressed", "true")
+        await expect(page.locator("#lives-problems .problem")).to_have_count(0)
     await auditor.open("?show=9007199254740991")
     await expect(auditor.drawer.locator(".problem")).to_contain_text("never issued")
     await expect(auditor.proof).to_have_attribute("data-state", "unknown")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from first_page import Command, browser, operator
 from playwright.async_api import Locator, expect
-from test_dashboard import FIRST_CELL, OTHER_CELL, Operator
+from test_dashboard import FIRST_CELL, OTHER_CELL, WAIT_MS, Operator
 
 __all__ = ["browser", "operator"]
 
@@ -74,6 +74,21 @@ async def test_demonstrations_and_loads_are_copied_as_jobs(operator: Operator) -
     async with asyncio.timeout(30):  # others begin demonstrations of their own
         while (await (await operator.api("GET", job)).json())["state"] == "running":
             await asyncio.sleep(0.1)
+
+
+async def test_the_end_of_a_job_is_copied(operator: Operator) -> None:
+    page = operator.page
+    form = page.locator('[data-demo="load-test"]')
+    await form.locator("[name=totalRequests]").fill("100000")
+    await form.get_by_role("button", name="Run load test").click()
+    outcome = form.locator(".outcome")
+    await expect(outcome).to_have_attribute("data-state", "running")
+    command = await copied(operator, outcome)
+    job = await outcome.get_attribute("data-job")
+    assert (command.method, command.path) == ("POST", f"/api/v1/demo/jobs/{job}/cancel")
+    assert (await command.run(page, operator.url)).status == 202
+    await expect(outcome).to_have_attribute("data-state", "cancelled", timeout=WAIT_MS)
+    await expect(outcome.get_by_role("button", name="Copy as curl")).to_be_hidden()
 
 
 async def test_a_strike_is_copied_as_it_was_focused_and_as_it_is_asked(operator: Operator) -> None:

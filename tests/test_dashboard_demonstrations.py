@@ -108,7 +108,7 @@ async def test_a_reload_in_the_middle_finds_it_again(operator: Operator, cluster
     await expect(outcome).to_have_attribute("data-job", job, timeout=WAIT_MS)
     await expect(outcome).to_have_attribute("data-state", "running")
     await expect(page.locator(".demo [type=submit]:disabled")).to_have_count(4)
-    await page.goto(f"{cluster4.urls[2]}/dashboard")  # another node, and nothing in the address
+    await page.goto(f"{cluster4.urls[2]}/dashboard#job=%zz")  # another node, no such address
     await expect(outcome).to_have_attribute("data-job", job, timeout=WAIT_MS)
     await expect(outcome).to_contain_text("on node-1")
     await outcome.get_by_role("button", name="Cancel").click()
@@ -142,6 +142,10 @@ async def test_a_node_is_killed_in_mid_load_and_nothing_is_lost(operator: Operat
     await expect(strike).to_contain_text(re.compile(r"served again after [\d,]+ ms"))
     await expect(strike.locator(".marks")).to_contain_text("node-2 started again")
     await expect(outcome.locator("svg .strike")).to_have_count(1)
+    await outcome.get_by_text("As a table", exact=True).click()
+    struck = outcome.locator("details tr", has_text="node-2 killed")
+    await expect(struck).to_have_count(1)
+    await expect(struck.locator("th")).to_have_text(re.compile(r"^\d+(\.\d+)? s$"))
     await expect(process(page, "node-2")).to_contain_text("ended", timeout=WAIT_MS)
     await expect(process(page, "node-2")).to_have_attribute("data-state", "running")
     await expect(outcome).to_have_attribute("data-state", "good", timeout=END_MS)

@@ -68,6 +68,22 @@ async def test_strikes_are_marked_at_every_node_and_outlive_a_reload(
     wait_for(lambda: well(cluster4), 30, "everything is up")
 
 
+async def test_what_went_away_is_labelled_before_what_came(operator: Operator) -> None:
+    shown = await operator.page.evaluate(
+        """async () => {
+            const { labelled } = await import("/dashboard/static/js/timecharts.js");
+            const line = (text, colour, at) => ({ text, colour, at, time: at });
+            const came = [1, 2, 3, 4, 5, 6].map((at) => line(`node-${at} up`, "good", at));
+            const lines = [...came, line("node-9 killed", "bad", 3), line("far", "muted", 300)];
+            const labels = labelled(lines, 400, (text) => 6 * text.length);
+            return labels.map(({ text, row, start, end }) => ({ text, row, start, end }));
+        }"""
+    )
+    assert [each["text"] for each in shown] == ["node-9 killed", "far", "node-6 up", "node-5 up"]
+    assert [each["row"] for each in shown] == [0, 0, 1, 2]
+    assert all(each["end"] <= 400 for each in shown)
+
+
 async def test_a_node_that_was_killed_itself_knows_it_afterwards(
     operator: Operator, cluster4: Cluster
 ) -> None:

@@ -15,6 +15,7 @@ from coordinator.api.audit_records import (
     rows_of,
     rows_of_life,
 )
+from coordinator.api.cursors import Cursor
 from coordinator.core.records import Entry, Imported, Issued, Record, Settled
 from coordinator.core.standing import Fate, ends, fate, text_in
 from coordinator.entry_search import CLOCKS_APART_MS
@@ -29,22 +30,6 @@ ENTRIES_READ_MAX = 2_000
 
 FirstSince = Callable[[int], Awaitable[int]]
 """Finds the first entry since a moment (wall clock, ms)."""
-
-
-class Cursor(NamedTuple):
-    """Where a listing goes on: at this entry, after so many of its rows. Entry 0: the newest."""
-
-    entry: int = 0
-    skip: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.entry}-{self.skip}"
-
-    @classmethod
-    def parse(cls, text: str) -> "Cursor":
-        """Return the cursor. Raises ValueError."""
-        entry, skip = text.split("-")
-        return cls(int(entry), int(skip))
 
 
 class Filter(NamedTuple):

@@ -11,7 +11,6 @@ from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
 from coordinator.api.audit import (
     ENTRIES_READ_MAX,
-    Cursor,
     Filter,
     Listing,
     listing,
@@ -29,6 +28,7 @@ from coordinator.api.audit_inputs import (
 from coordinator.api.audit_records import rows_of_life
 from coordinator.api.calls import NAME
 from coordinator.api.csv_export import CsvExports, Piece
+from coordinator.api.cursors import Cursor, cursors_in, text_of
 from coordinator.api.gate import Gate, Width
 from coordinator.api.numbers import reads_like_none
 from coordinator.api.problems import FieldError, Problem
@@ -58,8 +58,6 @@ TRIMMED = "X-Trimmed-Through"
 
 ENTRIES_READ_MIN = 64
 """Entries that a call looks at for each counter, however many counters there are."""
-
-FINISHED = "end"
 
 
 class _Search(NamedTuple):
@@ -160,7 +158,7 @@ class Audit:
         if search.narrow_by:
             detail = f"More than {LISTED_MAX} counters are meant: name {search.narrow_by}."
             raise Problem(problems.MALFORMED, detail)
-        _cursors(asked.cursor, len(search.names))  # refuses it before anything is sent
+        _cursors(asked.cursor, search)  # refuses it before anything is sent
 
         async def piece(cursor: str | None, limit: int, entries_max: int) -> Piece:
             page = await self._page(search, cursor, limit, entries_max)
@@ -202,7 +200,7 @@ class Audit:
     ) -> _Page:
         lists: list[Listing] = []
         entries_max = max(ENTRIES_READ_MIN, entries_max // max(1, len(search.names)))
-        cursors = _cursors(cursor, len(search.names))
+        cursors = _cursors(cursor, search)
         for name, begin in zip(search.names, cursors, strict=True):
             one = Listing([], None)
             if begin is not None and search.number is not None:
@@ -216,11 +214,10 @@ class Audit:
                 one = await self._listing(name, begin, limit, search.wanted, entries_max)
             lists.append(one)
         records, following = merge(lists, limit)
-        ends = [FINISHED if cursor is None else str(cursor) for cursor in following]
         back_to_ms = max((one.back_to_ms or 0 for one in lists), default=0) or None
         return _Page(
             [self._shown(search.names[at], record) for at, record in records],
-            ".".join(ends) if any(each is not None for each in following) else None,
+            text_of(following),
             sum(one.looked_at for one in lists),
             back_to_ms,
             max((one.trimmed for one in lists), default=0),
@@ -319,13 +316,5 @@ def _refuse_cursor(text: str | None) -> None:
         _refuse("cursor", f"there is none for more than {LISTED_MAX} counters: name siteId")
 
 
-def _cursors(text: str | None, counters: int) -> list[Cursor | None]:
-    if text is None:
-        return [Cursor() for _ in range(counters)]
-    try:
-        cursors = [None if t == FINISHED else Cursor.parse(t) for t in text.split(".")]
-    except ValueError:
-        cursors = []
-    if len(cursors) != counters:
-        _refuse("cursor", f"take it from the {NEXT_CURSOR} header of the same listing")
-    return cursors
+def _cursors(text: str | None, search: _Search) -> list[Cursor | None]:
+    return cursors_in(text, len(search.names), "cursor", f"the {NEXT_CURSOR} header")

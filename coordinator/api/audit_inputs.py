@@ -17,9 +17,11 @@ from coordinator.api.inputs import (
     WhichQuery,
     Whole,
 )
+from coordinator.api.wording import CURSOR
 
 CSV_RECORDS_MAX = 100_000
 USER_MAX = 100
+CursorText = Annotated[str, StringConstraints(pattern=CURSOR)]
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -54,7 +56,7 @@ class SearchQuery(WhichQuery):
 
     number: Annotated[Whole, Field(ge=1, le=NUMBER_MAX)] | None = None
     documentNumber: Text | None = None
-    cursor: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,400}$")] | None = None
+    cursor: CursorText | None = None
     siteId: Name | None = None
     partitionId: Name | None = None
     invoiceType: Name | None = None
@@ -98,9 +100,17 @@ class EntryQuery(Query):
 
 
 class GapLivesQuery(WhichQuery):
-    """``GET /api/v1/sequence/gaps/life``."""
+    """``GET /api/v1/sequence/gaps/life``: the beginnings of both lists, or more of one of them."""
 
     limit: Annotated[Whole, Field(ge=1, le=100)] = 20
+    open: CursorText | None = None
+    refilled: CursorText | None = None
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Self:
+        if self.open is not None and self.refilled is not None:
+            raise ValueError("open and refilled: go on with one of them at a time")
+        return self
 
 
 class LifeQuery(WhichQuery):

@@ -31,6 +31,7 @@ from coordinator.api.problems import (
     Problem,
     one_line,
 )
+from coordinator.api.wording import ASCII_300, PRINTABLE, VISIBLE_64, VISIBLE_128, in_words
 from coordinator.imports.values import shallow
 
 METADATA_BYTES_MAX = 4_096
@@ -42,8 +43,8 @@ WHOLE_CHARS_MAX = 20
 ERRORS_SHOWN_MAX = 20
 NAME_SHOWN_MAX = 100
 
-Name = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,64}$")]
-Token = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
+Name = Annotated[str, StringConstraints(pattern=VISIBLE_64)]
+Token = Annotated[str, StringConstraints(pattern=VISIBLE_128)]
 # Any text a person would write: no control characters, no line breaks that forge log lines.
 
 
@@ -54,10 +55,9 @@ def _digits(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_digits)]
-_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Text = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_PRINTABLE),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=PRINTABLE),
 ]
 Operation = Literal[
     "GENERATE",
@@ -73,7 +73,7 @@ Operation = Literal[
     "ADJUST",
     "RESET",
 ]
-CounterName = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,300}$")]
+CounterName = Annotated[str, StringConstraints(pattern=ASCII_300)]
 _STRAY_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _KINDS = {"str", "constrained-str", "list"}
 """Parts of the place of an error that name one of several kinds a value may be of."""
@@ -297,10 +297,10 @@ def validated(model: type[Model], fields: dict[str, Any]) -> Model:
         return model.model_validate(fields)
     except ValidationError as invalid:
         errors = []
-        found = invalid.errors(include_url=False, include_context=False, include_input=False)
+        found = invalid.errors(include_url=False, include_input=False)
         for error in found[:ERRORS_SHOWN_MAX]:
             field = one_line(".".join(_places(error["loc"]))) or "body"
-            message = error["msg"].removeprefix("Value error, ")
+            message = in_words(error)
             if error["type"] == "extra_forbidden":
                 known = ", ".join(f.alias or n for n, f in model.model_fields.items()) or "none"
                 message = f"unknown field; this address takes {known}"

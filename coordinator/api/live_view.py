@@ -8,6 +8,7 @@ from coordinator.api.answers import iso
 from coordinator.api.audit_calls import Audit
 from coordinator.api.broadcast import Broadcast
 from coordinator.api.inputs import GapsQuery
+from coordinator.api.last_numbers import LastNumbers
 from coordinator.api.operations import Operations
 from coordinator.api.problems import Problem
 from coordinator.api.statistics import statistics
@@ -27,6 +28,10 @@ SNAPSHOT_FOR_MS = 10 * 60_000
 SNAPSHOT_POINTS = 600
 """A point a second for ten minutes; what lies before is read with a range of one's own."""
 
+_PARTS = ("stats", "cluster", "proof", "gaps", "lasts", "records")
+_BY_NAME = {"stats", "lasts"}
+"""Of these a change tells what differs, name by name; what is known no more is null."""
+
 FINDINGS_SHOWN = 20
 PROOF_ENTRIES_MAX = 200_000
 PROOF_EVERY_S = 60.0
@@ -45,12 +50,14 @@ class LiveView:
         audit: Audit,
         operations: Operations,
         timeline: Timeline,
+        lasts: LastNumbers,
     ) -> None:
         self._settings = settings
         self._views = views
         self._audit = audit
         self._operations = operations
         self._timeline = timeline
+        self._lasts = lasts
         self.broadcast = Broadcast(instance, self.snapshot)
         self.came = self.broadcast.came
         self._told: dict[str, Any] = {}
@@ -81,6 +88,7 @@ class LiveView:
             try:
                 now["records"] = await self._audit.newest(seen, RECORDS_SHOWN)
                 now["gaps"] = await self._gaps(seen)
+                now["lasts"] = await self._lasts.of(seen)
             except Problem as refused:
                 raise Unavailable(refused.detail) from refused
         # From here on nothing waits: what is told fits together.
@@ -103,8 +111,7 @@ class LiveView:
         now = now_ms()
         since = now - SNAPSHOT_FOR_MS
         return {
-            **{name: self._told.get(name) for name in ("stats", "cluster", "proof", "gaps")},
-            "records": self._told.get("records"),
+            **{name: self._told.get(name) for name in _PARTS},
             "time": self._told_at_ms or now,
             "stale": self._silence,
             "timeline": history(self._timeline.points(since, now, SNAPSHOT_POINTS)),
@@ -136,8 +143,9 @@ class LiveView:
             before = self._told.get(name)
             if before == value:
                 continue
-            if name == "stats" and before is not None:
-                changed[name] = {k: v for k, v in value.items() if before.get(k) != v}
+            if name in _BY_NAME and before is not None:
+                names = {**before, **value}
+                changed[name] = {k: value.get(k) for k in names if before.get(k) != value.get(k)}
             elif name == "records" and before is not None:
                 changed[name] = _records_changed(before, value)
             else:

@@ -47,15 +47,16 @@ export function act(path, body) {
 }
 
 async function send(path, options, milliseconds, noReply, taking = (body) => body) {
+  const requestId = newKey(); // named here, so that what was never answered can be looked for too
   let response;
   let text;
   try {
     const signal = AbortSignal.timeout(milliseconds);
-    const headers = { Accept: "application/json", ...options.headers };
+    const headers = { Accept: "application/json", "X-Request-Id": requestId, ...options.headers };
     response = await fetch(path, { ...options, headers, signal, cache: "no-store" });
     text = await response.text();
   } catch (error) {
-    throw noReply(error.name === "TimeoutError" ? milliseconds : null);
+    throw noReply(error.name === "TimeoutError" ? milliseconds : null, requestId);
   }
   const body = parse(text);
   if (!response.ok) throw asProblem(response, body);
@@ -84,16 +85,17 @@ function asProblem(response, body = {}) {
   });
 }
 
-function noReplyToRead(milliseconds) {
+function noReplyToRead(milliseconds, requestId) {
   const detail = milliseconds
     ? `The node did not answer within ${milliseconds / 1000} s.`
     : "The node cannot be reached.";
-  return new Problem({ title: "No answer", detail });
+  return new Problem({ title: "No answer", detail, requestId });
 }
 
-function noReplyToChange(milliseconds) {
-  const { detail } = noReplyToRead(milliseconds);
+function noReplyToChange(milliseconds, requestId) {
+  const { detail } = noReplyToRead(milliseconds, requestId);
   return new Problem({
+    requestId,
     title: "No answer: the outcome is unknown",
     detail: `${detail} Trying again sends the same request key, so nothing happens twice.`,
     retryable: true,

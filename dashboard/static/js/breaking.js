@@ -4,11 +4,12 @@ import { act, read } from "./api.js";
 import { offerCurl } from "./curl.js";
 import { announce, byId, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
-import { drawTimeline, showStrikes } from "./failover_view.js";
+import { drawTimeline, showStrikes, timelineTable } from "./failover_view.js";
 import { Follower, isOver, startOf } from "./jobs.js";
 import { awayNotice, jobView } from "./job_view.js";
 import { isReadOnly } from "./mode.js";
 import { showProblem } from "./problems.js";
+import { openQuestion } from "./question.js";
 
 const PERIOD_MS = 1_000;
 const SOON_MS = 250;
@@ -110,7 +111,8 @@ function build({ name, kind }, press) {
     const button = element("button",
       { type: "button", class: "quiet small", "data-action": action, "aria-label": label },
       WORDS[action]);
-    button.addEventListener("click", () => press(name, action));
+    // The second click of a double click would strike what comes back.
+    button.addEventListener("click", ({ detail }) => detail < 2 && press(name, action));
     return button;
   });
   return element("li", { "data-process": name, "data-kind": kind },
@@ -162,7 +164,7 @@ function mountDialog() {
         "the other nodes serve the same page meanwhile.");
     }
     byId("strike-why").replaceChildren(...lines.map((text) => element("p", {}, text)));
-    dialog.showModal();
+    openQuestion(dialog, byId("strike-do"));
     byId("strike-keep").focus();
   };
 }
@@ -271,7 +273,8 @@ function loadView() {
   figures.append(pause);
   const chart = element("div", { class: "spans" });
   const strikes = element("ol", { class: "strikes", tabindex: 0, "aria-label": "What was struck" });
-  const update = jobView(byId("failover-outcome"), [figures, chart, strikes]);
+  const table = timelineTable();
+  const update = jobView(byId("failover-outcome"), [figures, chart, table.node, strikes]);
   return (job) => {
     update(job);
     for (const [name] of FIGURES) {
@@ -282,6 +285,7 @@ function loadView() {
     const longest = job.longestPauseMs;
     setText(pause.lastElementChild, longest == null ? format.NONE : `${format.count(longest)} ms`);
     drawTimeline(chart, job);
+    table.show(job);
     showStrikes(strikes, job.strikes ?? []);
   };
 }

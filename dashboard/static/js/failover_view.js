@@ -2,6 +2,7 @@
 
 import { element, keyed, setText } from "./dom.js";
 import * as format from "./format.js";
+import { tableIn } from "./paint.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 100;
@@ -31,6 +32,32 @@ export function drawTimeline(place, { spans = [], spanMs = 250, strikes = [], pa
     `Answers in each quarter of a second, ${format.measure((count * spanMs) / 1000)} s; highest ` +
     `${format.count(highest)}.`, ...(strikes.length ? [" ", element("span", { class: "struck" }, "│"), " struck"] : []));
   place.replaceChildren(picture, caption);
+}
+
+/** The same as a table; `show(job)` brings it up to date. */
+export function timelineTable() {
+  const heads = ["From", "Answers", "Struck"].map((name, at) =>
+    element("th", { scope: "col", class: at ? "num" : "" }, name));
+  const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}));
+  const place = { class: "scroll short", tabindex: 0, role: "region", "aria-label": "Answers over time, as a table" };
+  const node = element("details", { "data-table-of": "failover" },
+    element("summary", {}, "As a table"), element("div", place, table));
+  let shown = {};
+  const build = tableIn(node, () => rowsOf(shown));
+  const show = (job) => {
+    shown = job;
+    node.hidden = !job.spans?.length;
+    build();
+  };
+  return { node, show };
+}
+
+function rowsOf({ spans = [], spanMs, strikes = [] }) {
+  return spans.map((value, at) => {
+    const struck = strikes.filter(({ atMs }) => Math.floor(atMs / spanMs) === at);
+    const names = struck.map(({ name, action }) => `${name} ${DONE[action] ?? action}`);
+    return [`${format.measure((at * spanMs) / 1000)} s`, format.count(value), names.join(", ")];
+  });
 }
 
 /** One line for each strike, and below it what came after, in milliseconds. */

@@ -6,7 +6,7 @@ import { Stream } from "./stream.js";
 
 const STALE_MS = 4_000;
 const WORKER = "/dashboard/static/js/worker.js";
-const PARTS = { stats: "stats", gaps: "gaps", records: "audit", cluster: "cluster", proof: "proof" };
+const PARTS = { stats: "stats", lasts: "lasts", gaps: "gaps", records: "audit", cluster: "cluster", proof: "proof" };
 
 export class Feed {
   #listeners = new Map();

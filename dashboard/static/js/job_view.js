@@ -1,8 +1,9 @@
 // How a job looks while it runs and afterwards: progress, steps turning green or red, its result.
 
+import { offerCurl } from "./curl.js";
 import { announce, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
-import { cancel, isOver, resultPath } from "./jobs.js";
+import { cancel, cancelOf, isOver, resultPath } from "./jobs.js";
 import { isReadOnly, sameMode } from "./mode.js";
 import { showProblem } from "./problems.js";
 
@@ -18,6 +19,9 @@ export function jobView(place, extra = []) {
   const took = element("span", { class: "took" });
   const bar = element("progress", { max: 1, "aria-label": "Progress" });
   const stop = element("button", { type: "button", class: "quiet small" }, "Cancel");
+  const command = element("span", {});
+  const controls = element("span", { class: "controls" }, stop, command);
+  if (!isReadOnly) offerCurl(command, () => cancelOf(shown), "an early end of this job");
   const download = element("a", { class: "download", download: true }, "Result (JSON)");
   const summary = element("p", { class: "summary" });
   const numbers = element("span", {});
@@ -25,7 +29,7 @@ export function jobView(place, extra = []) {
   const steps = element("ol", { class: "steps", tabindex: 0, "aria-label": "Steps" });
   const problems = element("div", { class: "problems" });
   place.replaceChildren(
-    element("p", { class: "verdict" }, verdict, took, stop),
+    element("p", { class: "verdict" }, verdict, took, controls),
     bar, summary, ...extra, steps, ending, problems,
   );
   stop.addEventListener("click", async () => {
@@ -49,7 +53,7 @@ export function jobView(place, extra = []) {
     setAttribute(place, "data-job", job.id);
     setText(verdict, job.stopping && !over ? "Ending" : (VERDICTS[job.state] ?? job.state));
     setText(took, describe(job, over));
-    stop.hidden = over || isReadOnly;
+    controls.hidden = over || isReadOnly;
     if (job.stopping) stop.disabled = true;
     bar.hidden = over;
     bar.max = Math.max(1, job.total);

@@ -10,7 +10,14 @@ const GONE = 404;
 export const isOver = (job) => job.state !== "running";
 export const resultPath = (job) => `${ROOT}/${encodeURIComponent(job.id)}/result`;
 
-export const cancel = (job) => act(`${ROOT}/${encodeURIComponent(job.id)}/cancel`, {});
+/** Returns the request that brings a job to an early end. */
+export const cancelOf = (job) =>
+  ({ path: `${ROOT}/${encodeURIComponent(job.id)}/cancel`, body: {}, keyed: false });
+
+export function cancel(job) {
+  const { path, body } = cancelOf(job);
+  return act(path, body);
+}
 
 /** Returns the request that starts a demonstration. */
 export const startOf = (name, parameters) => ({ path: ROOT, body: { name, parameters }, keyed: false });
@@ -74,9 +81,9 @@ function remember(id) {
 
 /** Returns the jobs to show after a reload: the one in the address, and those that run. */
 export async function findAgain() {
-  const named = /^#job=([\w.%-]+)$/.exec(location.hash)?.[1];
+  const named = /^#job=([\w.-]+)$/.exec(location.hash)?.[1]; // an id has no other characters
   const found = [];
-  if (named) found.push(...(await readAll([decodeURIComponent(named)])));
+  if (named) found.push(...(await readAll([named])));
   try {
     const running = (await read(ROOT)).jobs.filter((job) => !isOver(job));
     found.push(...(await readAll(running.map(({ id }) => id).filter((id) => id !== found[0]?.id))));

@@ -12,6 +12,7 @@ const NEXT = "/api/v1/sequence/next";
 
 export function showMatrix(feed) {
   feed.on("stats", (stats) => showCounts(byId("matrix"), stats));
+  feed.on("lasts", (lasts) => showLasts(byId("matrix"), lasts));
 }
 
 /**
@@ -29,6 +30,8 @@ export function mountIssuing(feed, release, releaseMany) {
     const button = event.target.closest("[data-generate]");
     if (!button || !count.reportValidity()) return;
     const cell = button.closest(".cell");
+    // Nobody means two by a double click, nor by a click while nothing has come of the one before.
+    if (event.detail === 2 || Number(cell.dataset.waiting ?? 0)) return;
     void issue({ cell, count: count.valueAsNumber, key: newKey(), feed, release, releaseMany });
   });
   mountCurl(matrix, count);
@@ -66,6 +69,16 @@ function showCounts(matrix, stats) {
       setText(cell.querySelector(".cell-count"), format.count(value));
       setAttribute(cell, "data-value", value ?? "");
     }
+  }
+}
+
+/** The last number of each place; none is told of one that was served too long ago. */
+function showLasts(matrix, lasts) {
+  for (const cell of matrix.querySelectorAll(".cell")) {
+    const { site, partition, type } = cell.dataset;
+    const last = lasts[`${site}:${partition}:${type}`];
+    setText(cell.querySelector(".cell-last"), last ? `last ${format.count(last)}` : "");
+    setAttribute(cell, "data-last", last ?? "");
   }
 }
 

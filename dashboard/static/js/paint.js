@@ -58,8 +58,11 @@ export function drawnInSight(chart) {
 }
 
 /** Returns a function that rebuilds the table of a chart if it is open. */
-export function tableOf(id, rowsOf) {
-  const details = document.querySelector(`[data-table-of="${id}"]`);
+export const tableOf = (id, rowsOf) =>
+  tableIn(document.querySelector(`[data-table-of="${id}"]`), rowsOf);
+
+/** The same for a table in `details` that was made by a script. */
+export function tableIn(details, rowsOf) {
   const body = details.querySelector("tbody");
   const build = () => {
     if (!details.open) return;

@@ -5,6 +5,7 @@ import { offerCurl } from "./curl.js";
 import { announce, byId, setText } from "./dom.js";
 import * as format from "./format.js";
 import { showProblem } from "./problems.js";
+import { openQuestion } from "./question.js";
 
 export const RELEASE = "/api/v1/sequence/release";
 
@@ -22,8 +23,8 @@ export function mountRelease(feed) {
     }
     reason.value = reasonGiven;
     byId("release-dialog-problems").replaceChildren();
-    dialog.showModal();
-    (reasonGiven ? byId("release-do") : reason).focus();
+    openQuestion(dialog, byId("release-do"));
+    (reasonGiven ? byId("release-keep") : reason).focus(); // a key held down releases nothing
   };
 
   const send = async (request) => {

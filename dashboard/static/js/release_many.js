@@ -6,6 +6,7 @@ import { offerCurl } from "./curl.js";
 import { byId, element, keyed, setAttribute, setText } from "./dom.js";
 import * as format from "./format.js";
 import { factsOf } from "./problems.js";
+import { openQuestion } from "./question.js";
 import { RELEASE, releaseOf } from "./release.js";
 
 const AT_ONCE = 4; // a browser has six connections to a node, and one is the stream's
@@ -73,7 +74,7 @@ export function mountReleaseMany(feed) {
     tell = changed;
     reason.value = batch.reason;
     showBatch(batch);
-    dialog.showModal();
+    openQuestion(dialog, byId("many-go"));
     (batch.stage === "asking" ? reason : byId("many-title")).focus();
   };
 }

@@ -4,6 +4,7 @@ const RECORDS_MAX = 25;
 const POINTS_MAX = 1_500;
 const MARKERS_MAX = 256;
 const KEPT_WHOLE = ["cluster", "proof", "gaps", "time"];
+const KEPT_BY_NAME = ["stats", "lasts"];
 
 /** Returns the state of a snapshot. Points become objects, with `x` as their time. */
 export function fromSnapshot(snapshot) {
@@ -26,9 +27,10 @@ export function after(state, body) {
     next[name] = body[name];
     changed.add(name);
   }
-  if (body.stats) {
-    next.stats = { ...state.stats, ...body.stats };
-    changed.add("stats");
+  for (const name of KEPT_BY_NAME) {
+    if (!body[name]) continue;
+    next[name] = { ...state[name], ...body[name] };
+    changed.add(name);
   }
   if (body.records) {
     next.records = recordsAfter(state.records ?? [], body.records);

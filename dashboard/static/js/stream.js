@@ -161,6 +161,6 @@ async function readAll() {
   const time = Date.parse(stats.statisticsTime);
   return fromSnapshot({
     stats, gaps, records, cluster, timeline, time, markers: timeline.markers, proof: null,
-    stale: null,
+    lasts: {}, stale: null, // only the stream has the last numbers: older ones would not be true
   });
 }

@@ -130,8 +130,9 @@ class Prover {
     const { valid, upTo, summary, timestamp } = this.#proof;
     const ago = format.duration(Math.max(0, Date.now() - Date.parse(timestamp)));
     const entry = `up to entry ${format.count(upTo)}, ${ago} ago`;
-    if (valid) showProof("good", "Ledger verified", entry, summary);
-    else showProof("bad", "Ledger broken", `${ago} ago · ${summary}`, summary);
+    const exactly = `${format.full(timestamp)}: ${summary}`;
+    if (valid) showProof("good", "Ledger verified", entry, exactly);
+    else showProof("bad", "Ledger broken", `${ago} ago · ${summary}`, exactly);
   }
 
   async verify() {

@@ -10,6 +10,7 @@ const TICKS = { "1m": 15, "5m": 60, "15m": 180, "1h": 600, "6h": 3_600 }; // sec
 const LABEL_GAP = 6;
 const LABEL_HEIGHT = 13;
 const LABEL_ROWS = 3;
+const ROWS = Array.from({ length: LABEL_ROWS }, (_, row) => row);
 
 const WORDS = {
   "node-gone": ["gone", "bad"], "node-came": ["up", "good"],
@@ -175,36 +176,45 @@ const happened = {
   id: "happened",
   afterDraw(chart, _, { markers, hasLabels }) {
     const { ctx, chartArea: { top, bottom, left, right }, scales: { x } } = chart;
-    const ends = Array(LABEL_ROWS).fill(-Infinity);
-    const labels = [];
     ctx.save();
     ctx.font = `600 11px ${Chart.defaults.font.family}`;
     ctx.textBaseline = "bottom";
     ctx.setLineDash([4, 3]);
-    for (const marker of markers ?? []) {
-      const at = Math.round(x.getPixelForValue(marker.time)) + 0.5;
-      if (at < left || at > right) continue;
-      const colour = colours[WORDS[marker.kind]?.[1] ?? "muted"];
-      const text = describe(marker);
-      const width = ctx.measureText(text).width;
-      const start = Math.min(at, right - width);
-      const row = hasLabels ? ends.findIndex((end) => start > end + LABEL_GAP) : -1;
-      const upper = top - Math.max(0, row) * LABEL_HEIGHT;
-      ctx.strokeStyle = colour;
+    const lines = (markers ?? []).map((marker) => ({ ...marker, ...lookOf(marker), row: -1,
+      at: Math.round(x.getPixelForValue(marker.time)) + 0.5 })).filter(({ at }) => at >= left && at <= right);
+    const labels = hasLabels ? labelled(lines, right, (text) => ctx.measureText(text).width) : [];
+    for (const { at, row, colour } of lines) {
+      ctx.strokeStyle = colours[colour];
       ctx.beginPath();
-      ctx.moveTo(at, upper);
+      ctx.moveTo(at, top - Math.max(0, row) * LABEL_HEIGHT);
       ctx.lineTo(at, bottom);
       ctx.stroke();
-      if (row < 0) continue;
-      ends[row] = start + width;
-      labels.push({ text, colour, start, width, upper });
     }
-    for (const { text, colour, start, width, upper } of labels) {
+    for (const { text, colour, start, end, row } of labels) {
+      const base = top - row * LABEL_HEIGHT;
       ctx.fillStyle = colours.surface; // no line crosses a label
-      ctx.fillRect(start, upper - LABEL_HEIGHT, width, LABEL_HEIGHT - 1);
-      ctx.fillStyle = colour;
-      ctx.fillText(text, start, upper - 1);
+      ctx.fillRect(start, base - LABEL_HEIGHT, end - start, LABEL_HEIGHT - 1);
+      ctx.fillStyle = colours[colour];
+      ctx.fillText(text, start, base - 1);
     }
     ctx.restore();
   },
 };
+
+const lookOf = (marker) => ({ text: describe(marker), colour: WORDS[marker.kind]?.[1] ?? "muted" });
+
+/** Gives a row to each label that finds room: what went away comes first, and of that the newest. */
+export function labelled(lines, right, widthOf) {
+  const isBad = ({ colour }) => Number(colour === "bad");
+  const labels = [];
+  for (const line of [...lines].sort((a, b) => isBad(b) - isBad(a) || b.time - a.time)) {
+    const width = widthOf(line.text);
+    const start = Math.min(line.at, right - width);
+    const end = start + width;
+    const isFree = (row) => labels.every((other) =>
+      other.row !== row || start > other.end + LABEL_GAP || end < other.start - LABEL_GAP);
+    line.row = ROWS.findIndex(isFree);
+    if (line.row >= 0) labels.push(Object.assign(line, { start, end }));
+  }
+  return labels;
+}

@@ -7,15 +7,18 @@ import { showProblem } from "../problems.js";
 import { callFor } from "./address.js";
 import { cell } from "./records.js";
 
-const SHOWN_MAX = 100;
+const PAGE = 50;
 const READ_MS_MAX = 30_000;
+const PATH = "/api/v1/sequence/gaps/life";
 const EMPTY = {
   all: "No number was ever released here.",
   open: "No gap is open: every number up to the highest is in use.",
   refilled: "No gap has been refilled yet.",
 };
+const EMPTY_SO_FAR = "None was refilled by the newest entries of the ledger. More looks further back.";
 
 export class Lives {
+  #asked = {};
   #told = null;
   #chosen = "all";
   #serial = 0;
@@ -27,10 +30,11 @@ export class Lives {
     for (const button of document.querySelectorAll("[data-gaps]")) {
       button.addEventListener("click", () => choose(button.dataset.gaps));
     }
+    byId("lives-more").addEventListener("click", () => void this.#read(this.#next()));
   }
 
   choose(gaps) {
-    this.#chosen = gaps in EMPTY ? gaps : "all";
+    this.#chosen = Object.hasOwn(EMPTY, gaps) ? gaps : "all"; // an address may say anything
     for (const button of document.querySelectorAll("[data-gaps]")) {
       setAttribute(button, "aria-pressed", button.dataset.gaps === this.#chosen);
     }
@@ -38,34 +42,46 @@ export class Lives {
   }
 
   /** Reads them again: those of the counters that are searched. */
-  async load({ counter, documentType }) {
+  load({ counter, documentType }) {
+    this.#asked = { limit: PAGE, ...(counter ? { counter } : documentType ? { documentType } : {}) };
+    return this.#read({});
+  }
+
+  async #read(next) {
     const serial = ++this.#serial;
-    const asked = { limit: SHOWN_MAX };
-    if (counter) asked.counter = counter;
-    else if (documentType) asked.documentType = documentType;
     byId("lives-scroll").setAttribute("aria-busy", "true");
     try {
-      const told = await read(callFor("/api/v1/sequence/gaps/life", asked), READ_MS_MAX);
-      if (serial !== this.#serial) return;
-      this.#told = told;
+      const told = await read(callFor(PATH, { ...this.#asked, ...next }), READ_MS_MAX);
+      if (serial !== this.#serial) return; // others are asked for meanwhile
+      this.#told = together(this.#told, told, next);
       this.#show();
     } catch (problem) {
-      if (serial !== this.#serial) return;
-      showProblem(byId("lives-problems"), problem, () => void this.load({ counter, documentType }));
+      if (serial === this.#serial) showProblem(byId("lives-problems"), problem, () => void this.#read(next));
     } finally {
       if (serial === this.#serial) byId("lives-scroll").setAttribute("aria-busy", "false");
     }
   }
 
+  /** Returns where the lists that are shown go on: the open ones first, as they stand first. */
+  #next() {
+    const { openNext: open, refilledNext: refilled } = this.#told ?? {};
+    if (open && this.#chosen !== "refilled") return { open };
+    return refilled && this.#chosen !== "open" ? { refilled } : null;
+  }
+
   #show() {
-    const { open, openTotal, refilled } = this.#told;
+    const { open, openTotal, openNext, refilled, refilledNext } = this.#told;
     const lists = { all: [...open, ...refilled], open, refilled };
     const shown = lists[this.#chosen];
     byId("lives").replaceChildren(...shown.map((life) => this.#row(life)));
     byId("lives-empty").hidden = shown.length > 0;
-    setText(byId("lives-empty"), EMPTY[this.#chosen]);
-    const lowest = openTotal > open.length ? ` (the lowest ${format.count(open.length)} are here)` : "";
-    const latest = refilled.length < SHOWN_MAX ? "" : "the latest ";
+    const more = byId("lives-more");
+    // It goes from under the person who has pressed it.
+    if (!this.#next() && more === document.activeElement) byId("lives-scroll").focus({ preventScroll: true });
+    more.hidden = !this.#next();
+    setText(byId("lives-empty"), this.#next() ? EMPTY_SO_FAR : EMPTY[this.#chosen]);
+    const lowest = openNext ? ` (the lowest ${format.count(open.length)} are here)` : "";
+    const latest = refilledNext ? "the latest " : "";
     const filled = `${latest}${format.count(refilled.length)} refilled`;
     setText(byId("lives-count"), `${format.count(openTotal)} open${lowest} · ${filled}`);
   }
@@ -88,6 +104,13 @@ export class Lives {
     ];
     return element("tr", {}, ...cells.map(cell));
   }
+}
+
+/** What was told before, with more of one of its lists; without `next` it begins anew. */
+function together(before, told, { open, refilled }) {
+  if (open) return { ...before, open: [...before.open, ...told.open], openNext: told.openNext };
+  if (!refilled) return told;
+  return { ...before, refilled: [...before.refilled, ...told.refilled], refilledNext: told.refilledNext };
 }
 
 function whoOf({ siteId: site, partitionId: partition, invoiceType, user }) {

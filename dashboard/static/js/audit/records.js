@@ -40,7 +40,6 @@ export class Records {
     const serial = ++this.#serial;
     const scroll = byId("records-scroll");
     scroll.setAttribute("aria-busy", "true"); // what was there stays until the answer comes
-    byId("more").disabled = true;
     try {
       const more = cursor ? { limit: PAGE, cursor } : { limit: PAGE };
       const page = await readPage(callFor(PATH, this.#query, more), SEARCH_MS_MAX);
@@ -50,10 +49,7 @@ export class Records {
       showProblem(byId("records-problems"), problem, () => void this.#load(cursor));
       if (cursor === null) this.#showNone();
     } finally {
-      if (serial === this.#serial) {
-        scroll.setAttribute("aria-busy", "false");
-        byId("more").disabled = false;
-      }
+      if (serial === this.#serial) scroll.setAttribute("aria-busy", "false");
     }
   }
 

@@ -2,12 +2,13 @@
 
 import { offerCurl } from "../curl.js";
 import { byId, element, setText } from "../dom.js";
+import { openQuestion } from "../question.js";
 
 /**
  * Shows the question; `action(reason)` runs when it is answered with yes. `curl` is the request that
  * yes would send, or a function of the reason that returns it; with `reason`, its label, one is asked for.
  */
-export function ask({ title, lines, yes, harmless = false, curl, reason = "" }, action) {
+export function ask({ title, lines, yes, curl, reason = "" }, action) {
   const dialog = byId("ask");
   const before = document.activeElement;
   const given = byId("ask-reason");
@@ -21,7 +22,6 @@ export function ask({ title, lines, yes, harmless = false, curl, reason = "" }, 
   const request = () => (typeof curl === "function" ? curl(given.value.trim()) : curl);
   if (curl) offerCurl(byId("ask-curl"), request, title);
   setText(byId("ask-do"), yes);
-  byId("ask-do").classList.toggle("danger", !harmless);
   dialog.returnValue = "";
   byId("ask-do").value = "yes";
   byId("ask-keep").onclick = () => dialog.close();
@@ -29,6 +29,6 @@ export function ask({ title, lines, yes, harmless = false, curl, reason = "" }, 
     if (before?.isConnected) before.focus();
     if (dialog.returnValue === "yes") action(given.value.trim());
   };
-  dialog.showModal();
+  openQuestion(dialog, byId("ask-do"));
   (reason ? given : byId("ask-keep")).focus();
 }

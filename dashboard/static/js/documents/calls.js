@@ -6,6 +6,12 @@ import { showProblem } from "../problems.js";
 export const DOCUMENTS = "/api/v1/document-numbering";
 export const ADMIN = "/api/v1/admin/document-numbering";
 
+const TWICE_MS = 400; // between the two clicks of a double click
+
+/** Tells whether a form was served a moment ago: who presses it again has meant it once. */
+export const isJustServed = (form) =>
+  performance.now() < Number(form.dataset.servedAt ?? -Infinity) + TWICE_MS;
+
 /**
  * Sends what a form asks for, once: pressing again meanwhile does nothing, and "Try again" sends the
  * same key. `request` has path, body (or form, with a file), and method. `refused(problem)` may take
@@ -20,6 +26,7 @@ export async function perform(form, request, done, refused = () => false) {
     const answer = await send(sent);
     slot.replaceChildren();
     setBusy(form, false);
+    form.dataset.servedAt = performance.now();
     done(answer);
   } catch (problem) {
     setBusy(form, false);

@@ -6,7 +6,7 @@ import { announce, byId, element, keyed, setAttribute, setText } from "../dom.js
 import * as format from "../format.js";
 import { isReadOnly } from "../mode.js";
 import { ask } from "./ask.js";
-import { ADMIN, DOCUMENTS, perform } from "./calls.js";
+import { ADMIN, DOCUMENTS, isJustServed, perform } from "./calls.js";
 import { definition, fill, formatOf, same } from "./definition.js";
 import { debounced, latest, scopeFields } from "./fields.js";
 import { refusalsIn } from "./refusals.js";
@@ -53,7 +53,7 @@ class Editor {
     form.querySelector("[data-revert]")?.addEventListener("click", () => this.#load(chosen.value));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      if (!isReadOnly) this.#save();
+      if (!isReadOnly && !isJustServed(form)) this.#save();
     });
     offerCurl(form.querySelector("[data-curl]"), () => this.#request(), "save the series");
     this.#load("");

@@ -1,5 +1,6 @@
 // Puts the page of series and documents together.
 
+import { pressOnce } from "../held_keys.js";
 import { isReadOnly } from "../mode.js";
 import { mountCount, mountOverride } from "./by_hand.js";
 import { mountEditor } from "./editor.js";
@@ -24,4 +25,5 @@ if (!isReadOnly) {
   mountImport(shelf);
 }
 mountSeries(shelf, { edit, create, reserve, adjust });
+pressOnce();
 shelf.start();

@@ -4,7 +4,7 @@ import { act } from "../api.js";
 import { offerCurl } from "../curl.js";
 import { announce, byId, setText } from "../dom.js";
 import * as format from "../format.js";
-import { DOCUMENTS, perform } from "./calls.js";
+import { DOCUMENTS, isJustServed, perform } from "./calls.js";
 import { about, debounced, latest, scopeFields } from "./fields.js";
 import { remember } from "./own.js";
 
@@ -40,6 +40,7 @@ export function mountReserve(shelf) {
   form.addEventListener("input", changed);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    if (isJustServed(form)) return;
     void perform(form, { path: `${DOCUMENTS}/reserve`, body: body() }, ({ data }) => {
       remember(data);
       const text = `${data.document_number} is reserved until ${format.clock(data.expires_at)}.`;

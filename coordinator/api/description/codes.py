@@ -186,6 +186,10 @@ MEANINGS: dict[Kind, Meaning] = {
         "A page of another web site had a browser ask for this. Nothing was done.",
         "Use the dashboard, or a tool like curl.",
     ),
+    p.NO_ROOM: Meaning(
+        "The node's disk or temporary folder has no room for the file. Nothing was changed.",
+        "Make room there, or send the file to another node.",
+    ),
     p.INTERNAL: Meaning("An error in the program.", "Report it with the request's id."),
 }
 """Every code, lowest first but for the ones of the older system."""

@@ -163,8 +163,10 @@ class GapLives(TypedDict):
     """Gaps that are open, the lowest first, and those that were refilled, newest first."""
 
     open: list[GapLife]
-    openTotal: int
+    openTotal: int | None
+    openNext: str | None
     refilled: list[GapLife]
+    refilledNext: str | None
     lookedBackTo: dict[str, int | None]
     timestamp: str
 

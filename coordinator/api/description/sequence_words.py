@@ -124,7 +124,13 @@ AUDIT: dict[str, Word] = {
     "newestHash": Word("Its hash.", HASH),
     "trimmedThrough": Word("Entries up to this one have left the store.", 0),
     "open": Word("Gaps that wait, the lowest first."),
-    "openTotal": Word("How many there are.", 1),
+    "openTotal": Word("How many there are; null where a list goes on.", 1),
+    "openNext": Word("Send it as `open` for the next of them; null: there are none.", None),
+    "refilledNext": Word("Send it as `refilled` for older ones; null: there are none.", None),
+    "GapLivesQuery.open": Word("Go on with the open ones: `openNext` of the answer before.", ""),
+    "GapLivesQuery.refilled": Word(
+        "Go on with those refilled: `refilledNext` of the answer before.", ""
+    ),
     "refilled": Word("Gaps that were issued again, newest first.", []),
     "lookedBackTo": Word(
         "The entry up to which refilled ones were looked for, by counter.", {"invoice": 0}

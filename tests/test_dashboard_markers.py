@@ -23,10 +23,10 @@ async def marker(page: Page, text: str) -> Locator:
     return details.locator("tbody tr").filter(has_text=re.compile(rf"{text}$"))
 
 
-async def killed_at(operator: Operator) -> int:
-    """Return when node-2 was killed, as this node tells."""
+async def times_of(operator: Operator, kind: str, who: str) -> list[int]:
+    """Return when that has happened to it, as this node tells; oldest first."""
     history = await (await operator.api("GET", "/api/v1/timeline")).json()
-    return next(m["time"] for m in history["markers"][::-1] if m["kind"] == "killed")
+    return [m["time"] for m in history["markers"] if (m["kind"], m["who"]) == (kind, who)]
 
 
 async def test_strikes_are_marked_at_every_node_and_outlive_a_reload(
@@ -37,32 +37,31 @@ async def test_strikes_are_marked_at_every_node_and_outlive_a_reload(
     wait_for(lambda: well(cluster4), 30, "everything is up")
     other = Operator(await page.context.new_page(), cluster4.urls[2].rstrip("/"))
     other.refusals_expected = True
-    await open_first_page(other)
-    said = {
-        "node-2": ("Kill", "node-2 killed"),
-        "node-4": ("Restart", "node-4 restarted"),
+    wanted = {
+        "node-2 killed": ("killed", "node-2"),
+        "node-4 restarted": ("restarted", "node-4"),
+        "member-3 paused": ("paused", "member-3"),
+        "member-3 goes on": ("resumed", "member-3"),
     }
-    wanted = [text for _, text in said.values()] + ["member-3 paused", "member-3 goes on"]
-    pages = (operator, other)  # other tests may have struck before, and nodes know
-    before = {
-        (at, text): await (await marker(one.page, text)).count()
-        for at, one in enumerate(pages)
-        for text in wanted
-    }
-    for name, (button, _) in said.items():
+    before = {}  # other tests may have struck within the hour, and the pages show it
+    for one in (operator, other):
+        await open_first_page(one, "?range=1h")
+        for text, what in wanted.items():
+            before[one, text] = len(await times_of(one, *what))
+            await expect(await marker(one.page, text)).to_have_count(before[one, text])
+    for name, button in (("node-2", "Kill"), ("node-4", "Restart")):
         await process(page, name).get_by_role("button", name=button).click()
     await page.locator("#pause-seconds").fill("1")
     await process(page, "member-3").get_by_role("button", name="Pause").click()
-    for at, one in enumerate(pages):
-        for text in wanted:
-            rows = await marker(one.page, text)
-            await expect(rows).to_have_count(before[at, text] + 1, timeout=WAIT_MS)
-    times = [await killed_at(one) for one in pages]
+    for (one, text), count in before.items():
+        rows = await marker(one.page, text)
+        await expect(rows).to_have_count(count + 1, timeout=WAIT_MS)
+    times = [(await times_of(one, "killed", "node-2"))[-1] for one in (operator, other)]
     assert abs(times[0] - times[1]) < 1_000, "each node says when it happened, not when it heard"
-    await open_first_page(operator)
+    await open_first_page(operator, "?range=1h")
     for text in wanted:
         rows = await marker(page, text)
-        await expect(rows).to_have_count(before[0, text] + 1, timeout=WAIT_MS)
+        await expect(rows).to_have_count(before[operator, text] + 1, timeout=WAIT_MS)
     assert other.errors == []
     await other.page.close()
     wait_for(lambda: well(cluster4), 30, "everything is up")

@@ -29,7 +29,7 @@ CALLS = (
         "query, or in the form beside the file.",
         (Answer(200, "What was done, or would be.", ImportReport),),
         (
-            *(p.ROWS_REFUSED, p.BAD_FILE, p.IMPORT_TOO_LARGE, p.FAR_AHEAD),
+            *(p.ROWS_REFUSED, p.BAD_FILE, p.IMPORT_TOO_LARGE, p.FAR_AHEAD, p.NO_ROOM),
             *CHANGING,
         ),
         query=ImportFields,

@@ -1,6 +1,8 @@
 """The shape of the code: imports point one way, the core is pure, pieces stay small."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,9 @@ def test_the_top_level_holds_what_it_should() -> None:
     allowed |= {"coordinator", "dashboard", "cluster", "scripts", "tests", "data"}
     found = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert {name for name in found if not name.endswith(".egg-info")} <= allowed
+
+
+def test_a_start_does_not_pay_for_what_only_the_reading_of_files_needs():
+    words = "import sys, coordinator.cli; sys.exit('openpyxl' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", words], check=False, cwd=ROOT, timeout=60)
+    assert done.returncode == 0

@@ -23,7 +23,6 @@ from coordinator.imports import (
     csv_records,
     in_silence,
     place,
-    sheet,
     shown,
 )
 from coordinator.imports.values import Unfit, check_document, check_metadata, check_moment
@@ -64,8 +63,11 @@ def records_of(spool: IO[bytes]) -> Generator[Record, None, None]:
             "The file has a password, or is of an old Excel (.xls). Save it as XLSX without a "
             "password, or as CSV UTF-8."
         )
-    records = sheet.records if start.startswith(_ZIP) else csv_records.records
-    return records(spool)
+    if not start.startswith(_ZIP):
+        return csv_records.records(spool)
+    from coordinator.imports import sheet  # noqa: PLC0415 - each start of a node would pay for it
+
+    return sheet.records(spool)
 
 
 def has_values(record: Record) -> bool:

@@ -16,6 +16,7 @@ from coordinator.core.head import Head
 from coordinator.core.holds import Hold, decode_holds
 from coordinator.core.keys import Keys
 from coordinator.core.transaction import KeyValue, Range
+from coordinator.shared import shielded
 from coordinator.store import Store
 from coordinator.store.paging import all_of
 
@@ -135,7 +136,7 @@ class DocumentCounters:
         if known is None or known.rests_until_s < now_s:
             known = self._readings[document_type] = _Reading()
             known.task = asyncio.create_task(self._read_holds(document_type, known))
-        return await asyncio.shield(known.task)
+        return await shielded(known.task)
 
     async def _read_holds(self, document_type: str | None, reading: "_Reading") -> OpenHolds:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from coordinator.core.holds import decode_holds
 from coordinator.core.keys import Keys, number_in
 from coordinator.core.marks import decode_mark
 from coordinator.core.transaction import KeyValue, Range
+from coordinator.shared import shielded
 from coordinator.store import Store
 
 HEADS_PER_READ = 100
@@ -88,7 +89,7 @@ class Installation:
         """
         if self._next is None:
             self._next = asyncio.create_task(self._read_after(self._reading))
-        return await asyncio.shield(self._next)
+        return await shielded(self._next)
 
     async def _read_after(self, earlier: asyncio.Task[Overview] | None) -> Overview:
         loop = asyncio.get_running_loop()

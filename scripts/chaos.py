@@ -50,6 +50,7 @@ def main() -> int:
     run = run_in_folder(
         "chaos",
         lambda folder: chaos(options, folder, kinds, left_out, faketime),
+        is_wanted=lambda run: not run.ok,
         keep=options.keep,
     )
     print_report(run)
@@ -160,7 +161,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     add("--seed", type=int, default=1, metavar="N", help="what all draws come from (1)")
     add("--only", type=names, metavar="KIND,…", help="inject only these faults")
     add("--json", type=Path, metavar="FILE", help="also write everything as JSON")
-    add("--keep", action="store_true", help="keep the folder with data and logs")
+    add(
+        "--keep", action="store_true", help="keep the folder with data and logs even if all is well"
+    )
     options = parser.parse_args(words)
     if options.minutes <= 0:
         parser.error("--minutes must be above 0")

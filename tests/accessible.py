@@ -40,4 +40,5 @@ async def check(page: Page, *windows: dict[str, int]) -> None:
         assert await sideways(page) == [], window
         for colours in ("light", "dark"):
             await page.emulate_media(color_scheme=colours, reduced_motion="reduce")
-            assert await findings(page) == [], (window, colours)
+            found = await findings(page)
+            assert not found, (window, colours, found)

@@ -176,8 +176,9 @@ def test_what_does_not_stop_is_killed(launcher: Launcher, monkeypatch: pytest.Mo
     launcher.supervisor.start([Spec("s", "node", (sys.executable, "-c", stubborn), "")])
     launcher.until(lambda: (launcher.folder / "s.log").stat().st_size)
     act(launcher.supervisor, "s", Asked("stop", None))
-    launcher.until(lambda: launcher.state("s") == "down")
-    assert any("s was stopped by SIGKILL, as asked" in line for line in launcher.said)
+    told = "s was stopped by SIGKILL, as asked"
+    launcher.until(lambda: any(told in line for line in launcher.said))
+    assert launcher.state("s") == "down"
 
 
 @posix

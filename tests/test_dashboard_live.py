@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from accessible import LAPTOP, check
 from playwright.async_api import BrowserContext, Locator, Page, async_playwright, expect
 from support import ROOT, answers, free_port, running_etcd, wait_for
 from test_dashboard import CHROMIUM_FLAGS, FIRST_CELL, WAIT_MS, Operator, chromium
@@ -128,6 +129,7 @@ async def test_a_silent_node_makes_the_page_stale_with_the_age_of_its_figures(
     await expect(state).to_have_text("Stale", timeout=WAIT_MS)
     await expect(age).to_have_text(re.compile(r"figures are \d+ s old"))
     await expect(operator.page.locator("#matrix")).to_have_class(re.compile("stale"))
+    await check(operator.page, LAPTOP)  # what is old stays readable
     node.send(signal.SIGCONT)
     await expect(state).to_have_text("Live", timeout=2 * WAIT_MS)
     await expect(age).to_have_text("")

@@ -1,7 +1,5 @@
 """What only an operator decides: that the store went back, and that its loss is accepted."""
 
-import asyncio
-
 from aiohttp import web
 
 from coordinator.api.answers import iso, json_answer
@@ -11,6 +9,7 @@ from coordinator.core.records import LossAccepted
 from coordinator.core.requests import AcceptLoss, Done, Refused, Why
 from coordinator.counters import Counters
 from coordinator.service import NotServed, OutcomeUnknown
+from coordinator.shared import shielded
 
 
 class Admin:
@@ -60,6 +59,6 @@ class Admin:
     async def _accept(self, counter: str, note: AcceptLoss) -> Done:
         try:
             sequencer = self._counters.sequencer(counter)
-            return done_of(await asyncio.shield(sequencer.accept_loss(note)))
+            return done_of(await shielded(sequencer.accept_loss(note)))
         except (NotServed, OutcomeUnknown) as failed:
             raise problem_of(failed, note.call) from None

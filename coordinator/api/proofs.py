@@ -5,6 +5,7 @@ import asyncio
 from coordinator.core.documents import is_of_documents
 from coordinator.core.verify import Verdict
 from coordinator.counters import Counters
+from coordinator.shared import shielded
 
 
 class Proofs:
@@ -18,7 +19,7 @@ class Proofs:
 
     async def of(self, names: tuple[str, ...]) -> dict[str, Verdict]:
         """Return what the proof of each counter comes to. Raises StoreError or Unreadable."""
-        proofs = [asyncio.shield(self._proof(name)) for name in names]
+        proofs = [shielded(self._proof(name)) for name in names]
         return dict(zip(names, await asyncio.gather(*proofs), strict=True))
 
     def _proof(self, name: str) -> asyncio.Task[Verdict]:

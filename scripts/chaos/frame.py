@@ -23,15 +23,21 @@ def say(text: str) -> None:
 
 
 def run_in_folder(
-    name: str, work: Callable[[Path], Coroutine[Any, Any, T]], *, keep: bool = False
+    name: str,
+    work: Callable[[Path], Coroutine[Any, Any, T]],
+    is_wanted: Callable[[T], bool],
+    *,
+    keep: bool = False,
 ) -> T:
     """Run the work in a folder of its own; SIGTERM ends it like Ctrl+C.
 
+    The folder stays when it is to be kept anyway, or is wanted for what the work came to.
     Raises SystemExit, once told, when it was interrupted or the cluster could not be had.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"coordinator-{name}-"))
     try:
-        return asyncio.run(_ending_on_sigterm(work(folder)))
+        outcome = asyncio.run(_ending_on_sigterm(work(folder)))
+        keep = keep or is_wanted(outcome)
     except (LabError, TimeoutError) as trouble:
         say(f"{name}: {str(trouble) or repr(trouble)}")
         raise SystemExit(FAILED) from trouble
@@ -43,6 +49,7 @@ def run_in_folder(
             say(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
+    return outcome
 
 
 async def _ending_on_sigterm(work: Coroutine[Any, Any, T]) -> T:

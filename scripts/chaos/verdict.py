@@ -30,6 +30,7 @@ PATIENCE_S = 15.0
 VALIDATE_S_MAX = 120.0
 HASHES_S_MAX = 20.0
 WELL_S_MAX = 90.0
+TRACE_LINES = 40
 TRACES = ("Traceback (most recent call last)", "was never retrieved", "Unclosed ")
 
 
@@ -232,13 +233,16 @@ def _valid(answer: object) -> bool:
 
 
 def _check_logs(installation: Installation) -> Check:
-    found, lines = [], 0
+    found, looked_at = [], 0
     for log in sorted(installation.logs.glob("node-*.log*")):
-        for line in log.read_text("utf-8", errors="replace").splitlines():
-            lines += 1
-            if any(trace in line for trace in TRACES):
-                found.append(f"{log.name}: {line[:200]}")
-    return _check("no node's log has a traceback", found, f"{lines} lines")
+        lines = log.read_text("utf-8", errors="replace").splitlines()
+        looked_at += len(lines)
+        told = 0
+        for at, line in enumerate(lines):
+            if at >= told and any(trace in line for trace in TRACES):
+                told = at + TRACE_LINES
+                found.append(f"{log.name}, line {at + 1}:\n" + "\n".join(lines[at:told]) + "\n")
+    return _check("no node's log has a traceback", found, f"{looked_at} lines")
 
 
 def _check_faults(struck: Sequence[Struck]) -> Check:

@@ -52,8 +52,8 @@ from coordinator.counters import Counters, Terms
 from coordinator.document_counters import DocumentCounters
 from coordinator.guests import RunsMet
 from coordinator.handing import Company
-from coordinator.import_book import ImportBook
-from coordinator.importing import Importer
+from coordinator.importing.book import ImportBook
+from coordinator.importing.importer import Importer
 from coordinator.jobs.control import Control
 from coordinator.jobs.demonstrations import Demonstrations
 from coordinator.jobs.expiry import Expiry

@@ -23,8 +23,8 @@ from coordinator.core.twice import Again, Numbers, State
 from coordinator.core.unreadable import Unreadable
 from coordinator.exports import about_of, lines_of
 from coordinator.faults import Damaged
+from coordinator.import_files import place
 from coordinator.imported_rows import all_rows, difference
-from coordinator.imports import place
 from coordinator.proof import ENTRIES_PAGE, TRIES, Progress
 from coordinator.store import Store
 from coordinator.store.paging import all_of

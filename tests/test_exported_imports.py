@@ -23,7 +23,7 @@ from coordinator.core.requests import Done, Issue
 from coordinator.core.transaction import Range, prefix_end
 from coordinator.duplicates import Findings, check, check_file
 from coordinator.exports import export, prove_file
-from coordinator.importing import Importer
+from coordinator.importing.importer import Importer
 from coordinator.proof import prove
 from coordinator.replica import Replica
 from coordinator.store.memory import MemoryStore

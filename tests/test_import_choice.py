@@ -16,7 +16,7 @@ from coordinator.core.importing import (
     runs_of,
 )
 from coordinator.core.unreadable import Unreadable
-from coordinator.imports.choice import BadChoice, Choice
+from coordinator.import_files.choice import BadChoice, Choice
 
 NUMBERS = st.sets(st.integers(1, 60))
 

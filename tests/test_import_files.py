@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from workbooks import read_file
 
-from coordinator import imports
-from coordinator.imports import BadFile, ReadFile, Row, csv_records, reading, spool
-from coordinator.imports.values import METADATA_BYTES_MAX
+from coordinator import import_files
+from coordinator.import_files import BadFile, ReadFile, Row, csv_records, reading, spool
+from coordinator.import_files.values import METADATA_BYTES_MAX
 
 HEADER = "document_type,document_number,created_at,metadata\r\n"
 MIB = 1024 * 1024
@@ -221,7 +221,7 @@ def test_a_repeated_number_names_the_row_that_has_it_first() -> None:
 
 
 def test_as_many_errors_are_kept_as_a_person_can_read() -> None:
-    done = read(HEADER + ",1,,\n" * (imports.ERRORS_KEPT + 5))
+    done = read(HEADER + ",1,,\n" * (import_files.ERRORS_KEPT + 5))
     assert (len(done.errors), done.errors_total) == (1_000, 1_005)
     assert done.rows_total == 1_005
 
@@ -342,7 +342,7 @@ def test_what_another_program_wrote_comes_back_as_it_was(
 ) -> None:
     out = io.StringIO()
     writer = csv.writer(out, delimiter=separator, quoting=quoting, lineterminator=end)
-    names = list(imports.Column)
+    names = list(import_files.Column)
     for row in (names, *rows):
         writer.writerow([row[place] for place in order])
     done = read(out.getvalue().encode(encoding))

@@ -26,8 +26,8 @@ from workbooks import (
     workbook,
 )
 
-from coordinator import imports
-from coordinator.imports import BadFile, package
+from coordinator import import_files
+from coordinator.import_files import BadFile, package
 
 LAUGHS = b"""<?xml version="1.0"?><!DOCTYPE sst [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]>
 <sst xmlns="%s"><si><t>&b;</t></si></sst>""" % NAMESPACE.encode()
@@ -192,7 +192,7 @@ def test_a_tag_is_measured_however_it_is_read(monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_a_table_of_too_many_strings_is_not_read() -> None:
-    strings = [""] * (5 * imports.ROWS_MAX)
+    strings = [""] * (5 * import_files.ROWS_MAX)
     with pytest.raises(BadFile, match="far more in it"):
         read(with_strings(cells(2, "A", "1"), *strings, ""))
 

@@ -10,11 +10,12 @@ from import_calls import Place
 from tcp_proxy import TcpProxy
 from test_importing import AtCommit, File, all_or_none, direct, place, run_import, small, way
 
-from coordinator import importing, presence, staging
 from coordinator.clock import now_ms
 from coordinator.core.transaction import Delete, Guard, Put, Transaction
-from coordinator.presence import present
-from coordinator.staging import TooMany
+from coordinator.import_files import in_silence
+from coordinator.importing import presence, staging
+from coordinator.importing.presence import present
+from coordinator.importing.staging import TooMany
 from coordinator.store import Committed, NotCommitted
 from coordinator.store.etcd import EtcdStore
 
@@ -58,7 +59,7 @@ async def test_rows_are_not_put_down_for_an_import_that_was_cleared_away(
     rows, length = share.pieces[0]
     piece = staging.Piece(place.keys.import_rows("slow/000", 0), rows, length)
     with pytest.raises(NotCommitted, match="cleared away"):
-        await stage.put(opened, [piece], small.rows, importing.in_silence)
+        await stage.put(opened, [piece], small.rows, in_silence)
     assert await place.left(direct, "rows") == ()
 
 

@@ -14,14 +14,14 @@ from import_calls import PATH, Place, cor, csv_of, send_form, send_raw
 from support import ROOT, until
 from tcp_proxy import Fault, TcpProxy
 
-from coordinator import importing
 from coordinator.core.starter import STARTER
-from coordinator.import_book import KEPT_MAX, ImportBook
-from coordinator.importing import Importer
-from coordinator.imports.choice import Choice
+from coordinator.import_files.choice import Choice
+from coordinator.importing import importer as importers
+from coordinator.importing.book import KEPT_MAX, ImportBook
+from coordinator.importing.importer import Importer
+from coordinator.importing.preparing import prepare_apart
+from coordinator.importing.staging import Phase
 from coordinator.metrics import TYPES_SHOWN_MAX, Metrics
-from coordinator.preparing import prepare_apart
-from coordinator.staging import Phase
 
 IMPORTS = "/api/v1/admin/document-numbering/imports"
 MANY = 12_000
@@ -199,8 +199,8 @@ async def test_an_import_whose_caller_leaves_has_failed(start_node: Start, place
 async def test_an_import_in_doubt_is_told_as_unknown(
     start_node: Start, place: Place, way: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "COMMITTED_WITHIN_S", 0.5)
-    monkeypatch.setattr("coordinator.staging.WRITTEN_WITHIN_S", 0.5)
+    monkeypatch.setattr(importers, "COMMITTED_WITHIN_S", 0.5)
+    monkeypatch.setattr("coordinator.importing.staging.WRITTEN_WITHIN_S", 0.5)
     node = await start_node(root=place.root, etcd_endpoints=way.url)
     commit = Importer._commit
 
@@ -247,7 +247,11 @@ async def test_a_process_that_dies_over_a_file_is_no_answer(tmp_path: Path) -> N
 def test_a_process_whose_node_was_killed_ends_without_a_word(tmp_path: Path, heard: int) -> None:
     (tmp_path / "file").write_bytes(csv_of(map(cor, range(1, 20_001))))
     job = pickle.dumps((tmp_path / "file", STARTER, Choice(), tmp_path / "rows"))
-    words = (sys.executable, "-c", "from coordinator.preparing import serve_parent; serve_parent()")
+    words = (
+        sys.executable,
+        "-c",
+        f"from {prepare_apart.__module__} import serve_parent; serve_parent()",
+    )
     pipe = subprocess.PIPE
     with subprocess.Popen(words, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin is not None

@@ -18,7 +18,7 @@ from test_documents_api import refused
 
 from coordinator.api import import_inputs
 from coordinator.api.uploads import UPLOADS_MAX
-from coordinator.importing import Importer
+from coordinator.importing.importer import Importer
 from coordinator.workplace import LEFT_S, PREFIX
 
 

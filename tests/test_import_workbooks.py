@@ -7,7 +7,7 @@ import pytest
 from openpyxl.worksheet.formula import ArrayFormula
 from workbooks import HEADER, TOP, cells, changed, plain, read, sheet, with_strings, workbook
 
-from coordinator.imports import BadFile
+from coordinator.import_files import BadFile
 
 
 def test_a_row_is_what_its_cells_show() -> None:

@@ -14,7 +14,6 @@ from import_calls import COR, Place, cor, csv_of
 from support import ROOT, LossyStore, until
 from tcp_proxy import Fault, TcpProxy
 
-from coordinator import importing, staging
 from coordinator.core.breaks import Break
 from coordinator.core.head import Head
 from coordinator.core.keys import Keys
@@ -25,11 +24,13 @@ from coordinator.core.starter import STARTER
 from coordinator.core.state import CounterState
 from coordinator.core.transaction import Delete, Guard, Put, Transaction
 from coordinator.faults import Damaged, Rewound
-from coordinator.import_report import Done, RowsRefused
+from coordinator.import_files.choice import Choice
 from coordinator.imported_rows import row_of
-from coordinator.importing import Importer
-from coordinator.imports.choice import Choice
-from coordinator.preparing import Prepared, prepare
+from coordinator.importing import importer as importers
+from coordinator.importing import staging
+from coordinator.importing.importer import Importer
+from coordinator.importing.preparing import Prepared, prepare
+from coordinator.importing.report import Done, RowsRefused
 from coordinator.proof import prove
 from coordinator.registry import InDoubt
 from coordinator.store import Committed, NotCommitted, Store, StoreError
@@ -143,7 +144,7 @@ async def test_at_the_end_of_its_time_an_import_in_doubt_is_called_off_unless_it
     *,
     delivered: bool,
 ) -> None:
-    monkeypatch.setattr(importing, "COMMITTED_WITHIN_S", 1.0)
+    monkeypatch.setattr(importers, "COMMITTED_WITHIN_S", 1.0)
 
     def turn_bad() -> None:
         way._fault = Fault.LOSE_REPLIES if delivered else Fault.BLACK_HOLE
@@ -168,7 +169,7 @@ async def test_what_stays_in_doubt_is_said_and_the_key_finds_it_out(
     way: TcpProxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(importing, "COMMITTED_WITHIN_S", 0.8)
+    monkeypatch.setattr(importers, "COMMITTED_WITHIN_S", 0.8)
     monkeypatch.setattr(staging, "WRITTEN_WITHIN_S", 0.8)
 
     def turn_bad() -> None:

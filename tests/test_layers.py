@@ -13,16 +13,16 @@ PACKAGE = ROOT / "coordinator"
 # From the bottom up: a module imports only from its own layer's parts listed here, and below.
 LAYERS = [
     {"core"},
-    {"store", "clock", "csv_cells", "latencies", "open_files", "timeline", "workplace"},
-    {"faults", "imports"},
+    {"store", "clock", "csv_cells", "latencies", "open_files"}
+    | {"shared", "timeline", "workplace"},
+    {"faults", "import_files"},
     {"witness"},
     {"turn"},
     {"confirmations", "document_counters", "entry_search", "gap_lives", "imported_rows"},
-    {"commit", "exports", "history", "issue_dates", "overview"}
-    | {"preparing", "presence", "proof", "replica", "usage"},
+    {"commit", "exports", "history", "issue_dates", "overview"} | {"proof", "replica", "usage"},
     {"chains"},
-    {"registry", "staging", "text_index"},
-    {"duplicates", "import_book", "import_report"},
+    {"registry", "text_index"},
+    {"duplicates"},
     {"importing"},
     {"lanes", "service"},
     {"expected", "guests", "peers", "waiting"},

@@ -8,9 +8,9 @@ from typing import IO
 
 from openpyxl import Workbook
 
-from coordinator.imports import Progress, ReadFile, in_silence
-from coordinator.imports.reading import read_copy
-from coordinator.imports.spool import spooled
+from coordinator.import_files import Progress, ReadFile, in_silence
+from coordinator.import_files.reading import read_copy
+from coordinator.import_files.spool import spooled
 
 HEADER = ("document_type", "document_number", "created_at", "metadata")
 SHEET = "xl/worksheets/sheet1.xml"

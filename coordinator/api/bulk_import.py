@@ -21,16 +21,16 @@ from coordinator.core.documents import INVOICE
 from coordinator.core.importing import TooLarge
 from coordinator.core.requests import Call
 from coordinator.counters import Counters
-from coordinator.import_book import Course, ImportBook
-from coordinator.import_report import Counted, Done, FarAhead, KeyReused, Report, RowsRefused
-from coordinator.importing import Importer
-from coordinator.imports import BadFile
-from coordinator.imports.choice import Choice
+from coordinator.import_files import BadFile
+from coordinator.import_files.choice import Choice
+from coordinator.importing.book import Course, ImportBook
+from coordinator.importing.importer import Importer
+from coordinator.importing.preparing import Prepared, prepare_apart
+from coordinator.importing.report import Counted, Done, FarAhead, KeyReused, Report, RowsRefused
+from coordinator.importing.staging import Phase, TooMany
 from coordinator.jobs.membership import Membership
 from coordinator.metrics import Metrics
-from coordinator.preparing import Prepared, prepare_apart
 from coordinator.registry import InDoubt, Registry
-from coordinator.staging import Phase, TooMany
 from coordinator.store import NotCommitted, StoreError
 from coordinator.workplace import workplace
 

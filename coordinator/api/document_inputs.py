@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 from coordinator.api.inputs import CounterName, Input, Query, Text, Token, Whole
 from coordinator.core.catalogue import GapPolicy, Series
 from coordinator.core.templates import Scope
-from coordinator.imports.values import shallow
+from coordinator.import_files.values import shallow
 
 Word = Annotated[str, StringConstraints(max_length=200)]
 """Judged by the catalogue, whose reasons are better than a pattern's."""

@@ -21,8 +21,8 @@ from coordinator.api.problems import (
     one_line,
 )
 from coordinator.core.requests import PASS_OVER_MAX
-from coordinator.imports import BYTES_MAX
-from coordinator.imports.choice import Choice
+from coordinator.import_files import BYTES_MAX
+from coordinator.import_files.choice import Choice
 
 UPLOADED_WITHIN_S = 120.0
 PACE_S = 10.0

@@ -13,9 +13,9 @@ from coordinator.api.import_inputs import ImportsQuery
 from coordinator.api.inputs import NothingQuery
 from coordinator.api.problems import Problem
 from coordinator.clock import now_ms
-from coordinator.import_book import KEPT_MAX, Course, ImportBook
+from coordinator.importing.book import KEPT_MAX, Course, ImportBook
+from coordinator.importing.staging import UNITS
 from coordinator.jobs.neighbours import Neighbours, Unreachable
-from coordinator.staging import UNITS
 
 PATH = "/api/v1/admin/document-numbering/imports"
 ANSWER_WITHIN_S = 1.0

@@ -32,7 +32,7 @@ from coordinator.api.problems import (
     one_line,
 )
 from coordinator.api.wording import ASCII_300, PRINTABLE, VISIBLE_64, VISIBLE_128, in_words
-from coordinator.imports.values import shallow
+from coordinator.import_files.values import shallow
 
 METADATA_BYTES_MAX = 4_096
 BODY_WITHIN_S = 10.0

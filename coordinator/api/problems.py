@@ -10,7 +10,7 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import istr
 
-from coordinator.imports import RowError
+from coordinator.import_files import RowError
 
 REQUEST_ID = istr("X-Request-Id")
 

@@ -34,8 +34,8 @@ from coordinator.duplicates import (
     compare_file,
 )
 from coordinator.exports import NotWhole
-from coordinator.imports import BadFile, place
-from coordinator.imports.documents import own_documents
+from coordinator.import_files import BadFile, place
+from coordinator.import_files.documents import own_documents
 from coordinator.store import StoreError
 from coordinator.text_index import TextIndex
 

@@ -31,13 +31,13 @@ from coordinator.core.plan import NUMBERS_MAX
 from coordinator.core.records import Origin
 from coordinator.core.requests import PASS_OVER_MAX, Call
 from coordinator.csv_cells import safe_cell
-from coordinator.import_report import Counted, Done, FarAhead, Report, RowsRefused
-from coordinator.importing import Importer
-from coordinator.imports import BadFile, RowError
-from coordinator.imports.choice import BadChoice, Choice
-from coordinator.preparing import Prepared, prepare
+from coordinator.import_files import BadFile, RowError
+from coordinator.import_files.choice import BadChoice, Choice
+from coordinator.importing.importer import Importer
+from coordinator.importing.preparing import Prepared, prepare
+from coordinator.importing.report import Counted, Done, FarAhead, Report, RowsRefused
+from coordinator.importing.staging import UNITS, Phase, TooMany
 from coordinator.registry import InDoubt, Registry
-from coordinator.staging import UNITS, Phase, TooMany
 from coordinator.store import StoreError
 from coordinator.witness import Witness
 from coordinator.workplace import workplace

@@ -18,10 +18,10 @@ from coordinator.core.catalogue import Catalogue
 from coordinator.core.importing import ImportedRow, pieces, runs_of
 from coordinator.core.legacy import Found, Named, sort_out
 from coordinator.core.records import Rows
-from coordinator.imports import ERRORS_KEPT, BadFile, Column, Row, RowError, in_silence
-from coordinator.imports.choice import Choice
-from coordinator.imports.reading import read_copy
-from coordinator.imports.spool import CHUNK_BYTES, spooled
+from coordinator.import_files import ERRORS_KEPT, BadFile, Column, Row, RowError, in_silence
+from coordinator.import_files.choice import Choice
+from coordinator.import_files.reading import read_copy
+from coordinator.import_files.spool import CHUNK_BYTES, spooled
 
 PREPARED_WITHIN_S = 120.0
 COUNT_BYTES = 8
@@ -140,7 +140,7 @@ async def prepare_apart(
     """
     job = pickle.dumps((source, catalogue, choice, rows_file))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from coordinator.preparing import serve_parent; serve_parent()"),
+        *(sys.executable, "-c", f"from {__name__} import serve_parent; serve_parent()"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -11,7 +11,7 @@ import re
 from collections.abc import Generator, Iterator
 from typing import IO, NamedTuple
 
-from coordinator.imports import BadFile, Record
+from coordinator.import_files import BadFile, Record
 
 RECORD_CHARS_MAX = 131_072
 """One record with all its values; those that can be taken come to a tenth of it."""

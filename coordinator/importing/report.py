@@ -13,8 +13,8 @@ from coordinator.core.legacy import DUPLICATE, UNKNOWN_TYPE
 from coordinator.core.requests import PASS_OVER_MAX, Call, Why
 from coordinator.core.transaction import KeyValue
 from coordinator.faults import Damaged
-from coordinator.imports import Column, RowError
-from coordinator.preparing import Prepared, Share
+from coordinator.import_files import Column, RowError
+from coordinator.importing.preparing import Prepared, Share
 
 MISSING_SHOWN = 50
 LARGEST_SHOWN = 3

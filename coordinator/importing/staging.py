@@ -26,7 +26,7 @@ from coordinator.commit import Found, Overtaken, send
 from coordinator.core.keys import Keys
 from coordinator.core.records import Rows
 from coordinator.core.transaction import Delete, Guard, KeyValue, Put, Range, Transaction
-from coordinator.presence import PRESENT_S
+from coordinator.importing.presence import PRESENT_S
 from coordinator.store import Committed, NotCommitted, Store, StoreError, Unavailable, Unknown
 
 log = logging.getLogger(__name__)

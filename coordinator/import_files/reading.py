@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import IO
 
-from coordinator.imports import (
+from coordinator.import_files import (
     BAD_VALUE,
     ERRORS_KEPT,
     REPEATED,
@@ -25,7 +25,7 @@ from coordinator.imports import (
     place,
     shown,
 )
-from coordinator.imports.values import Unfit, check_document, check_metadata, check_moment
+from coordinator.import_files.values import Unfit, check_document, check_metadata, check_moment
 
 PROGRESS_ROWS = 1_000
 
@@ -65,7 +65,7 @@ def records_of(spool: IO[bytes]) -> Generator[Record, None, None]:
         )
     if not start.startswith(_ZIP):
         return csv_records.records(spool)
-    from coordinator.imports import sheet  # noqa: PLC0415 - each start of a node would pay for it
+    from coordinator.import_files import sheet  # noqa: PLC0415 - each start of a node would pay for it
 
     return sheet.records(spool)
 

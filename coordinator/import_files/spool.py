@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from coordinator.imports import BYTES_MAX, BadFile
+from coordinator.import_files import BYTES_MAX, BadFile
 
 BYTES_IN_MEMORY = 8 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024

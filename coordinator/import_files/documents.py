@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from coordinator.imports import (
+from coordinator.import_files import (
     SHEET_ROWS_MAX,
     BadFile,
     Column,
@@ -19,9 +19,9 @@ from coordinator.imports import (
     place,
     shown,
 )
-from coordinator.imports.reading import PROGRESS_ROWS, bare, has_values, records_of
-from coordinator.imports.spool import spooled
-from coordinator.imports.values import Unfit, check_document
+from coordinator.import_files.reading import PROGRESS_ROWS, bare, has_values, records_of
+from coordinator.import_files.spool import spooled
+from coordinator.import_files.values import Unfit, check_document
 
 
 class OwnDocument(NamedTuple):

@@ -22,7 +22,10 @@ from coordinator.core.records import Part
 from coordinator.core.requests import PASS_OVER_MAX, Ask, Call, Import, Why
 from coordinator.core.room import Limits
 from coordinator.core.transaction import Guard, Put, Range
-from coordinator.import_report import (
+from coordinator.import_files import ERRORS_KEPT
+from coordinator.importing.preparing import Prepared, Share
+from coordinator.importing.presence import present
+from coordinator.importing.report import (
     Attempt,
     Counted,
     Done,
@@ -37,12 +40,9 @@ from coordinator.import_report import (
     read_note,
     replayed,
 )
-from coordinator.imports import ERRORS_KEPT
-from coordinator.preparing import Prepared, Share
-from coordinator.presence import present
+from coordinator.importing.staging import Phase, Piece, Progress, Staging
 from coordinator.registry import InDoubt
 from coordinator.replica import Replica
-from coordinator.staging import Phase, Piece, Progress, Staging
 from coordinator.store import Committed, NotCommitted, Store, StoreError, Unknown
 from coordinator.witness import Witness
 

@@ -17,8 +17,8 @@ from openpyxl import Workbook, load_workbook
 from openpyxl.cell.read_only import ReadOnlyCell
 from openpyxl.worksheet._reader import WorkSheetParser
 
-from coordinator.imports import BadFile, Cell, NoText, Record, shown
-from coordinator.imports.package import check_package, unreadable
+from coordinator.import_files import BadFile, Cell, NoText, Record, shown
+from coordinator.import_files.package import check_package, unreadable
 
 COLUMNS_MAX = 16_384
 DIGITS_SHOWN = {"General": 11, "@": 11, "0": 15}

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from coordinator.clock import now_ms
-from coordinator.staging import Phase
+from coordinator.importing.staging import Phase
 
 KEPT_MAX = 20
 

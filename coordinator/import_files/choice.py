@@ -4,7 +4,7 @@ import re
 from bisect import bisect_right
 from typing import NamedTuple
 
-from coordinator.imports import SHEET_ROWS_MAX, shown
+from coordinator.import_files import SHEET_ROWS_MAX, shown
 
 PIECES_MAX = 5_000
 _PIECE = re.compile(r"\s*(\d{1,7})(?:\s*-\s*(\d{1,7}))?\s*", re.ASCII)

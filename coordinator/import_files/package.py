@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import IO
 
-from coordinator.imports import BYTES_MAX, ROWS_MAX, SHEET_ROWS_MAX, BadFile
+from coordinator.import_files import BYTES_MAX, ROWS_MAX, SHEET_ROWS_MAX, BadFile
 
 UNPACKED_BYTES_MAX = 2 * BYTES_MAX
 """XML around values is about as long as the values."""

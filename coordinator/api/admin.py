@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from coordinator.api.answers import iso, json_answer
-from coordinator.api.calls import REPLAYED, Caller, done_of, problem_of
+from coordinator.api.calls import REPLAYED, Caller, done_of, head_of, problem_of
 from coordinator.api.inputs import AcceptBody, body_of
 from coordinator.core.records import LossAccepted
 from coordinator.core.requests import AcceptLoss, Done, Refused, Why
@@ -31,7 +31,9 @@ class Admin:
         who did it and why. Each node that refuses needs this once.
         """
         asked = await body_of(request, AcceptBody)
-        call = self._caller.call(request, "", "", None, asked.requestId, asked.model_dump())
+        call = self._caller.call(
+            head_of(request), "", "", None, asked.requestId, asked.model_dump()
+        )
         rewound = self._counters.rewound
         missed = {n: r for n, r in rewound.items() if r.tip.startswith(asked.lostHash)}
         notes = [

@@ -4,13 +4,17 @@ import asyncio
 import hashlib
 import itertools
 import re
+from collections.abc import Callable
 from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import HttpVersion10, hdrs, web
-from multidict import istr
+from multidict import CIMultiDictProxy, istr
 
 from coordinator.api import problems
+from coordinator.api.answers import JsonAnswer, json_answer
 from coordinator.api.problems import REQUEST_ID, FieldError, Problem
 from coordinator.clock import monotonic_us
 from coordinator.config import Settings
@@ -98,6 +102,30 @@ _OF_A_DOCUMENT = (
 )
 
 
+class Head(NamedTuple):
+    """What a call looks at of an HTTP request, besides its body. ``name`` is the request's id."""
+
+    name: str
+    path: str
+    query: str
+    headers: CIMultiDictProxy[str]
+    remote: str | None
+
+
+class Order(NamedTuple):
+    """A call that is one request to one counter, and how its caller is told what was done."""
+
+    sequencer: Sequencer
+    request: Request
+    tell: Callable[[Done], dict[str, Any]]
+
+
+def head_of(request: web.Request) -> Head:
+    """Return the head of a request that has a name."""
+    query = request.rel_url.raw_query_string
+    return Head(request[NAME], request.path, query, request.headers, request.remote)
+
+
 class Caller:
     """Names requests and their origins for one node."""
 
@@ -108,15 +136,19 @@ class Caller:
 
     def name_request(self, request: web.Request) -> str:
         """Return the request's own id, or a new one. Raises Problem when it is malformed."""
-        headers = request.headers
+        name = self.name(request.headers)
+        if not request.headers.get(hdrs.HOST):
+            _check_old_caller(request)
+        request[NAME] = name
+        return name
+
+    def name(self, headers: CIMultiDictProxy[str]) -> str:
+        """Return the id that a request brings along, or a new one. Raises Problem."""
         given = headers.get(REQUEST_ID)
         if given is None:
-            given = f"{self._instance}-{next(self._serial):x}"
-        elif not _TOKEN.fullmatch(given) or len(headers.getall(REQUEST_ID)) > 1:
+            return f"{self._instance}-{next(self._serial):x}"
+        if not _TOKEN.fullmatch(given) or len(headers.getall(REQUEST_ID)) > 1:
             raise _bad_header(REQUEST_ID, "one of 1 to 128 visible ASCII characters")
-        if not headers.get(hdrs.HOST):
-            _check_old_caller(request)
-        request[NAME] = given
         return given
 
     def check_names(self, site: str, partition: str, invoice_type: str | None = None) -> None:
@@ -138,7 +170,7 @@ class Caller:
 
     def call(
         self,
-        request: web.Request,
+        head: Head,
         site: str,
         partition: str,
         invoice_type: str | None,
@@ -147,28 +179,28 @@ class Caller:
         metadata: str | None = None,
     ) -> Call:
         """Return what the core needs to know of an HTTP request. Raises Problem."""
-        headers = request.headers
+        headers = head.headers
         user = headers.get(USER)
         if user is not None and not (_is_user(user) and len(headers.getall(USER)) == 1):
             raise _bad_header(USER, f"one of 1 to {USER_MAX} printable characters")
         agent = headers.get(hdrs.USER_AGENT)
-        origin = _origin(site, partition, invoice_type, user, request.remote, agent)
-        key = key_of(request)
+        origin = _origin(site, partition, invoice_type, user, head.remote, agent)
+        key = key_in(headers)
         if key is not None:
             if request_id is not None and request_id != key:
                 raise _bad_header(IDEMPOTENCY_KEY, "the same as requestId, or left out")
         else:
             key = request_id
-        digest = None if key is None else _digest(request.path, origin[:3], payload, metadata)
-        return Call(origin, request[NAME], monotonic_us(), key, digest, metadata)
+        digest = None if key is None else _digest(head.path, origin[:3], payload, metadata)
+        return Call(origin, head.name, monotonic_us(), key, digest, metadata)
 
 
-def key_of(request: web.Request) -> str | None:
+def key_in(headers: CIMultiDictProxy[str]) -> str | None:
     """Return the idempotency key in a request's header, if there is one. Raises Problem."""
-    key = request.headers.get(IDEMPOTENCY_KEY)
+    key = headers.get(IDEMPOTENCY_KEY)
     if key is None:
         return None
-    if not _TOKEN.fullmatch(key) or len(request.headers.getall(IDEMPOTENCY_KEY)) > 1:
+    if not _TOKEN.fullmatch(key) or len(headers.getall(IDEMPOTENCY_KEY)) > 1:
         raise _bad_header(IDEMPOTENCY_KEY, "one of 1 to 128 visible ASCII characters")
     return key
 
@@ -259,11 +291,27 @@ async def ask(
     return outcome
 
 
+def outcome_of(reply: asyncio.Future[Answer], call: Call) -> Answer:
+    """Return what a reply that has come says. Raises Problem when nobody could decide."""
+    try:
+        return reply.result()
+    except (NotServed, OutcomeUnknown) as failed:
+        raise problem_of(failed, call) from None
+
+
 def done_of(outcome: Answer) -> Done:
     """Return what was done. Raises Problem for a refusal."""
     if isinstance(outcome, Refused):
         raise refusal(outcome)
     return outcome
+
+
+def answer_of(done: Done, body: dict[str, Any], status: int = HTTPStatus.OK) -> JsonAnswer:
+    """Return the answer to what was done, marked when it was done before."""
+    answer = json_answer(body, status)
+    if done.replayed:
+        answer.headers[REPLAYED] = "true"
+    return answer
 
 
 def refusal(refused: Refused) -> Problem:

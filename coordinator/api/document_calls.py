@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from coordinator.api import problems
-from coordinator.api.answers import json_answer, read
-from coordinator.api.calls import REPLAYED, ask, done_of, not_done, refusal
+from coordinator.api.answers import read
+from coordinator.api.calls import ask, done_of, not_done, refusal
 from coordinator.api.problems import Problem
 from coordinator.api.templates import no_such_series
 from coordinator.core.catalogue import Catalogue, Series, UnknownSeries
@@ -86,11 +86,3 @@ def series_in(catalogue: Catalogue, document_type: str) -> Series:
         return catalogue.of(document_type)
     except UnknownSeries:
         raise no_such_series(document_type) from None
-
-
-def answer_of(done: Done, body: dict[str, object], status: int = 200) -> web.StreamResponse:
-    """Return the answer to what was done, marked when it was done before."""
-    answer = json_answer(body, status)
-    if done.replayed:
-        answer.headers[REPLAYED] = "true"
-    return answer

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, read
-from coordinator.api.calls import Caller
-from coordinator.api.document_calls import DocumentCalls, answer_of
+from coordinator.api.calls import Caller, answer_of, head_of
+from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.document_inputs import CancelBody, ConfirmBody, ReserveBody
 from coordinator.api.documents import PATH, Said, counters_before, values_of_document
 from coordinator.api.inputs import NUMBER_MAX, body_of, metadata_text
@@ -76,7 +76,7 @@ class Reservations:
         given = (asked.scope_value, asked.scope, asked.issue_date)
         payload = (asked.document_type, *given)
         call = self._caller.call(
-            request, "", "", series.document_type, asked.requestId, payload, metadata
+            head_of(request), "", "", series.document_type, asked.requestId, payload, metadata
         )
         counter, done = await self._reserved(request, call, series, given)
         record = done.record
@@ -132,7 +132,9 @@ class Reservations:
         ticket = Ticket.of(asked.token)
         series = await self._calls.series(type_of(ticket.counter) or "")
         payload = (asked.token, how.value)
-        call = self._caller.call(request, "", "", series.document_type, asked.requestId, payload)
+        call = self._caller.call(
+            head_of(request), "", "", series.document_type, asked.requestId, payload
+        )
         voids = series.gap_policy is GapPolicy.VOID
         wanted = Settle(call, ticket.number, ticket.secret, how, voids, reason)
         start = start_of(series, ticket.counter)

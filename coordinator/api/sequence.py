@@ -1,5 +1,6 @@
 """The calls that change a counter: next, release, reset."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -8,8 +9,8 @@ from aiohttp import web
 from yarl import URL
 
 from coordinator.api import problems
-from coordinator.api.answers import iso, json_answer
-from coordinator.api.calls import REPLAYED, Caller, not_done, serve
+from coordinator.api.answers import iso
+from coordinator.api.calls import Caller, Head, Order, answer_of, head_of, not_done, serve
 from coordinator.api.inputs import (
     NextBody,
     NextQuery,
@@ -21,11 +22,12 @@ from coordinator.api.inputs import (
 )
 from coordinator.api.problems import Problem
 from coordinator.config import Profile, Settings
-from coordinator.core.records import Issued, Origin
-from coordinator.core.requests import Done, Issue, Release, Request, Reset
+from coordinator.core.records import Issued, Origin, Released
+from coordinator.core.requests import Call, Done, Issue, Release, Reset
 from coordinator.core.series import counter_name, counter_names
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
+from coordinator.sequencer import Sequencer
 
 
 class SequenceApi:
@@ -53,8 +55,11 @@ class SequenceApi:
 
     async def next_by_query(self, request: web.Request) -> web.StreamResponse:
         """Allocate the next numbers; all is in the query."""
-        asked = self._asked_before(request.rel_url.raw_query_string)
-        return await self._next(request, asked, None)
+        return await self._serve(request, self.order_by_query(head_of(request)))
+
+    def order_by_query(self, head: Head) -> Order:
+        """Return what is asked for by ``GET .../next``. Raises Problem."""
+        return self._order(head, self._asked_before(head.query), None, self._issued)
 
     def _parse_next(self, raw_query: str) -> NextQuery:
         asked = NextQuery.parse(URL.build(query_string=raw_query, encoded=True))
@@ -65,46 +70,37 @@ class SequenceApi:
         """Allocate the next numbers; all is in the body."""
         asked = await body_of(request, NextBody)
         self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
-        return await self._next(request, asked, metadata_text(asked.metadata))
+        tell = self._issued_compact if asked.compact else self._issued
+        order = self._order(head_of(request), asked, metadata_text(asked.metadata), tell)
+        return await self._serve(request, order)
 
-    async def _next(
-        self, request: web.Request, asked: NextQuery | NextBody, metadata: str | None
-    ) -> web.StreamResponse:
+    def _order(
+        self,
+        head: Head,
+        asked: NextQuery | NextBody,
+        metadata: str | None,
+        tell: Callable[[Done], dict[str, Any]],
+    ) -> Order:
+        site, invoice_type, quantity = asked.siteId, asked.invoiceType, asked.count
         call = self._caller.call(
-            request,
-            asked.siteId,
-            asked.partitionId,
-            asked.invoiceType,
-            asked.requestId,
-            asked.count,
-            metadata,
+            *(head, site, asked.partitionId, invoice_type), asked.requestId, quantity, metadata
         )
-        at_once = self._settings.release_suppressed and asked.invoiceType == "suppressed"
-        counter = self._counter_of(call.origin)
-        answer = await self._submit(request, counter, Issue(call, asked.count, at_once))
-        compact = isinstance(asked, NextBody) and asked.compact
-        return self._answer(answer, self._issued(answer, compact=compact))
+        at_once = self._settings.release_suppressed and invoice_type == "suppressed"
+        request = Issue(call, quantity, at_once)
+        return Order(self._sequencer(self._counter_of(call.origin), call), request, tell)
 
     async def release(self, request: web.Request) -> web.StreamResponse:
         """Take a number back."""
         asked = await body_of(request, ReleaseBody)
         self._caller.check_names(asked.siteId, asked.partitionId)
         payload = (asked.sequenceNumber, asked.reason)
+        head = head_of(request)
         call = self._caller.call(
-            request, asked.siteId, asked.partitionId, None, asked.requestId, payload
+            head, asked.siteId, asked.partitionId, None, asked.requestId, payload
         )
-        counter = self._counter_of(call.origin)
         taking_back = Release(call, asked.sequenceNumber, asked.reason)
-        answer = await self._submit(request, counter, taking_back)
-        return self._answer(
-            answer,
-            {
-                "success": True,
-                "sequenceNumber": asked.sequenceNumber,
-                "message": f"Number {asked.sequenceNumber} is released and will be issued again.",
-                "timestamp": iso(answer.entry.time_ms),
-            },
-        )
+        sequencer = self._sequencer(self._counter_of(call.origin), call)
+        return await self._serve(request, Order(sequencer, taking_back, _released))
 
     async def reset(self, request: web.Request) -> web.StreamResponse:
         """Start every counter anew; in the demonstration profile only."""
@@ -118,11 +114,12 @@ class SequenceApi:
         )
         asked = await body_of(request, ResetBody) if request.can_read_body else ResetBody()
         # A reset is nobody's in particular: it names no site, partition or type.
-        call = self._caller.call(request, "", "", None, asked.requestId)
+        call = self._caller.call(head_of(request), "", "", None, asked.requestId)
         answers: list[Done] = []
         for name in names:
             try:
-                answers.append(await self._submit(request, name, Reset(call)))
+                sequencer = self._sequencer(name, call)
+                answers.append(await serve(sequencer, Reset(call), request.transport))
             except Problem as refused:
                 raise _done_in_part(answers, names, refused) from None
         if not answers:
@@ -133,29 +130,36 @@ class SequenceApi:
             "message": f"The count starts again at {settings.first_number}.",
             "timestamp": iso(answer.entry.time_ms),
         }
-        return self._answer(answer, body)
+        return answer_of(answer, body)
 
     def _counter_of(self, origin: Origin) -> str:
         settings = self._settings
         return counter_name(settings.series, settings.strategy, origin.site, origin.partition)
 
-    async def _submit(self, http: web.Request, counter: str, request: Request) -> Done:
+    def _sequencer(self, counter: str, call: Call) -> Sequencer:
         if self._membership.trouble:
-            detail = not_done(request.call, self._membership.trouble, "Ask another node.")
+            detail = not_done(call, self._membership.trouble, "Ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail)
-        return await serve(self._counters.sequencer(counter), request, http.transport)
+        return self._counters.sequencer(counter)
 
-    def _issued(self, answer: Done, *, compact: bool) -> dict[str, Any]:
-        entry, record = answer.entry, answer.record
-        assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
+    async def _serve(self, http: web.Request, order: Order) -> web.StreamResponse:
+        done = await serve(order.sequencer, order.request, http.transport)
+        return answer_of(done, order.tell(done))
+
+    def _issued(self, answer: Done) -> dict[str, Any]:
+        which = {"sequenceNumbers": _issued_by(answer).numbers()}
+        return which | self._about_issued(answer)
+
+    def _issued_compact(self, answer: Done) -> dict[str, Any]:
+        spans = _issued_by(answer).spans()
+        which = {"sequenceRanges": [[span.start, span.stop - 1] for span in spans]}
+        return which | self._about_issued(answer)
+
+    def _about_issued(self, answer: Done) -> dict[str, Any]:
+        entry, record = answer.entry, _issued_by(answer)
         cause, spans = record.cause, record.spans()
-        if compact:
-            which: dict[str, Any] = {"sequenceRanges": [[s.start, s.stop - 1] for s in spans]}
-        else:
-            which = {"sequenceNumbers": record.numbers()}
         origin, part = cause.origin, entry.part_of(record)
         return {
-            **which,
             "success": True,
             "error": None,
             "gapFilled": bool(record.reused),
@@ -174,11 +178,21 @@ class SequenceApi:
             "sequenceCount": record.quantity,
         }
 
-    def _answer(self, answer: Done, body: dict[str, Any]) -> web.StreamResponse:
-        response = json_answer(body)
-        if answer.replayed:
-            response.headers[REPLAYED] = "true"
-        return response
+
+def _issued_by(answer: Done) -> Issued:
+    assert isinstance(answer.record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
+    return answer.record
+
+
+def _released(answer: Done) -> dict[str, Any]:
+    record = answer.record
+    assert isinstance(record, Released), "the digest of a key's payload holds the kind of call"  # noqa: S101
+    return {
+        "success": True,
+        "sequenceNumber": record.number,
+        "message": f"Number {record.number} is released and will be issued again.",
+        "timestamp": iso(answer.entry.time_ms),
+    }
 
 
 def _done_in_part(done: list[Done], names: tuple[str, ...], refused: Problem) -> Problem:

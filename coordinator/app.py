@@ -18,13 +18,12 @@ from coordinator.api.admin import Admin
 from coordinator.api.audit_calls import Audit
 from coordinator.api.bulk_import import BulkImport
 from coordinator.api.calls import Caller
-from coordinator.api.connections import Runner
-from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
 from coordinator.api.demo_processes import ProcessesApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
 from coordinator.api.events import Events
+from coordinator.api.express import Express
 from coordinator.api.gap_calls import Gaps
 from coordinator.api.import_progress import ImportProgress
 from coordinator.api.last_numbers import LastNumbers
@@ -38,6 +37,8 @@ from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.reservations import Reservations
 from coordinator.api.sequence import SequenceApi
 from coordinator.api.sequences import Sequences
+from coordinator.api.server import Runner
+from coordinator.api.server import Terms as ConnectionTerms
 from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
@@ -166,8 +167,10 @@ class NodeApp:
         app.on_shutdown.append(view.end)
         self._metrics.show_streams(lambda: view.broadcast.readers)
         page, openapi = self._page(node), OpenApi(settings)
+        numbers = SequenceApi(settings, self._caller, counters, membership)
+        self._express = Express(numbers.express(), self._caller.name, self.refusals)
         routes = [
-            *SequenceApi(settings, self._caller, counters, membership).routes(),
+            *numbers.routes(),
             *views.routes(),
             *audit.routes(),
             *Gaps(settings, self._store, self._keys, which).routes(),
@@ -255,7 +258,7 @@ class NodeApp:
         """Return what serves this node to its callers."""
         settings = self._settings
         terms = ConnectionTerms(connections_max, settings.head_s, settings.idle_s)
-        return Runner(self.web, terms, self.refusals, **more)
+        return Runner(self.web, terms, self.refusals, self._express, **more)
 
     async def _save_witness(self) -> None:
         try:

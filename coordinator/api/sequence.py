@@ -11,6 +11,7 @@ from yarl import URL
 from coordinator.api import problems
 from coordinator.api.answers import iso
 from coordinator.api.calls import Caller, Head, Order, answer_of, head_of, not_done, serve
+from coordinator.api.express import Take
 from coordinator.api.inputs import (
     NextBody,
     NextQuery,
@@ -29,6 +30,9 @@ from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
 from coordinator.sequencer import Sequencer
 
+_ROOT = "/api/v1/sequence"
+_NEXT = f"{_ROOT}/next"
+
 
 class SequenceApi:
     """Handlers of the calls that change something."""
@@ -45,13 +49,16 @@ class SequenceApi:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
-        root = "/api/v1/sequence"
         return [
-            web.get(f"{root}/next", self.next_by_query, allow_head=False),
-            web.post(f"{root}/next", self.next_by_body),
-            web.post(f"{root}/release", self.release),
-            web.post(f"{root}/reset", self.reset),
+            web.get(_NEXT, self.next_by_query, allow_head=False),
+            web.post(_NEXT, self.next_by_body),
+            web.post(f"{_ROOT}/release", self.release),
+            web.post(f"{_ROOT}/reset", self.reset),
         ]
+
+    def express(self) -> dict[str, Take]:
+        """Return the calls that need no body, by their addresses."""
+        return {_NEXT: self.order_by_query}
 
     async def next_by_query(self, request: web.Request) -> web.StreamResponse:
         """Allocate the next numbers; all is in the query."""

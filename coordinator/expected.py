@@ -16,7 +16,7 @@ GUEST_WAITS_S = 0.01
 """The longest for callers who have just been answered by way of another node."""
 
 HOLDER_WAITS_S = 0.03
-"""The longest for nodes that have just been told what became of their batches, and return at once."""
+"""The longest for nodes that have just been told what became of their batches."""
 
 HERE_WAITS_S = 0.003
 """To read what has arrived, while there is no other node."""

@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from coordinator.api.answers import iso, json_answer
-from coordinator.api.calls import REPLAYED, Caller, done_of, head_of, problem_of
+from coordinator.api.calls import Caller, head_of
 from coordinator.api.inputs import AcceptBody, body_of
+from coordinator.api.orders import REPLAYED, done_of, problem_of
 from coordinator.core.records import LossAccepted
 from coordinator.core.requests import AcceptLoss, Done, Refused, Why
 from coordinator.counters import Counters

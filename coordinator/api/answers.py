@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Iterable
 from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any, TypeVar
+from http import HTTPStatus
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, hdrs, web
@@ -104,6 +105,14 @@ def on_the_wire(answer: web.Response, connection: str = "") -> bytes:
     assert isinstance(body, bytes)  # noqa: S101 - a problem is one piece of JSON
     status = f"{answer.status} {answer.reason}"
     return head_of_answer(status, answer.headers.items(), len(body), connection=connection) + body
+
+
+class Told(NamedTuple):
+    """A whole answer, before HTTP."""
+
+    body: bytes
+    status: int = HTTPStatus.OK
+    headers: tuple[tuple[str, str], ...] = JSON_HEADERS
 
 
 def json_answer(body: dict[str, Any] | list[Any], status: int = 200) -> JsonAnswer:

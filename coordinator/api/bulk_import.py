@@ -13,8 +13,9 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
-from coordinator.api.calls import NAME, REPLAYED, Caller, head_of, key_in, not_done, of_this_request
+from coordinator.api.calls import NAME, Caller, head_of, key_in
 from coordinator.api.import_inputs import ImportFields, receive
+from coordinator.api.orders import REPLAYED, not_done, of_this_request
 from coordinator.api.problems import Problem
 from coordinator.api.uploads import Uploads
 from coordinator.core.documents import INVOICE

@@ -15,14 +15,13 @@ from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import hdrs, http_exceptions, web, web_protocol
+from aiohttp import StreamReader, hdrs, http_exceptions, web, web_protocol
 from aiohttp.web_protocol import _ErrInfo
 
 from coordinator.api import problems
 from coordinator.api.answers import CLOSED, on_the_wire
 from coordinator.api.problems import Problem
 from coordinator.api.refusals import from_aiohttp, unreadable
-from coordinator.service import Answer
 
 if TYPE_CHECKING:
     from coordinator.api.express import Errand
@@ -128,8 +127,8 @@ class Connection(web.RequestHandler):
         self._server.silent.pop(self, None)
         self._server.reader_came(self)
         self._socket = None
-        if self._errand is not None and not self._errand.reply.done():
-            self._errand.give_up()
+        if self._errand is not None and not self._errand.waits.reply.done():
+            self._errand.waits.caller_left()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -164,33 +163,51 @@ class Connection(web.RequestHandler):
 
         The first one of a connection is aiohttp's: it starts the clock that ends idle connections.
         """
-        (message, _), *more = self._messages
+        (message, payload), *more = self._messages
         if more or self._keepalive_handle is None or self._unread is not None:
             return False
         if self._parser is None or isinstance(message, _ErrInfo):
             return False
-        errand = self._server.express.take(message, self._remote)
-        if errand is None:
+        express = self._server.express
+        if not express.is_for(message, payload):
+            return False
+        body = payload.read_nowait()
+        placed = express.place(message, body, self._remote)
+        if placed is None:
+            self._messages[0] = message, self._unread_again(body)
             return False
         self._messages.clear()
         self._parser.message_consumed()
-        self._errand = errand
-        errand.reply.add_done_callback(self._returns)
+        if isinstance(placed, bytes):
+            self._write(placed)
+        else:
+            self._errand = placed
+            placed.waits.reply.add_done_callback(self._returns)
         return True
 
-    def _returns(self, _: asyncio.Future[Answer]) -> None:
+    def _unread_again(self, body: bytes) -> StreamReader:
+        payload = StreamReader(self, len(body), loop=self._loop)
+        payload.feed_data(body)
+        payload.feed_eof()
+        return payload
+
+    def _returns(self, _: asyncio.Future[Any]) -> None:
         """Write the answer of the short way, and go on."""
         errand, self._errand = self._errand, None
         assert errand is not None  # noqa: S101 - one at a time
         if self._socket is None or self._socket.is_closing():
-            errand.give_up()
+            errand.waits.caller_left()
             return
-        self._socket.write(self._server.express.answer(errand))
-        self._next_keepalive_close_time = self._loop.time() + self._server.terms.idle_s
+        self._write(self._server.express.answer(errand))
         if self._close:
             self._socket.close()
         elif self._messages:
             self._go_on()
+
+    def _write(self, answer: bytes) -> None:
+        assert self._socket is not None  # noqa: S101 - whoever writes has looked
+        self._socket.write(answer)
+        self._next_keepalive_close_time = self._loop.time() + self._server.terms.idle_s
 
     def _go_on(self) -> None:
         """Have aiohttp's task serve the requests that have come."""
@@ -206,7 +223,7 @@ class Connection(web.RequestHandler):
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's
         """Wait for an answer that is under way, and end."""
         if self._errand is not None:
-            await asyncio.wait((self._errand.reply,), timeout=timeout)
+            await asyncio.wait((self._errand.waits.reply,), timeout=timeout)
         await super().shutdown(timeout)
 
     def _break_off_body(self, wrong: _ErrInfo) -> None:

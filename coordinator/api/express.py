@@ -1,63 +1,80 @@
-"""The short way of the call that everybody waits for: from a request's head to its answer, no task.
+"""The short way: from a request to its answer without a task, for calls that wait for one reply.
 
 aiohttp runs a task for each request, has another one wait for it, and makes objects for whatever a
-request may turn out to be. That is right for all calls but one: whoever asks for a number sends a
-head without a body, and then waits for one future. Here such a request is ordered at once, and its
-answer is written when the future has come: a third of a node's work is spared.
+request may turn out to be. That is right for all calls but those that everybody waits for: who asks
+for a number sends a request that arrives whole, and then waits for one future. Here such a request
+is placed at once, and its answer is written when the future has come: a third of a node's work is
+spared.
 
-Only what is plain goes this way. Anything else about a request, a refusal of what it says included,
-is left to aiohttp and the handlers, which meet it again: nothing was done for it before.
+Only what is plain goes this way. All else is left to aiohttp and the handlers: nothing was done for
+it before.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import orjson
-from aiohttp import HttpVersion11, hdrs
+from aiohttp import HttpVersion11, StreamReader, hdrs
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
-from coordinator.api.answers import JSON_HEADERS, head_of_answer, on_the_wire
-from coordinator.api.calls import REPLAYED, Head, Order, done_of, outcome_of
+from coordinator.api.answers import Told, head_of_answer, on_the_wire
+from coordinator.api.calls import Head
 from coordinator.api.own_site import refuse_other_sites
 from coordinator.api.problems import REQUEST_ID, Problem
 from coordinator.api.refusals import Refusals, error_in_here
-from coordinator.service import Answer, NotServed
 
 log = logging.getLogger(__name__)
 
-Take = Callable[[Head], Order]
-"""Returns what a head orders; raises Problem."""
+BODY_BYTES_MAX = 65_536
+"""As aiohttp is told too."""
 
-_OK = f"{HTTPStatus.OK.value} {HTTPStatus.OK.phrase}"
+_STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+JSON_TYPES = {None, "application/json", "application/json; charset=utf-8"}
+
+
+class Waits(Protocol):
+    """A call under way, and the future that it waits for."""
+
+    @property
+    def reply(self) -> asyncio.Future[Any]:
+        """Return the future."""
+        ...
+
+    def caller_left(self) -> None:
+        """Hear that nobody will read the answer."""
+        ...
+
+    def told(self) -> Told:
+        """Return the answer, now that the future has come. Raises Problem."""
+        ...
+
+
+Place = Callable[[Head, bytes], Waits | None]
+"""Begins what the head and the body of a request ask for; None when that takes longer than to wait
+for one future: then nothing was done. Raises Problem."""
 
 
 class Errand(NamedTuple):
-    """A request under way, and the future that brings its answer."""
+    """A call under way, and what was asked."""
 
+    method: str
     head: Head
-    order: Order
-    reply: asyncio.Future[Answer]
-
-    def give_up(self) -> None:
-        """Hear that its caller has left: what the answer brings, if anything, is given back."""
-        self.reply.cancel()
-        self.order.sequencer.caller_left(self.order.request, self.reply)
+    waits: Waits
 
 
 class Express:
-    """Orders what is plain, and writes the answers.
+    """Places what is plain, and writes the answers.
 
-    ``calls`` are the addresses, each of which changes something when one GETs it; ``name`` gives a
-    request its id.
+    ``calls`` are by method and path, and each of them changes something; ``name`` gives a request
+    its id.
     """
 
     def __init__(
         self,
-        calls: Mapping[str, Take],
+        calls: Mapping[tuple[str, str], Place],
         name: Callable[[CIMultiDictProxy[str]], str],
         refusals: Refusals,
     ) -> None:
@@ -65,49 +82,52 @@ class Express:
         self._name = name
         self._refusals = refusals
 
-    def take(self, message: RawRequestMessage, remote: str | None) -> Errand | None:
-        """Order what a head without a body asks for; None when it is not plain."""
-        path, _, query = message.path.partition("?")
-        take = self._calls.get(path)
-        if take is None or not _is_plain(message):
-            return None
+    def is_for(self, message: RawRequestMessage, body: StreamReader) -> bool:
+        """Tell whether a request is plain, and one of these calls."""
         headers = message.headers
+        is_known = (message.method, message.path.partition("?")[0]) in self._calls
+        if not is_known or message.should_close or message.upgrade or message.chunked:
+            return False
+        if message.version != HttpVersion11 or "#" in message.path or not headers.get(hdrs.HOST):
+            return False
+        if hdrs.EXPECT in headers or hdrs.CONTENT_ENCODING in headers or not body.is_eof():
+            return False
+        is_small = int(headers.get(hdrs.CONTENT_LENGTH, 0)) <= BODY_BYTES_MAX
+        return is_small and headers.get(hdrs.CONTENT_TYPE) in JSON_TYPES
+
+    def place(
+        self, message: RawRequestMessage, body: bytes, remote: str | None
+    ) -> Errand | bytes | None:
+        """Begin what a plain request asks for, or return the answer at once.
+
+        None when it is for aiohttp all the same.
+        """
+        method, headers, name = message.method, message.headers, "-"
+        path, _, query = message.path.partition("?")
         try:
-            head = Head(self._name(headers), path, query, headers, remote)
+            name = self._name(headers)
             refuse_other_sites(headers)
-            order = take(head)
-            return Errand(head, order, order.sequencer.submit(order.request))
-        except (Problem, NotServed):
-            return None
+            head = Head(name, path, query, headers, remote)
+            waits = self._calls[method, path](head, body)
+        except Exception as refused:  # noqa: BLE001 - it is logged there
+            return self._refusal(method, Head(name, path, query, headers, remote), refused)
+        return None if waits is None else Errand(method, head, waits)
 
     def answer(self, errand: Errand) -> bytes:
-        """Return the whole answer to an errand whose reply has come."""
-        head = errand.head
-        asker = (head.remote, f"{hdrs.METH_GET} {head.path}", head.name)
+        """Return the whole answer to an errand whose future has come."""
+        method, head, waits = errand
         try:
-            done = done_of(outcome_of(errand.reply, errand.order.request.call))
-            body = orjson.dumps(errand.order.tell(done))
-        except Problem as refused:
-            return on_the_wire(self._refusals.turn_away(refused, *asker))
-        except Exception:
-            log.exception("%s failed, request id %s", *asker[1:])
-            return on_the_wire(self._refusals.turn_away(error_in_here(head.name), *asker))
-        log.debug("served %s from %s, request id %s", *asker[1::-1], head.name)
-        headers: list[tuple[str, str]] = [*JSON_HEADERS, (REQUEST_ID, head.name)]
-        if done.replayed:
-            headers.append((REPLAYED, "true"))
-        return head_of_answer(_OK, headers, len(body)) + body
+            body, status, headers = waits.told()
+        except Exception as refused:  # noqa: BLE001 - it is logged there
+            return self._refusal(method, head, refused)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("served %s %s, request id %s", method, head.path, head.name)
+        named = (*headers, (REQUEST_ID, head.name))
+        return head_of_answer(_STATUS[status], named, len(body)) + body
 
-
-def _is_plain(message: RawRequestMessage) -> bool:
-    """Tell whether a head asks for nothing but an answer on a connection that stays open."""
-    headers = message.headers
-    return (
-        message.method == hdrs.METH_GET
-        and message.version == HttpVersion11
-        and not (message.should_close or message.upgrade or message.chunked)
-        and "#" not in message.path
-        and headers.get(hdrs.HOST, "") != ""
-        and hdrs.EXPECT not in headers
-        and hdrs.CONTENT_LENGTH not in headers
-    )
+    def _refusal(self, method: str, head: Head, refused: Exception) -> bytes:
+        what = f"{method} {head.path}"
+        if not isinstance(refused, Problem):
+            log.error("%s failed, request id %s", what, head.name, exc_info=refused)
+            refused = error_in_here(head.name)
+        return on_the_wire(self._refusals.turn_away(refused, head.remote, what, head.name))

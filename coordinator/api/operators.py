@@ -7,7 +7,7 @@ from aiohttp import web
 
 from coordinator.api import closing, problems
 from coordinator.api.answers import iso, read
-from coordinator.api.calls import Caller, answer_of, done_of, head_of
+from coordinator.api.calls import Caller, head_of
 from coordinator.api.document_calls import DocumentCalls, series_in
 from coordinator.api.documents import Said, counters_before, values_of_document
 from coordinator.api.inputs import body_of
@@ -20,6 +20,7 @@ from coordinator.api.operator_refusals import (
     reads_otherwise,
     void_since,
 )
+from coordinator.api.orders import answer_of, done_of
 from coordinator.api.problems import FieldError, Problem
 from coordinator.core.catalogue import Catalogue, Series
 from coordinator.core.documents import INVOICE, Place, counter_of, place_in, place_of, start_of

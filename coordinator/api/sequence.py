@@ -5,13 +5,12 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from yarl import URL
 
 from coordinator.api import problems
 from coordinator.api.answers import iso
-from coordinator.api.calls import Caller, Head, Order, answer_of, head_of, not_done, serve
-from coordinator.api.express import Take
+from coordinator.api.calls import Caller, Head, head_of
 from coordinator.api.inputs import (
     NextBody,
     NextQuery,
@@ -20,7 +19,9 @@ from coordinator.api.inputs import (
     ResetBody,
     body_of,
     metadata_text,
+    parsed,
 )
+from coordinator.api.orders import Order, OrderOf, answer_of, handler_of, not_done, serve
 from coordinator.api.problems import Problem
 from coordinator.config import Profile, Settings
 from coordinator.core.records import Issued, Origin, Released
@@ -31,7 +32,6 @@ from coordinator.jobs.membership import Membership
 from coordinator.sequencer import Sequencer
 
 _ROOT = "/api/v1/sequence"
-_NEXT = f"{_ROOT}/next"
 
 
 class SequenceApi:
@@ -49,39 +49,37 @@ class SequenceApi:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
+        orders = self.orders().items()
         return [
-            web.get(_NEXT, self.next_by_query, allow_head=False),
-            web.post(_NEXT, self.next_by_body),
-            web.post(f"{_ROOT}/release", self.release),
+            *(web.route(method, path, handler_of(order_of)) for (method, path), order_of in orders),
             web.post(f"{_ROOT}/reset", self.reset),
         ]
 
-    def express(self) -> dict[str, Take]:
-        """Return the calls that need no body, by their addresses."""
-        return {_NEXT: self.order_by_query}
+    def orders(self) -> dict[tuple[str, str], OrderOf]:
+        """Return the calls that are one order each, by method and path."""
+        return {
+            (hdrs.METH_GET, f"{_ROOT}/next"): self.next_by_query,
+            (hdrs.METH_POST, f"{_ROOT}/next"): self.next_by_body,
+            (hdrs.METH_POST, f"{_ROOT}/release"): self.release,
+        }
 
-    async def next_by_query(self, request: web.Request) -> web.StreamResponse:
+    def next_by_query(self, head: Head, _: bytes) -> Order:
         """Allocate the next numbers; all is in the query."""
-        return await self._serve(request, self.order_by_query(head_of(request)))
-
-    def order_by_query(self, head: Head) -> Order:
-        """Return what is asked for by ``GET .../next``. Raises Problem."""
-        return self._order(head, self._asked_before(head.query), None, self._issued)
+        return self._next(head, self._asked_before(head.query), None, self._issued)
 
     def _parse_next(self, raw_query: str) -> NextQuery:
         asked = NextQuery.parse(URL.build(query_string=raw_query, encoded=True))
         self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
         return asked
 
-    async def next_by_body(self, request: web.Request) -> web.StreamResponse:
+    def next_by_body(self, head: Head, body: bytes) -> Order:
         """Allocate the next numbers; all is in the body."""
-        asked = await body_of(request, NextBody)
+        asked = parsed(body, NextBody)
         self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
         tell = self._issued_compact if asked.compact else self._issued
-        order = self._order(head_of(request), asked, metadata_text(asked.metadata), tell)
-        return await self._serve(request, order)
+        return self._next(head, asked, metadata_text(asked.metadata), tell)
 
-    def _order(
+    def _next(
         self,
         head: Head,
         asked: NextQuery | NextBody,
@@ -96,18 +94,16 @@ class SequenceApi:
         request = Issue(call, quantity, at_once)
         return Order(self._sequencer(self._counter_of(call.origin), call), request, tell)
 
-    async def release(self, request: web.Request) -> web.StreamResponse:
+    def release(self, head: Head, body: bytes) -> Order:
         """Take a number back."""
-        asked = await body_of(request, ReleaseBody)
+        asked = parsed(body, ReleaseBody)
         self._caller.check_names(asked.siteId, asked.partitionId)
         payload = (asked.sequenceNumber, asked.reason)
-        head = head_of(request)
         call = self._caller.call(
             head, asked.siteId, asked.partitionId, None, asked.requestId, payload
         )
-        taking_back = Release(call, asked.sequenceNumber, asked.reason)
-        sequencer = self._sequencer(self._counter_of(call.origin), call)
-        return await self._serve(request, Order(sequencer, taking_back, _released))
+        request = Release(call, asked.sequenceNumber, asked.reason)
+        return Order(self._sequencer(self._counter_of(call.origin), call), request, _released)
 
     async def reset(self, request: web.Request) -> web.StreamResponse:
         """Start every counter anew; in the demonstration profile only."""
@@ -148,10 +144,6 @@ class SequenceApi:
             detail = not_done(call, self._membership.trouble, "Ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail)
         return self._counters.sequencer(counter)
-
-    async def _serve(self, http: web.Request, order: Order) -> web.StreamResponse:
-        done = await serve(order.sequencer, order.request, http.transport)
-        return answer_of(done, order.tell(done))
 
     def _issued(self, answer: Done) -> dict[str, Any]:
         which = {"sequenceNumbers": _issued_by(answer).numbers()}

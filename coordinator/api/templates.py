@@ -9,9 +9,10 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
-from coordinator.api.calls import REPLAYED, Caller, head_of
+from coordinator.api.calls import Caller, head_of
 from coordinator.api.document_inputs import ChangedSeries, HistoryQuery, Listed, NewSeries
 from coordinator.api.inputs import NothingQuery, body_of
+from coordinator.api.orders import REPLAYED
 from coordinator.api.problems import FieldError, Problem, one_line
 from coordinator.clock import now_ms
 from coordinator.config import Settings

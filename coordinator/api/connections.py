@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 PRIVATE = {
     web.RequestHandler: (
-        *("_close", "_current_request", "_keepalive_handle", "_messages"),
+        *("_buffer_paused", "_close", "_current_request", "_keepalive_handle", "_messages"),
         *("_next_keepalive_close_time", "_parser", "_process_keepalive", "_waiter"),
     ),
     web_protocol: ("_ErrInfo",),
@@ -60,14 +60,8 @@ class Connection(web.RequestHandler):
     """One connection of a caller."""
 
     __slots__ = (
-        "_counted",
-        "_errand",
-        "_head_bytes",
-        "_late",
-        "_remote",
-        "_server",
-        "_socket",
-        "_unread",
+        *("_counted", "_errand", "_head_bytes", "_is_out", "_late", "_remote", "_server"),
+        *("_socket", "_unread"),
     )
 
     def __init__(self, server: "Server") -> None:
@@ -87,11 +81,12 @@ class Connection(web.RequestHandler):
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._errand: Errand | None = None
+        self._is_out = False
 
     @property
     def idles(self) -> bool:
         """Return whether it waits for a request."""
-        return self._waiter is not None and not self._waiter.done() and self._errand is None
+        return self._waiter is not None and not self._waiter.done() and not self._is_out
 
     @property
     def idle_until(self) -> float:
@@ -164,22 +159,24 @@ class Connection(web.RequestHandler):
         The first one of a connection is aiohttp's: it starts the clock that ends idle connections.
         """
         (message, payload), *more = self._messages
-        if more or self._keepalive_handle is None or self._unread is not None:
+        if more or self._keepalive_handle is None or self._unread or self._buffer_paused:
             return False
         if self._parser is None or isinstance(message, _ErrInfo):
             return False
         express = self._server.express
         if not express.is_for(message, payload):
             return False
+        self._is_out = True  # to read a body may have aiohttp look for more requests
+        self._messages.clear()
         body = payload.read_nowait()
         placed = express.place(message, body, self._remote)
         if placed is None:
-            self._messages[0] = message, self._unread_again(body)
+            self._is_out = False
+            self._messages.appendleft((message, self._unread_again(body)))
             return False
-        self._messages.clear()
         self._parser.message_consumed()
         if isinstance(placed, bytes):
-            self._write(placed)
+            self._comes_back(placed)
         else:
             self._errand = placed
             placed.waits.reply.add_done_callback(self._returns)
@@ -192,22 +189,23 @@ class Connection(web.RequestHandler):
         return payload
 
     def _returns(self, _: asyncio.Future[Any]) -> None:
-        """Write the answer of the short way, and go on."""
         errand, self._errand = self._errand, None
         assert errand is not None  # noqa: S101 - one at a time
         if self._socket is None or self._socket.is_closing():
             errand.waits.caller_left()
-            return
-        self._write(self._server.express.answer(errand))
+        else:
+            self._comes_back(self._server.express.answer(errand))
+
+    def _comes_back(self, answer: bytes) -> None:
+        """Write the answer of the short way, and go on."""
+        assert self._socket is not None  # noqa: S101 - whoever comes back has looked
+        self._is_out = False
+        self._socket.write(answer)
+        self._next_keepalive_close_time = self._loop.time() + self._server.terms.idle_s
         if self._close:
             self._socket.close()
         elif self._messages:
             self._go_on()
-
-    def _write(self, answer: bytes) -> None:
-        assert self._socket is not None  # noqa: S101 - whoever writes has looked
-        self._socket.write(answer)
-        self._next_keepalive_close_time = self._loop.time() + self._server.terms.idle_s
 
     def _go_on(self) -> None:
         """Have aiohttp's task serve the requests that have come."""
@@ -215,7 +213,7 @@ class Connection(web.RequestHandler):
             self._waiter.set_result(None)
 
     def _process_keepalive(self) -> None:
-        if self._errand is None:
+        if not self._is_out:
             super()._process_keepalive()
         else:
             self._keepalive_handle = self._loop.call_later(1, self._process_keepalive)

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OF_THE_MOMENT = {"date", "x-request-id"}
 IDLE_S = 2.0
+QUEUE_MAX = 128
+"""More requests than aiohttp reads ahead."""
 
 
 class Target(NamedTuple):
@@ -221,6 +223,24 @@ async def test_who_leaves_meanwhile_gives_the_number_back(target: Target) -> Non
         while b"client-disconnected" not in (await connection.ask(sent)).body:
             await asyncio.sleep(0.02)
         assert number_in(await connection.ask(get(GOOD))) == number + 1
+
+
+async def test_who_leaves_before_its_commit_is_sent_gets_no_number(target: Target) -> None:
+    async with kept(target) as connection:
+        number = number_in(await connection.ask(get(GOOD)))
+        target.switch.refuses = True
+        connection.writer.write(get(GOOD))
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)
+    target.switch.refuses = False
+    async with kept(target) as connection:
+        assert number_in(await connection.ask(get(GOOD))) == number + 1
+
+
+async def test_a_connection_serves_as_many_requests_as_its_caller_likes(target: Target) -> None:
+    async with kept(target) as connection:
+        numbers = [number_in(await connection.ask(get(GOOD))) for _ in range(3 * QUEUE_MAX)]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 async def test_a_connection_that_idles_is_ended_but_none_that_waits(target: Target) -> None:

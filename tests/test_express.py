@@ -240,6 +240,8 @@ async def test_who_leaves_before_its_commit_is_sent_gets_no_number(target: Targe
 async def test_a_connection_serves_as_many_requests_as_its_caller_likes(target: Target) -> None:
     async with kept(target) as connection:
         numbers = [number_in(await connection.ask(get(GOOD))) for _ in range(3 * QUEUE_MAX)]
+        connection.writer.write(2 * get(GOOD))
+        numbers += [number_in(await answer_on(connection.reader)) for _ in range(2)]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 

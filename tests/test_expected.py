@@ -8,7 +8,7 @@ import pytest
 from serving import node, take
 
 from coordinator.core.transaction import Transaction
-from coordinator.expected import HERE_WAITS_S, Expected
+from coordinator.expected import HERE_WAITS_S, HOLDER_WAITS_S, LEAST_S, Expected
 from coordinator.store import Outcome
 from coordinator.store.memory import MemoryStore
 
@@ -82,3 +82,41 @@ async def test_the_clock_ends_the_wait_where_each_pass_of_the_loop_is_slow() -> 
     waited = time.monotonic() - began
     busy.cancel()
     assert waited < 20 * HERE_WAITS_S
+
+
+def waited(expected: Expected) -> float:
+    """Return how long it is willing to wait for other nodes."""
+    return expected._for_nodes.wait_s
+
+
+async def round_of_three(expected: Expected, back_in_s: float | None) -> None:
+    """Tell three, and have them come back, or not; then the next round begins."""
+    expected.after_own_round(2, nodes=1)
+    waiting = asyncio.create_task(expected.wait())
+    if back_in_s is not None:
+        await asyncio.sleep(back_in_s)
+        for _ in range(3):
+            expected.came()
+    await waiting
+
+
+async def test_who_comes_a_little_late_is_waited_for_the_next_time() -> None:
+    expected = Expected()
+    late_s = HOLDER_WAITS_S / 2
+    assert waited(expected) < late_s
+    await round_of_three(expected, late_s)
+    assert late_s < waited(expected) <= HOLDER_WAITS_S
+    began = time.monotonic()
+    await round_of_three(expected, late_s)
+    assert time.monotonic() - began >= late_s, "it went on without them"
+
+
+async def test_who_does_not_come_back_is_waited_for_ever_less() -> None:
+    expected = Expected()
+    await round_of_three(expected, HOLDER_WAITS_S / 2)
+    patient_s = waited(expected)
+    for _ in range(10):
+        await round_of_three(expected, None)
+    assert waited(expected) == LEAST_S < patient_s
+    await round_of_three(expected, 2 * HOLDER_WAITS_S)
+    assert waited(expected) == LEAST_S, "so long nobody is waited for"

@@ -7,6 +7,10 @@ there are twice as many rounds.
 A node alone looks only at what is on its doorstep: it goes on reading requests while they keep
 coming, and whoever is served one at a time never waits. Among several nodes the others need a while
 to answer their callers and come again. In both cases the clock ends it.
+
+Callers who ask again at once are served sooner for it, all together. Those who come by themselves,
+one now and one then, only wait. Both look alike here; so it is tried both ways, again and again,
+and among several nodes nobody waits unless more are served in a second.
 """
 
 import asyncio
@@ -50,6 +54,56 @@ class Patience:
         self.wait_s = max(LEAST_S, self.wait_s / 2)
 
 
+TRIAL_REQUESTS = 1_000
+"""Each way is tried for so many: their number in a second then varies by some percent by chance."""
+
+GAIN = 1.08
+"""So many times as many must be served in a second, for all to wait."""
+
+IDLE_S = 0.5
+"""What was tried before so long a pause says nothing of what comes after it."""
+
+TRIALS_APART_MAX = 32
+
+
+class Habit:
+    """Whether to wait for others at all: whatever has served more, with the other way tried out."""
+
+    def __init__(self) -> None:
+        self.waits = True
+        self._usually = True
+        self._usual_rate = 0.0
+        self._apart = 1
+        self._since_trial = 0
+        self._began_s = self._latest_s = float("-inf")
+        self._served = 0
+
+    def served(self, count: int, now_s: float) -> None:
+        """Take what a round has served."""
+        if now_s - self._latest_s > IDLE_S:
+            self._began_s, self._served = now_s, 0
+        else:
+            self._served += count
+        self._latest_s = now_s
+        if self._served >= TRIAL_REQUESTS:
+            self._judge(self._served / (now_s - self._began_s))
+            self._began_s, self._served = now_s, 0
+
+    def _judge(self, rate: float) -> None:
+        """Go on as usual, or try the other way, or learn what the trial has shown."""
+        if self.waits == self._usually:
+            self._usual_rate = rate
+            self._since_trial += 1
+            if self._since_trial >= self._apart:
+                self.waits = not self._usually
+            return
+        waiting, at_once = (self._usual_rate, rate) if self._usually else (rate, self._usual_rate)
+        is_worth_it = waiting > GAIN * at_once
+        self._apart = min(TRIALS_APART_MAX, 2 * self._apart) if is_worth_it == self._usually else 1
+        self.waits = self._usually = is_worth_it
+        self._since_trial = 0
+
+
 class Expected:
     """Counts down those who are expected."""
 
@@ -61,16 +115,22 @@ class Expected:
         self._is_over = False
         self._for_callers, self._for_nodes = Patience(GUEST_WAITS_S), Patience(HOLDER_WAITS_S)
         self._patience = self._for_callers
+        self._habit = Habit()
 
-    def after_own_round(self, callers: int, nodes: int) -> None:
-        """Expect so many who have just been answered here, and other nodes that were told."""
+    def after_own_round(self, callers: int, nodes: int, others: int) -> None:
+        """Expect so many who have just been answered here, and other nodes that were told.
+
+        Those had ``others`` of their own callers in it.
+        """
         if nodes:
+            self._habit.served(callers + others, asyncio.get_running_loop().time())
             self._expect(callers + nodes, self._for_nodes)
         else:
             self._missing, self._are_here = callers, True
 
     def after_round_elsewhere(self, callers: int) -> None:
         """Expect so many who have just been answered by way of another node."""
+        self._habit.served(callers, asyncio.get_running_loop().time())
         self._expect(callers, self._for_callers)
 
     def _expect(self, count: int, patience: Patience) -> None:
@@ -98,9 +158,10 @@ class Expected:
             await self._while_they_come()
             self._missing = 0
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._since_s + self._patience.wait_s):
-                await self._all_came.wait()
+        if self._habit.waits:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._since_s + self._patience.wait_s):
+                    await self._all_came.wait()
         self._is_over = True  # who comes later is counted all the same: next time it may pay
 
     async def _while_they_come(self) -> None:

@@ -308,7 +308,8 @@ class Sequencer:
         match fate:
             case Committed():
                 nodes = self._committer.nodes_back_soon(sheet)
-                self._expected.after_own_round(len(served), nodes)
+                others = len(sheet.planned.replies) - len(served)
+                self._expected.after_own_round(len(served), nodes, others)
                 if entry is None and is_noted:  # by another node, or an earlier run of this one
                     self._replica.note(state.head)
             case Overtaken(found, ours):

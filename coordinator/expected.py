@@ -16,10 +16,10 @@ and among several nodes nobody waits unless more are served in a second.
 import asyncio
 from contextlib import suppress
 
-GUEST_WAITS_S = 0.01
+GUEST_WAITS_S = 0.008
 """The longest for callers who have just been answered by way of another node."""
 
-HOLDER_WAITS_S = 0.03
+HOLDER_WAITS_S = 0.02
 """The longest for nodes that have just been told what became of their batches."""
 
 HERE_WAITS_S = 0.003
@@ -54,16 +54,16 @@ class Patience:
         self.wait_s = max(LEAST_S, self.wait_s / 2)
 
 
-TRIAL_REQUESTS = 1_000
+TRIAL_REQUESTS = 500
 """Each way is tried for so many: their number in a second then varies by some percent by chance."""
 
-GAIN = 1.08
+GAIN = 1.1
 """So many times as many must be served in a second, for all to wait."""
 
 IDLE_S = 0.5
 """What was tried before so long a pause says nothing of what comes after it."""
 
-TRIALS_APART_MAX = 32
+TRIALS_APART_MAX = 64
 
 
 class Habit:
@@ -99,7 +99,7 @@ class Habit:
             return
         waiting, at_once = (self._usual_rate, rate) if self._usually else (rate, self._usual_rate)
         is_worth_it = waiting > GAIN * at_once
-        self._apart = min(TRIALS_APART_MAX, 2 * self._apart) if is_worth_it == self._usually else 1
+        self._apart = min(TRIALS_APART_MAX, 4 * self._apart) if is_worth_it == self._usually else 1
         self.waits = self._usually = is_worth_it
         self._since_trial = 0
 

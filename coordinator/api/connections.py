@@ -1,8 +1,8 @@
 """Callers' connections: bounded in number, in time and in bytes; unreadable HTTP gets a problem.
 
 aiohttp reads HTTP and runs the handlers. What it leaves to its users is done here, by overriding
-methods of its connection class. This is the one module that touches names aiohttp keeps private:
-``PRIVATE`` lists them, and a test finds out when aiohttp changes one.
+methods of its connection class. This module and ``server`` alone touch names that aiohttp keeps
+private: ``PRIVATE`` lists them, and a test finds out when aiohttp changes one.
 
 A caller has ``head_s`` for a request's head, ``inputs.BODY_WITHIN_S`` for its body, and
 ``UNREAD_S`` for taking its answer; between requests a connection may idle for ``idle_s``. A request

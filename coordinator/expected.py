@@ -85,7 +85,7 @@ class Habit:
         else:
             self._served += count
         self._latest_s = now_s
-        if self._served >= TRIAL_REQUESTS:
+        if self._served >= TRIAL_REQUESTS and now_s > self._began_s:  # clocks may be coarse
             self._judge(self._served / (now_s - self._began_s))
             self._began_s, self._served = now_s, 0
 

@@ -157,3 +157,10 @@ def test_other_callers_change_the_habit() -> None:
     assert sum(tried(habit, {True: 4_000.0, False: 3_500.0}, 100)) > 90
     assert tried(habit, {True: 800.0, False: 800.0}, 2 * TRIALS_APART_MAX)[-1] is False
     assert tried(habit, {True: 4_000.0, False: 3_500.0}, 2 * TRIALS_APART_MAX)[-1] is True
+
+
+def test_a_clock_that_stands_still_is_no_rate() -> None:
+    habit = Habit()
+    for _ in range(3):
+        habit.served(TRIAL_REQUESTS, 10.0)
+    assert habit.waits

@@ -156,7 +156,7 @@ class Connection(web.RequestHandler):
     def _sets_out(self) -> bool:
         """Serve the request that has come by the short way, if it is the only one, and plain.
 
-        The first one of a connection is aiohttp's: it starts the clock that ends idle connections.
+        Not where the clock stands still that ends idle connections: aiohttp's next answer starts it.
         """
         (message, payload), *more = self._messages
         if more or self._keepalive_handle is None or self._unread or self._buffer_paused:
@@ -220,8 +220,9 @@ class Connection(web.RequestHandler):
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's
         """Wait for an answer that is under way, and end."""
-        if self._errand is not None:
-            await asyncio.wait((self._errand.waits.reply,), timeout=timeout)
+        if self._errand is not None:  # as long as aiohttp waits for a handler, which is twice
+            patience_s = None if timeout is None else 2 * timeout
+            await asyncio.wait((self._errand.waits.reply,), timeout=patience_s)
         await super().shutdown(timeout)
 
     def _break_off_body(self, wrong: _ErrInfo) -> None:

@@ -18,13 +18,12 @@ from coordinator.api.admin import Admin
 from coordinator.api.audit_calls import Audit
 from coordinator.api.bulk_import import BulkImport
 from coordinator.api.calls import Caller
-from coordinator.api.connections import Runner
-from coordinator.api.connections import Terms as ConnectionTerms
 from coordinator.api.demo import DemoApi
 from coordinator.api.demo_processes import ProcessesApi
 from coordinator.api.document_calls import DocumentCalls
 from coordinator.api.documents import Documents
 from coordinator.api.events import Events
+from coordinator.api.express import BODY_BYTES_MAX, Express, Place
 from coordinator.api.gap_calls import Gaps
 from coordinator.api.import_progress import ImportProgress
 from coordinator.api.last_numbers import LastNumbers
@@ -33,11 +32,14 @@ from coordinator.api.numbers import Numbers
 from coordinator.api.openapi import OpenApi
 from coordinator.api.operations import Operations
 from coordinator.api.operators import Operators
+from coordinator.api.orders import placing
 from coordinator.api.own_site import changes
 from coordinator.api.refusals import Refusals, nothing_here
 from coordinator.api.reservations import Reservations
 from coordinator.api.sequence import SequenceApi
 from coordinator.api.sequences import Sequences
+from coordinator.api.server import Runner
+from coordinator.api.server import Terms as ConnectionTerms
 from coordinator.api.templates import Templates
 from coordinator.api.turn import TurnApi
 from coordinator.api.views import Views
@@ -83,7 +85,6 @@ from coordinator.workplace import clear_left
 
 log = logging.getLogger(__name__)
 
-BODY_BYTES_MAX = 65_536
 GC_THRESHOLDS = (20_000, 20, 20)
 """Requests leave hardly any cycles behind: looking for them 30 times less often saves 2 %."""
 
@@ -166,19 +167,23 @@ class NodeApp:
         app.on_shutdown.append(view.end)
         self._metrics.show_streams(lambda: view.broadcast.readers)
         page, openapi = self._page(node), OpenApi(settings)
+        reservations = Reservations(self._caller, calls)
+        numbers = SequenceApi(settings, self._caller, counters, membership)
+        turns = TurnApi(self._token, self._names, counters, registry)
+        self._short_way = self._express(numbers, turns, reservations)
         routes = [
-            *SequenceApi(settings, self._caller, counters, membership).routes(),
+            *numbers.routes(),
             *views.routes(),
             *audit.routes(),
             *Gaps(settings, self._store, self._keys, which).routes(),
             *operations.routes(),
             *Events(view, timeline).routes(),
             *self._demonstrations(installation),
-            *TurnApi(self._token, self._names, counters, registry).routes(),
+            *turns.routes(),
             *Admin(self._caller, counters, self._names).routes(),
             *Templates(settings, self._caller, registry).routes(),
             *Documents(settings, self._store, self._keys, registry).routes(),
-            *Reservations(self._caller, calls).routes(),
+            *reservations.routes(),
             *Operators(self._caller, calls, self._store, self._keys).routes(),
             *self._imports(node, registry),
             *Numbers(settings, self._store, self._keys, registry, counters).routes(),
@@ -193,6 +198,11 @@ class NodeApp:
         dashboard.view.add_routes(app, page)
         app.router.add_route("*", "/{anything:(?s:.*)}", guard(nothing_here))
         return app
+
+    def _express(self, numbers: SequenceApi, turns: TurnApi, reservations: Reservations) -> Express:
+        calls: dict[tuple[str, str], Place] = {**turns.placed(), **reservations.placed()}
+        calls |= {call: placing(order_of) for call, order_of in numbers.orders().items()}
+        return Express(calls, self._caller.name, self.refusals)
 
     def _page(self, node: Node) -> dashboard.view.PageFacts:
         settings = self._settings
@@ -255,7 +265,7 @@ class NodeApp:
         """Return what serves this node to its callers."""
         settings = self._settings
         terms = ConnectionTerms(connections_max, settings.head_s, settings.idle_s)
-        return Runner(self.web, terms, self.refusals, **more)
+        return Runner(self.web, terms, self.refusals, self._short_way, **more)
 
     async def _save_witness(self) -> None:
         try:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from coordinator.core.forwarding import ASKS_MAX, Forward, may_be_handed_over
 from coordinator.core.keys import CounterKeys
-from coordinator.core.records import Entry, Part, Record, Released, Settled
+from coordinator.core.records import Entry, Issued, Part, Record, Released, Settled
 from coordinator.core.requests import (
     Done,
     Instant,
@@ -107,6 +107,8 @@ class Handing:
             self.turn.not_served(silent=not isinstance(not_served, Declined))
             return None
         learned = self._learn(self._replica.follow(done.found, self._node.instance))
+        if self._others_were_served(learned):
+            self.turn.is_shared()
         self._never(newly)  # what was not done then, was not done at all
         more: list[tuple[Pending, Reply]] = [(batch[at], refused) for at, refused in done.refused]
         for at, indexes in done.unproven:
@@ -116,6 +118,15 @@ class Handing:
                 needs = NeedsHolder(request.number)
             more.append((batch[at], needs))
         return Learned(learned.entries, (*learned.answers, *more))
+
+    def _others_were_served(self, learned: Learned) -> bool:
+        """Tell whether the newest entry has issued fresh numbers to others than this node."""
+        head = self._replica.head
+        if head is None or not learned.entries:
+            return False
+        entry, part = learned.entries[-1]
+        own = [r.fresh for r in entry.records if isinstance(r, Issued) and r.cause.part == part]
+        return head.next - entry.next_before > sum(own)
 
     async def catch_up(self, found: tuple[tuple[KeyValue, ...], ...]) -> Learned:
         """Bring the replica up to date; say what became of open batches. Raises StoreError."""

@@ -1,5 +1,6 @@
 """Where batches of other nodes come in: looked at, and let wait for the next round."""
 
+import asyncio
 from collections.abc import Callable
 
 from coordinator.core.forwarding import Forward, Report
@@ -36,21 +37,38 @@ class Reception:
 
     async def take_in(self, forward: Forward) -> Report:
         """Serve a batch. Raises NotServed when nothing was done, or OutcomeUnknown."""
-        guests, head = self._guests, self._replica.head
-        guests.meet(forward.part)
+        self._guests.meet(forward.part)
         self._check(forward)
         proven = None
-        # What the store says of an entry is believed where this node's own history includes it.
-        if head and head.index > forward.seen and guests.tip_of(forward.seen, head) is None:
+        if self._must_read(forward):
             self._proving += 1
             try:
                 proven = await self._evidence.tip_of(forward.seen)
             finally:
                 self._proving -= 1
             self._check(forward)
-        reply = guests.admit(forward, proven)
+        return await self._admit(forward, proven)
+
+    def take_in_at_once(self, forward: Forward) -> asyncio.Future[Report] | None:
+        """Do the same without a wait; None, and nothing is done, when something must be read."""
+        if self._must_read(forward):
+            return None
+        self._guests.meet(forward.part)
+        self._check(forward)
+        return self._admit(forward, None)
+
+    def _admit(self, forward: Forward, proven: str | None) -> asyncio.Future[Report]:
+        reply = self._guests.admit(forward, proven)
         self._arrived()
-        return await reply
+        return reply
+
+    def _must_read(self, forward: Forward) -> bool:
+        """Tell whether the store must say what the hash of an entry is.
+
+        It is believed where this node's own history includes that entry.
+        """
+        head, seen = self._replica.head, forward.seen
+        return head is not None and head.index > seen and self._guests.tip_of(seen, head) is None
 
     def _check(self, forward: Forward) -> None:
         why_not = self._why_not()

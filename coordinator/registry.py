@@ -83,10 +83,18 @@ class Registry:
 
     async def recent(self) -> Catalogue:
         """Return a catalogue that was the newest a second ago, or later. Raises as that does."""
-        now_s = asyncio.get_running_loop().time()
-        if self._recent is None or now_s - self._recent_s > RECENT_S:
-            self._recent, self._recent_s = await self.catalogue(), now_s
-        return self._recent
+        at_hand = self.at_hand
+        if at_hand is None:
+            now_s = asyncio.get_running_loop().time()
+            at_hand = self._recent = await self.catalogue()
+            self._recent_s = now_s
+        return at_hand
+
+    @property
+    def at_hand(self) -> Catalogue | None:
+        """Return what ``recent`` returns, if that needs no read."""
+        is_recent = asyncio.get_running_loop().time() - self._recent_s <= RECENT_S
+        return self._recent if is_recent else None
 
     async def series(self, document_type: str) -> Series:
         """Return a series as it was a second ago, or later; a new one is known at once.

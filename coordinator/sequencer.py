@@ -11,17 +11,15 @@ from collections.abc import Callable, Iterable
 from math import inf
 
 from coordinator.commit import Overtaken
-from coordinator.committer import Committer
-from coordinator.core.forwarding import Forward, Report
+from coordinator.committer import Committer, Sheet
 from coordinator.core.holds import Holds
 from coordinator.core.keys import CounterKeys
 from coordinator.core.outcomes import answered_before
 from coordinator.core.plan import Rules
-from coordinator.core.records import Entry, Part
+from coordinator.core.records import Part
 from coordinator.core.requests import (
     AcceptLoss,
     Ask,
-    Done,
     Instant,
     NeedsEntries,
     NeedsHolder,
@@ -50,7 +48,7 @@ from coordinator.store import Committed, NotCommitted, Rejected, Store, StoreErr
 from coordinator.trouble import Trouble
 from coordinator.turn import Contact
 from coordinator.unheard import Unheard
-from coordinator.waiting import SWEEP_S, Pending, WaitingRoom
+from coordinator.waiting import SWEEP_S, Pending, WaitingRoom, mark_sent
 from coordinator.witness import Witness
 
 log = logging.getLogger(__name__)
@@ -95,7 +93,7 @@ class Sequencer:
         self._expected = Expected()
         self._work = asyncio.Event()
         self._times = AnswerTimes(watcher)
-        self._reception = Reception(
+        self.reception = Reception(  # where batches of other nodes come in
             *(node.instance, self._committer.guests, self._replica, self._evidence),
             *(self._why_not_for_others, self._somebody_came),
         )
@@ -125,10 +123,6 @@ class Sequencer:
             raise StoreDown(self.trouble)
         self._room.check_room(request)
         return self._admit(Ask(request)).reply
-
-    async def hand_in(self, forward: Forward) -> Report:
-        """Serve a batch of another node. Raises NotServed (nothing was done) or OutcomeUnknown."""
-        return await self._reception.take_in(forward)
 
     def _why_not_for_others(self) -> str:
         if self._stopping:
@@ -169,7 +163,7 @@ class Sequencer:
     @property
     def is_idle(self) -> bool:
         """Tell whether all is well, and nobody waits, nor for a number to be given back."""
-        busy = self._work.is_set() or self._unheard.is_busy or self._reception.is_busy
+        busy = self._work.is_set() or self._unheard.is_busy or self.reception.is_busy
         return self._room.is_deserted and not (busy or self._handing)
 
     def retire(self) -> None:
@@ -296,28 +290,26 @@ class Sequencer:
         sheet = self._committer.plan(state, [pending.ask for pending in batch], part)
         entry = sheet.planned.entry
         served = list(zip(batch, sheet.replies, strict=False))
-        _mark_sent(served, entry)
+        mark_sent(served, entry)
         try:
             fate = await self._committer.send(sheet)
         except (NotCommitted, Rejected):
-            _mark_sent(served, None)
+            mark_sent(served, None)
             raise
         is_committed = isinstance(fate, Committed) or fate.ours
         is_noted = is_committed and sheet.notes_loss(accepted)
-        # What is committed is answered first: no later trouble may put it into the queue again.
-        if is_committed:
-            if entry is not None:
-                self._times.committed(entry, 0)
-                self._handing.close()
-                if is_noted or not accepted:  # whatever is answered below must count as seen
-                    self._replica.note(sheet.planned.after)
-            self._answer(served)
-        _mark_sent(served, None)
+        try:
+            if is_committed:
+                self._take_over(sheet, fate, is_seen=is_noted or not accepted)
+        finally:  # what is committed is answered: no trouble may put it into the queue again
+            if is_committed:
+                self._answer(served)
+            mark_sent(served, None)
         match fate:
-            case Committed(revision):
-                self._committer.committed(sheet, revision)
+            case Committed():
                 nodes = self._committer.nodes_back_soon(sheet)
-                self._expected.after_own_round(len(served), nodes)
+                others = len(sheet.planned.replies) - len(served)
+                self._expected.after_own_round(len(served), nodes, others)
                 if entry is None and is_noted:  # by another node, or an earlier run of this one
                     self._replica.note(state.head)
             case Overtaken(found, ours):
@@ -328,6 +320,16 @@ class Sequencer:
                     self._watcher.lost_compare()
                     await self._handing.turn.lost_compare(found[2])
         return is_noted
+
+    def _take_over(self, sheet: Sheet, fate: Committed | Overtaken, *, is_seen: bool) -> None:
+        """Note what was committed, and tell other nodes: their callers are further away."""
+        if sheet.planned.entry is not None:
+            self._times.committed(sheet.planned.entry, 0)
+            self._handing.close()
+            if is_seen:  # whatever is answered now must count as seen
+                self._replica.note(sheet.planned.after)
+        if isinstance(fate, Committed):
+            self._committer.committed(sheet, fate.revision)
 
     async def _serve_by(self, holder: Contact, batch: list[Pending]) -> list[Pending]:
         """Have the node with the turn serve what it can; return who must be served here."""
@@ -393,8 +395,3 @@ class Sequencer:
         """Let nobody wait for what a person must end."""
         if self._trouble.needs_person:
             self._room.refuse_all(StoreDown(self._trouble.why))
-
-
-def _mark_sent(served: Iterable[tuple[Pending, Reply]], entry: Entry | None) -> None:
-    for pending, reply in served:
-        pending.sent = entry is not None and isinstance(reply, Done) and reply.entry is entry

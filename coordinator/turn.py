@@ -23,7 +23,8 @@ AVOIDED_S = 1.0
 """A node that did not answer is not asked again for so long; its turn may be taken."""
 
 TRUSTED_S = 10.0
-"""After so long a node tries again whether it loses compares: the others may be idle by now."""
+"""After so long a node tries again whether it loses compares, unless the holder has served others
+meanwhile: they may be idle by now."""
 
 
 class Contact(NamedTuple):
@@ -103,6 +104,13 @@ class Turn:
             self._holder = holder
             self._until_s = now_s + TRUSTED_S
         return True
+
+    def is_shared(self) -> None:
+        """Note that the holder serves others too: whoever committed by itself would lose compares.
+
+        It would also make the holder lose them, which commits for all.
+        """
+        self._until_s = asyncio.get_running_loop().time() + TRUSTED_S
 
     def not_served(self, *, silent: bool) -> None:
         """Note that the holder did not serve: because it does not answer, or does not want to."""

@@ -8,10 +8,11 @@ is always room for another.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 
-from coordinator.core.requests import AcceptLoss, Ask, Request
+from coordinator.core.records import Entry
+from coordinator.core.requests import AcceptLoss, Ask, Done, Reply, Request
 from coordinator.service import Answer, Bounds, Overloaded
 
 SWEEP_S = 0.05
@@ -249,3 +250,9 @@ class WaitingRoom:
 def _accepts(pending: Pending) -> bool:
     request = pending.ask.request
     return type(request) is AcceptLoss and request.entry > 0  # else it only asks again
+
+
+def mark_sent(served: Iterable[tuple[Pending, Reply]], entry: Entry | None) -> None:
+    """Note which requests are in a transaction that is under way: those that this entry serves."""
+    for pending, reply in served:
+        pending.sent = entry is not None and isinstance(reply, Done) and reply.entry is entry

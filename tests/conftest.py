@@ -24,7 +24,7 @@ from support import free_port, running_etcd
 
 from coordinator import commit as commits
 from coordinator import sequencer as sequencers
-from coordinator.api.connections import Runner
+from coordinator.api.server import Runner
 from coordinator.app import NodeApp
 from coordinator.config import Settings
 from coordinator.store import Store

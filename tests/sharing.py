@@ -76,7 +76,7 @@ class Way:
         serving = self._town.nodes[holder.node]
         forward = forwarding.decode(content, self._town.now())
         try:
-            report = await serving.hand_in(forward)
+            report = await serving.reception.take_in(forward)
         except NotServed as declined:
             self.counts["declined"] += 1
             raise Declined(str(declined)) from None

@@ -16,6 +16,7 @@ from conftest import NodeServer
 from support import free_port
 from wire import Answer, answer_on, ask
 
+from coordinator.api import server
 from coordinator.api.connections import PRIVATE, Connection
 from coordinator.api.sparing import SparingLog
 from coordinator.app import NodeApp
@@ -184,12 +185,13 @@ async def test_no_answer_names_the_software_that_reads_the_request(target: Targe
 
 
 async def test_what_is_used_of_aiohttp_beyond_its_documentation_is_there(target: Target) -> None:
-    for owner, names in PRIVATE.items():
+    for owner, names in (PRIVATE | server.PRIVATE).items():
         for name in names:
             assert hasattr(owner, name), f"{owner.__name__} has no {name} any more"
     overridden = {
         *("connection_made", "connection_lost", "data_received", "pause_writing"),
         *("resume_writing", "handle_error", "finish_response", "log_exception"),
+        *("shutdown", "_process_keepalive"),
     }
     assert overridden <= set(vars(Connection))
     assert all(hasattr(web.RequestHandler, name) for name in overridden)

@@ -15,11 +15,12 @@ from http_calls import Start, issue
 from wire import answer_on, ask
 
 from coordinator import open_files
-from coordinator.api import connections
+from coordinator.api import connections, server
 from coordinator.api.answers import json_answer
-from coordinator.api.connections import Runner, Terms
+from coordinator.api.express import Express
 from coordinator.api.problems import MALFORMED, Problem
 from coordinator.api.refusals import Refusals
+from coordinator.api.server import Runner, Terms
 from coordinator.api.sparing import SparingLog
 from coordinator.open_files import OTHERS, Room, room_for
 
@@ -37,7 +38,8 @@ async def serve(handler: Callable[[web.Request], Awaitable[web.StreamResponse]])
 async def serve_app(app: web.Application) -> Runner:
     """Serve an application, on a free port."""
     refusals = Refusals(lambda _: "-", lambda _: None)
-    runner = Runner(app, Terms(100, 5.0, 5.0), refusals)
+    express = Express({}, lambda _: "-", refusals)
+    runner = Runner(app, Terms(100, 5.0, 5.0), refusals, express)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     return runner
@@ -87,14 +89,14 @@ async def test_a_caller_that_takes_its_answer_slowly_gets_all_of_it() -> None:
 
 
 async def test_unread_answers_are_bounded_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "UNREAD_BYTES_MAX", 2 * len(LARGE))
+    monkeypatch.setattr(server, "UNREAD_BYTES_MAX", 2 * len(LARGE))
     runner = await serve(large)
     callers = []
     for count in range(1, 11):
         callers.append(caller(runner))
         await until(lambda count=count: runner.server.requests_count >= count)
         await asyncio.sleep(0.02)
-        assert runner.server.unread_bytes <= connections.UNREAD_BYTES_MAX
+        assert runner.server.unread_bytes <= server.UNREAD_BYTES_MAX
     assert 1 <= runner.server.open <= 4
     for each in callers:
         each.close()

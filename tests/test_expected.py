@@ -8,7 +8,15 @@ import pytest
 from serving import node, take
 
 from coordinator.core.transaction import Transaction
-from coordinator.expected import HERE_WAITS_S, Expected
+from coordinator.expected import (
+    HERE_WAITS_S,
+    HOLDER_WAITS_S,
+    LEAST_S,
+    TRIAL_REQUESTS,
+    TRIALS_APART_MAX,
+    Expected,
+    Habit,
+)
 from coordinator.store import Outcome
 from coordinator.store.memory import MemoryStore
 
@@ -67,7 +75,7 @@ async def test_nobody_waits_for_callers_who_do_not_come_back() -> None:
 
 async def test_the_clock_ends_the_wait_where_each_pass_of_the_loop_is_slow() -> None:
     expected = Expected()
-    expected.after_own_round(1_000, nodes=0)
+    expected.after_own_round(1_000, nodes=0, others=0)
 
     async def others() -> None:
         while True:
@@ -82,3 +90,77 @@ async def test_the_clock_ends_the_wait_where_each_pass_of_the_loop_is_slow() -> 
     waited = time.monotonic() - began
     busy.cancel()
     assert waited < 20 * HERE_WAITS_S
+
+
+def waited(expected: Expected) -> float:
+    """Return how long it is willing to wait for other nodes."""
+    return expected._for_nodes.wait_s
+
+
+async def round_of_three(expected: Expected, back_in_s: float | None) -> None:
+    """Tell three, and have them come back, or not; then the next round begins."""
+    expected.after_own_round(2, nodes=1, others=0)
+    waiting = asyncio.create_task(expected.wait())
+    if back_in_s is not None:
+        await asyncio.sleep(back_in_s)
+        for _ in range(3):
+            expected.came()
+    await waiting
+
+
+async def test_who_comes_a_little_late_is_waited_for_the_next_time() -> None:
+    expected = Expected()
+    late_s = HOLDER_WAITS_S / 2
+    assert waited(expected) < late_s
+    await round_of_three(expected, late_s)
+    assert late_s < waited(expected) <= HOLDER_WAITS_S
+    began = time.monotonic()
+    await round_of_three(expected, late_s)
+    assert time.monotonic() - began >= late_s, "it went on without them"
+
+
+async def test_who_does_not_come_back_is_waited_for_ever_less() -> None:
+    expected = Expected()
+    await round_of_three(expected, HOLDER_WAITS_S / 2)
+    patient_s = waited(expected)
+    for _ in range(10):
+        await round_of_three(expected, None)
+    assert waited(expected) == LEAST_S < patient_s
+    await round_of_three(expected, 2 * HOLDER_WAITS_S)
+    assert waited(expected) == LEAST_S, "so long nobody is waited for"
+
+
+def tried(habit: Habit, rates: dict[bool, float], epochs: int) -> list[bool]:
+    """Serve at a rate for each way; return which way it was in each epoch."""
+    now_s, ways = 0.0, []
+    habit.served(1, now_s)
+    for _ in range(epochs):
+        ways.append(habit.waits)
+        for _ in range(100):
+            now_s += TRIAL_REQUESTS / 100 / rates[ways[-1]]
+            habit.served(TRIAL_REQUESTS // 100, now_s)
+    return ways
+
+
+def test_nobody_waits_where_no_more_are_served_for_it() -> None:
+    ways = tried(Habit(), {True: 800.0, False: 800.0}, 100)
+    assert ways[:2] == [True, False]
+    assert sum(ways[2:]) < 10, "and it is tried ever less often"
+
+
+def test_all_wait_where_more_are_served_for_it() -> None:
+    assert sum(tried(Habit(), {True: 4_000.0, False: 3_500.0}, 100)) > 90
+
+
+def test_other_callers_change_the_habit() -> None:
+    habit = Habit()
+    assert sum(tried(habit, {True: 4_000.0, False: 3_500.0}, 100)) > 90
+    assert tried(habit, {True: 800.0, False: 800.0}, 2 * TRIALS_APART_MAX)[-1] is False
+    assert tried(habit, {True: 4_000.0, False: 3_500.0}, 2 * TRIALS_APART_MAX)[-1] is True
+
+
+def test_a_clock_that_stands_still_is_no_rate() -> None:
+    habit = Habit()
+    for _ in range(3):
+        habit.served(TRIAL_REQUESTS, 10.0)
+    assert habit.waits

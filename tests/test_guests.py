@@ -36,7 +36,7 @@ async def tips(town: Town) -> list[Seen]:
 
 async def hand_in(serving: Sequencer, forward: Forward) -> None:
     async with asyncio.timeout(10):
-        await serving.hand_in(forward)
+        await serving.reception.take_in(forward)
 
 
 async def test_a_batch_is_taken_only_on_the_history_that_its_sender_has_seen(town: Town) -> None:

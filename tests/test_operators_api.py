@@ -28,7 +28,7 @@ from document_calls import (
 from etcd_members import running_members
 from http_calls import Client, Start
 
-from coordinator.api.calls import refusal
+from coordinator.api.orders import refusal
 from coordinator.core.keys import Keys
 from coordinator.core.records import Issued, Voided
 from coordinator.core.requests import Refused, Why

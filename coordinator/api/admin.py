@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from coordinator.api.answers import iso, json_answer
-from coordinator.api.calls import REPLAYED, Caller, done_of, problem_of
+from coordinator.api.calls import Caller, head_of
 from coordinator.api.inputs import AcceptBody, body_of
+from coordinator.api.orders import REPLAYED, done_of, problem_of
 from coordinator.core.records import LossAccepted
 from coordinator.core.requests import AcceptLoss, Done, Refused, Why
 from coordinator.counters import Counters
@@ -31,7 +32,9 @@ class Admin:
         who did it and why. Each node that refuses needs this once.
         """
         asked = await body_of(request, AcceptBody)
-        call = self._caller.call(request, "", "", None, asked.requestId, asked.model_dump())
+        call = self._caller.call(
+            head_of(request), "", "", None, asked.requestId, asked.model_dump()
+        )
         rewound = self._counters.rewound
         missed = {n: r for n, r in rewound.items() if r.tip.startswith(asked.lostHash)}
         notes = [

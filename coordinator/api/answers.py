@@ -1,10 +1,11 @@
 """How answers are written: JSON, moments, and reads of a store that may be down."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from datetime import UTC, datetime
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any, TypeVar
+from http import HTTPStatus
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, hdrs, web
@@ -17,7 +18,10 @@ from coordinator.api.problems import Problem
 from coordinator.clock import now_ms
 from coordinator.faults import CANNOT_READ
 
-_HEADERS = CIMultiDict({hdrs.CONTENT_TYPE: "application/json", hdrs.CACHE_CONTROL: "no-store"})
+CRLF = "\r\n"
+JSON_HEADERS = ((hdrs.CONTENT_TYPE, "application/json"), (hdrs.CACHE_CONTROL, "no-store"))
+CLOSED = "Connection: close\r\n"
+_HEADERS = CIMultiDict(JSON_HEADERS)
 
 Read = TypeVar("Read")
 
@@ -54,20 +58,32 @@ class JsonAnswer(web.StreamResponse):
         """Write the whole answer."""
         if self._stays_open is None:
             self._stays_open = request.keep_alive
-        body = self._content
-        headers = "\r\n".join(map(": ".join, self.headers.items()))
-        version = request.version
-        head = (
-            f"HTTP/{version.major}.{version.minor} {self.status} {self.reason}\r\n{headers}\r\n"
-            f"Content-Length: {len(body)}\r\n{_date_and_server(now_ms() // 1000)}"
-            f"{_connection(version, stays_open=self._stays_open)}\r\n"
-        ).encode()
+        body, status = self._content, f"{self.status} {self.reason}"
+        connection = _connection(request.version, stays_open=self._stays_open)
+        head = head_of_answer(
+            status, self.headers.items(), len(body), request.version, connection=connection
+        )
         whole = head if request.method == hdrs.METH_HEAD else head + body
         await request.writer.write_eof(whole)
         return None
 
     async def write_eof(self, _: bytes = b"") -> None:
         """Do nothing: ``prepare`` has written all."""
+
+
+def head_of_answer(
+    status: str,
+    headers: Iterable[tuple[str, str]],
+    size: int,
+    version: HttpVersion = HttpVersion11,
+    *,
+    connection: str = "",
+) -> bytes:
+    """Return all of an answer but its body, which has ``size`` bytes."""
+    return (
+        f"HTTP/{version.major}.{version.minor} {status}\r\n{CRLF.join(map(': '.join, headers))}\r\n"
+        f"Content-Length: {size}\r\n{_date_and_server(now_ms() // 1000)}{connection}\r\n"
+    ).encode()
 
 
 @lru_cache(maxsize=1)
@@ -80,7 +96,23 @@ def _connection(version: HttpVersion, *, stays_open: bool) -> str:
     """Return the header that says what the version alone does not."""
     if stays_open:
         return "Connection: keep-alive\r\n" if version == HttpVersion10 else ""
-    return "Connection: close\r\n" if version == HttpVersion11 else ""
+    return CLOSED if version == HttpVersion11 else ""
+
+
+def on_the_wire(answer: web.Response, connection: str = "") -> bytes:
+    """Return a whole answer to HTTP/1.1."""
+    body = answer.body
+    assert isinstance(body, bytes)  # noqa: S101 - a problem is one piece of JSON
+    status = f"{answer.status} {answer.reason}"
+    return head_of_answer(status, answer.headers.items(), len(body), connection=connection) + body
+
+
+class Told(NamedTuple):
+    """A whole answer, before HTTP."""
+
+    body: bytes
+    status: int = HTTPStatus.OK
+    headers: tuple[tuple[str, str], ...] = JSON_HEADERS
 
 
 def json_answer(body: dict[str, Any] | list[Any], status: int = 200) -> JsonAnswer:

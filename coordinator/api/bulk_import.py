@@ -13,8 +13,9 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
-from coordinator.api.calls import NAME, REPLAYED, Caller, key_of, not_done, of_this_request
+from coordinator.api.calls import NAME, Caller, head_of, key_in
 from coordinator.api.import_inputs import ImportFields, receive
+from coordinator.api.orders import REPLAYED, not_done, of_this_request
 from coordinator.api.problems import Problem
 from coordinator.api.uploads import Uploads
 from coordinator.core.documents import INVOICE
@@ -124,7 +125,9 @@ class BulkImport:
             raise Problem(problems.BAD_FILE, f"{bad} Nothing was changed.") from None
         course.rows_total = prepared.rows_total
         course.document_types = tuple(sorted({each.document_type for each in prepared.shares}))
-        call = self._caller.call(request, "", "", None, asked.requestId, (prepared.digest,))
+        call = self._caller.call(
+            head_of(request), "", "", None, asked.requestId, (prepared.digest,)
+        )
         if asked.dry_run:
             return json_answer(await self._check(prepared, call, course, asked))
         done = await self._import(prepared, rows_file, call, asked, course)
@@ -193,7 +196,7 @@ def _rows_by_type(prepared: Prepared) -> Counter[str]:
 def _key_in_head(request: web.Request) -> str | None:
     """Return the key by which the import can be found; one that will be refused is none."""
     try:
-        return key_of(request)
+        return key_in(request.headers)
     except Problem:
         return None
 

@@ -1,8 +1,8 @@
 """Callers' connections: bounded in number, in time and in bytes; unreadable HTTP gets a problem.
 
 aiohttp reads HTTP and runs the handlers. What it leaves to its users is done here, by overriding
-methods of its connection class. This is the one module that touches names aiohttp keeps private:
-``PRIVATE`` lists them, and a test finds out when aiohttp changes one.
+methods of its connection class. This module and ``server`` alone touch names that aiohttp keeps
+private: ``PRIVATE`` lists them, and a test finds out when aiohttp changes one.
 
 A caller has ``head_s`` for a request's head, ``inputs.BODY_WITHIN_S`` for its body, and
 ``UNREAD_S`` for taking its answer; between requests a connection may idle for ``idle_s``. A request
@@ -11,32 +11,34 @@ that comes and is answered at once starts no timer here.
 
 import asyncio
 import logging
-import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from aiohttp import hdrs, http_exceptions, web, web_protocol
+from aiohttp import StreamReader, hdrs, http_exceptions, web, web_protocol
 from aiohttp.web_protocol import _ErrInfo
 
 from coordinator.api import problems
-from coordinator.api.problems import FieldError, Problem
-from coordinator.api.refusals import SHOWN_MAX, Refusals, from_aiohttp
-from coordinator.api.sparing import SparingLog
+from coordinator.api.answers import CLOSED, on_the_wire
+from coordinator.api.problems import Problem
+from coordinator.api.refusals import from_aiohttp, unreadable
+
+if TYPE_CHECKING:
+    from coordinator.api.express import Errand
+    from coordinator.api.server import Server
 
 log = logging.getLogger(__name__)
 
 PRIVATE = {
-    web.AppRunner: ("_make_server",),
-    web.RequestHandler: ("_current_request", "_messages", "_next_keepalive_close_time", "_waiter"),
+    web.RequestHandler: (
+        *("_buffer_paused", "_close", "_current_request", "_keepalive_handle", "_messages"),
+        *("_next_keepalive_close_time", "_parser", "_process_keepalive", "_waiter"),
+    ),
     web_protocol: ("_ErrInfo",),
 }
 
 UNREAD_S = 30.0
 """A caller that does not take its answer for so long is cut off."""
-
-UNREAD_BYTES_MAX = 64 * 1024 * 1024
-"""Answers that wait for slow readers, all together; beyond it the longest waiting are cut off."""
 
 HEAD_BYTES_MAX = 16_384
 """Of a head that is still incomplete: aiohttp itself bounds lines and their number, to 1 MB."""
@@ -44,120 +46,12 @@ HEAD_BYTES_MAX = 16_384
 LINGER_S = 1.0
 """For reading on after an answer, so that a caller that is still sending gets to see it."""
 
-IDLE_ENDED_SHARE = 16
-"""When all connections are taken, this part of them is ended: those that idle longest."""
-
 _OF_THE_CALLER = (
     http_exceptions.HttpProcessingError,
     web.RequestPayloadError,
     web_protocol.PayloadAccessError,
     ConnectionError,
 )
-_FIELD = re.compile(r"\b(Host|Content-Type|Content-Length|Transfer-Encoding)\b")
-
-
-class Terms(NamedTuple):
-    """How many connections there may be, and what is waited for."""
-
-    connections_max: int
-    head_s: float
-    idle_s: float
-
-
-class Runner(web.AppRunner):
-    """Runs an application on connections with these terms."""
-
-    def __init__(self, app: web.Application, terms: Terms, refusals: Refusals, **more: Any) -> None:
-        super().__init__(app, access_log=None, **more)
-        self._terms = terms
-        self._refusals = refusals
-
-    async def _make_server(self) -> web.Server:
-        plain = await super()._make_server()
-        plain.request_handler = _shortened(self.app, plain.request_handler)
-        return Server(plain, self._terms, self._refusals)
-
-
-class Server(web.Server):
-    """Makes a ``Connection`` of each, and keeps what they share."""
-
-    def __init__(self, plain: web.Server, terms: Terms, refusals: Refusals) -> None:
-        super().__init__(
-            plain.request_handler,
-            request_factory=plain.request_factory,
-            handler_cancellation=plain.handler_cancellation,
-        )
-        self.terms = terms
-        self.refusals = refusals
-        self.open = 0
-        self.unread_bytes = 0
-        self.unread: dict[Connection, int] = {}
-        self.silent: dict[Connection, None] = {}  # those without any request yet, oldest first
-        self._lines = SparingLog(log)
-        self._looked_at = float("-inf")
-
-    def __call__(self) -> web.RequestHandler:
-        """Return the protocol of a new connection."""
-        return Connection(self)
-
-    def make_room(self) -> bool:
-        """Return whether one more may come, and end a connection that idles for it if need be.
-
-        Those that never asked for anything go first, the oldest of them: so a flood of them ends
-        itself. To find others takes a look at all, which is done once a second at most.
-        """
-        if self.open < self.terms.connections_max:
-            return True
-        now = asyncio.get_running_loop().time()
-        going = [next(iter(self.silent))] if self.silent else []
-        if not going and now >= self._looked_at + 1:
-            self._looked_at = now
-            connections = (c for c in self.connections if isinstance(c, Connection))
-            going = sorted((c for c in connections if c.idles), key=lambda c: c.idle_until)
-            going = going[: max(1, self.terms.connections_max // IDLE_ENDED_SHARE)]
-        for connection in going:
-            self.silent.pop(connection, None)
-            self._lines.info("idle connection ended", "an idle connection is ended to make room")
-            connection.force_close()
-        return bool(going)
-
-    def waits_for_reader(self, connection: "Connection", unread_bytes: int) -> None:
-        """Note an answer that its caller does not take; cut off others when all is too much."""
-        self.unread[connection] = unread_bytes
-        self.unread_bytes += unread_bytes
-        while self.unread_bytes > UNREAD_BYTES_MAX and len(self.unread) > 1:
-            next(iter(self.unread)).cut_off()
-
-    def reader_came(self, connection: "Connection") -> None:
-        """Forget what was noted."""
-        self.unread_bytes -= self.unread.pop(connection, 0)
-
-
-_Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-def _shortened(app: web.Application, otherwise: _Serve) -> _Serve:
-    """Return what finds the handler of an address without variable parts by one look.
-
-    aiohttp's router does the rest: it takes thirty steps to come to the same handler. For an
-    application without middlewares, whose handlers at such addresses ask for no ``match_info``.
-    """
-    handlers = {
-        (route.method, resource.canonical): route.handler
-        for resource in app.router.resources()
-        if isinstance(resource, web.PlainResource)
-        for route in resource
-    }
-
-    def serve(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
-        assert isinstance(request, web.Request)  # noqa: S101 - an application makes no other
-        handler = handlers.get((request.method, request.rel_url.raw_path))
-        if handler is None or hdrs.EXPECT in request.headers:
-            return otherwise(request)
-        return handler(request)
-
-    return serve
-
 
 _read_on = web.RequestHandler.data_received
 
@@ -165,9 +59,12 @@ _read_on = web.RequestHandler.data_received
 class Connection(web.RequestHandler):
     """One connection of a caller."""
 
-    __slots__ = ("_counted", "_head_bytes", "_late", "_server", "_socket", "_unread")
+    __slots__ = (
+        *("_counted", "_errand", "_head_bytes", "_is_out", "_late", "_remote", "_server"),
+        *("_socket", "_unread"),
+    )
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: "Server") -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
             server,
@@ -178,15 +75,18 @@ class Connection(web.RequestHandler):
         )
         self._server = server
         self._socket: asyncio.Transport | None = None
+        self._remote: str | None = None
         self._counted = False
         self._head_bytes = 0
         self._late: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._errand: Errand | None = None
+        self._is_out = False
 
     @property
     def idles(self) -> bool:
         """Return whether it waits for a request."""
-        return self._waiter is not None and not self._waiter.done()
+        return self._waiter is not None and not self._waiter.done() and not self._is_out
 
     @property
     def idle_until(self) -> float:
@@ -197,6 +97,7 @@ class Connection(web.RequestHandler):
         """Serve it, unless there are too many."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - TCP has no other
         self._socket = transport
+        self._remote = (transport.get_extra_info("peername") or (None,))[0]
         # Any byte that the kernel does not take is then noticed, and ended when nobody reads it.
         transport.set_write_buffer_limits(high=0)
         server = self._server
@@ -221,11 +122,18 @@ class Connection(web.RequestHandler):
         self._server.silent.pop(self, None)
         self._server.reader_came(self)
         self._socket = None
+        if self._errand is not None and not self._errand.waits.reply.done():
+            self._errand.waits.caller_left()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Read on; a head that is incomplete must be complete in time, and before it is large."""
-        _read_on(self, data)
+        idled = self.idles
+        waiter, self._waiter = self._waiter, None  # aiohttp's task goes on when it is told to
+        try:
+            _read_on(self, data)
+        finally:
+            self._waiter = waiter
         messages = self._messages
         if messages:
             if self._late is not None:
@@ -235,6 +143,8 @@ class Connection(web.RequestHandler):
                 self._server.silent.pop(self, None)
             if type(messages[-1][0]) is _ErrInfo:
                 self._break_off_body(messages[-1][0])
+            if idled and not self._sets_out():
+                self._go_on()
         elif data and self.idles:
             self._head_bytes += len(data)
             if self._late is None:
@@ -242,6 +152,78 @@ class Connection(web.RequestHandler):
             if self._head_bytes > HEAD_BYTES_MAX:
                 detail = f"A request's head must fit into {HEAD_BYTES_MAX} bytes."
                 self._turn_away(Problem(problems.HEAD_TOO_LARGE, detail))
+
+    def _sets_out(self) -> bool:
+        """Serve the request that has come by the short way, if it is the only one, and plain.
+
+        Not where the clock stands still that ends idle connections: aiohttp's next answer starts it.
+        """
+        (message, payload), *more = self._messages
+        if more or self._keepalive_handle is None or self._unread or self._buffer_paused:
+            return False
+        if self._parser is None or isinstance(message, _ErrInfo):
+            return False
+        express = self._server.express
+        if not express.is_for(message, payload):
+            return False
+        self._is_out = True  # to read a body may have aiohttp look for more requests
+        self._messages.clear()
+        body = payload.read_nowait()
+        placed = express.place(message, body, self._remote)
+        if placed is None:
+            self._is_out = False
+            self._messages.appendleft((message, self._unread_again(body)))
+            return False
+        self._parser.message_consumed()
+        if isinstance(placed, bytes):
+            self._comes_back(placed)
+        else:
+            self._errand = placed
+            placed.waits.reply.add_done_callback(self._returns)
+        return True
+
+    def _unread_again(self, body: bytes) -> StreamReader:
+        payload = StreamReader(self, len(body), loop=self._loop)
+        payload.feed_data(body)
+        payload.feed_eof()
+        return payload
+
+    def _returns(self, _: asyncio.Future[Any]) -> None:
+        errand, self._errand = self._errand, None
+        assert errand is not None  # noqa: S101 - one at a time
+        if self._socket is None or self._socket.is_closing():
+            errand.waits.caller_left()
+        else:
+            self._comes_back(self._server.express.answer(errand))
+
+    def _comes_back(self, answer: bytes) -> None:
+        """Write the answer of the short way, and go on."""
+        assert self._socket is not None  # noqa: S101 - whoever comes back has looked
+        self._is_out = False
+        self._socket.write(answer)
+        self._next_keepalive_close_time = self._loop.time() + self._server.terms.idle_s
+        if self._close:
+            self._socket.close()
+        elif self._messages:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Have aiohttp's task serve the requests that have come."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _process_keepalive(self) -> None:
+        if not self._is_out:
+            super()._process_keepalive()
+        else:
+            self._keepalive_handle = self._loop.call_later(1, self._process_keepalive)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's
+        """Wait for an answer that is under way, and end."""
+        if self._errand is not None:  # as long as aiohttp waits for a handler, which is twice
+            patience_s = None if timeout is None else 2 * timeout
+            await asyncio.wait((self._errand.waits.reply,), timeout=patience_s)
+        await super().shutdown(timeout)
 
     def _break_off_body(self, wrong: _ErrInfo) -> None:
         """Tell the handler that reads a body if that is what went wrong: no more will come."""
@@ -267,8 +249,8 @@ class Connection(web.RequestHandler):
         """Answer although nothing could be read, and close."""
         if self._socket is None or self._socket.is_closing():
             return
-        remote = (self._socket.get_extra_info("peername") or ("-",))[0]
-        self._socket.write(_on_the_wire(self._server.refusals.turn_away(remote, problem)))
+        refusal = self._server.refusals.turn_away(problem, self._remote or "-")
+        self._socket.write(on_the_wire(refusal, CLOSED))
         self._socket.close()
         self.force_close()
 
@@ -325,28 +307,3 @@ class Connection(web.RequestHandler):
         """Log an error of this program; what is a caller's has been answered and logged."""
         if not isinstance(kw.get("exc_info"), _OF_THE_CALLER):
             super().log_exception(*args, **kw)
-
-
-def unreadable(error: BaseException | None, message: str) -> Problem:
-    """Return the problem of bytes that are no HTTP request."""
-    first = (message.strip() or repr(error)).splitlines()[0].rstrip(":")[:SHOWN_MAX]
-    if isinstance(error, http_exceptions.LineTooLong):
-        detail = "The address, or a header, is larger than 8190 bytes."
-        return Problem(problems.HEAD_TOO_LARGE, detail)
-    if first.startswith("Too many headers"):
-        return Problem(problems.HEAD_TOO_LARGE, f"{first}.")
-    if isinstance(error, http_exceptions.ContentEncodingError):
-        return Problem(problems.UNSUPPORTED, f"{first}.")
-    if isinstance(error, http_exceptions.InvalidURLError):
-        return Problem(problems.MALFORMED, f"The address cannot be read: {first}.")
-    named = _FIELD.search(first)
-    errors = (FieldError(named[0], first),) if named else ()
-    return Problem(problems.MALFORMED, f"This is no HTTP request: {first}.", errors)
-
-
-def _on_the_wire(answer: web.Response) -> bytes:
-    body = answer.body
-    assert isinstance(body, bytes)  # noqa: S101 - a problem is one piece of JSON
-    headers = {**answer.headers, "Connection": "close", "Content-Length": str(len(body))}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {answer.status} {answer.reason}\r\n{lines}\r\n".encode() + body

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from coordinator.api import problems
-from coordinator.api.answers import json_answer, read
-from coordinator.api.calls import REPLAYED, ask, done_of, not_done, refusal
+from coordinator.api.answers import read
+from coordinator.api.orders import ask, done_of, not_done, refusal
 from coordinator.api.problems import Problem
 from coordinator.api.templates import no_such_series
 from coordinator.core.catalogue import Catalogue, Series, UnknownSeries
@@ -15,6 +15,7 @@ from coordinator.core.requests import Adjust, Call, Done, Request, Why
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
 from coordinator.registry import Registry
+from coordinator.sequencer import Sequencer
 from coordinator.service import Answer
 
 
@@ -40,6 +41,14 @@ class DocumentCalls:
         except UnknownSeries:
             raise no_such_series(document_type) from None
 
+    def series_at_hand(self, document_type: str) -> Series | None:
+        """Return what ``series`` returns, if that needs no read."""
+        catalogue = self.registry.at_hand
+        try:
+            return None if catalogue is None else catalogue.of(document_type)
+        except UnknownSeries:  # it may be new
+            return None
+
     async def ask(
         self, http: web.Request, counter: str, wanted: Request, start: int | None
     ) -> Answer:
@@ -47,13 +56,17 @@ class DocumentCalls:
 
         ``start`` is the first number of the counter, if it is new and has one of its own.
         """
+        return await ask(self.sequencer(counter, wanted, start), wanted, http.transport)
+
+    def sequencer(self, counter: str, wanted: Request, start: int | None) -> Sequencer:
+        """Return who serves this request. Raises Problem."""
         if self._membership.trouble:
             detail = not_done(wanted.call, self._membership.trouble, "Ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail)
         if counter == INVOICE and counter not in self._names:
             detail = "Invoices are counted by site here: ask /api/v1/sequence/next for a number."
             raise Problem(problems.UNKNOWN_NAME, detail)
-        return await ask(self._counters.sequencer(counter, start), wanted, http.transport)
+        return self._counters.sequencer(counter, start)
 
     async def served_before(
         self, http: web.Request, call: Call, counters: Mapping[str, int | None]
@@ -86,11 +99,3 @@ def series_in(catalogue: Catalogue, document_type: str) -> Series:
         return catalogue.of(document_type)
     except UnknownSeries:
         raise no_such_series(document_type) from None
-
-
-def answer_of(done: Done, body: dict[str, object], status: int = 200) -> web.StreamResponse:
-    """Return the answer to what was done, marked when it was done before."""
-    answer = json_answer(body, status)
-    if done.replayed:
-        answer.headers[REPLAYED] = "true"
-    return answer

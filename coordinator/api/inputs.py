@@ -202,8 +202,17 @@ class NothingQuery(Query):
 
 async def body_of(request: web.Request, model: type[Model]) -> Model:
     """Return the JSON body of a request. Raises Problem."""
+    return parsed(await content_of(request), model)
+
+
+async def content_of(request: web.Request) -> bytes:
+    """Return the bytes of a body that should be JSON. Raises Problem."""
     _check_headers(request)
-    content = await _content(request)
+    return await _content(request)
+
+
+def parsed(content: bytes, model: type[Model]) -> Model:
+    """Return what the bytes of a body say. Raises Problem."""
     try:
         fields = _JSON.decode(content.decode())
         orjson.dumps(fields)  # refuses what no other JSON reader could take: lone surrogates

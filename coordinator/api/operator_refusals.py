@@ -2,7 +2,7 @@
 
 from coordinator.api import problems
 from coordinator.api.answers import iso
-from coordinator.api.calls import refusal
+from coordinator.api.orders import refusal
 from coordinator.api.problems import FieldError, Kind, Problem, one_line
 from coordinator.core.catalogue import Series
 from coordinator.core.documents import Place

@@ -7,8 +7,8 @@ from aiohttp import web
 
 from coordinator.api import closing, problems
 from coordinator.api.answers import iso, read
-from coordinator.api.calls import Caller, done_of
-from coordinator.api.document_calls import DocumentCalls, answer_of, series_in
+from coordinator.api.calls import Caller, head_of
+from coordinator.api.document_calls import DocumentCalls, series_in
 from coordinator.api.documents import Said, counters_before, values_of_document
 from coordinator.api.inputs import body_of
 from coordinator.api.operator_inputs import AdjustBody, CloseBody, OverrideBody, VoidBody
@@ -20,6 +20,7 @@ from coordinator.api.operator_refusals import (
     reads_otherwise,
     void_since,
 )
+from coordinator.api.orders import answer_of, done_of
 from coordinator.api.problems import FieldError, Problem
 from coordinator.core.catalogue import Catalogue, Series
 from coordinator.core.documents import INVOICE, Place, counter_of, place_in, place_of, start_of
@@ -243,7 +244,7 @@ class Operators:
     ) -> Call:
         payload = asked.model_dump(exclude={"requestId"})
         key = asked.requestId
-        return self._caller.call(request, "", "", series.document_type, key, payload)
+        return self._caller.call(head_of(request), "", "", series.document_type, key, payload)
 
     def _history(self, counter: str) -> History:
         return History(self._store, self._keys.counter(counter))

@@ -12,8 +12,8 @@ dashboard asks nobody but the node that served it.
 
 from urllib.parse import urlsplit
 
-from aiohttp import hdrs, web
-from multidict import istr
+from aiohttp import hdrs
+from multidict import CIMultiDictProxy, istr
 
 from coordinator.api import problems
 from coordinator.api.problems import Problem, one_line
@@ -32,9 +32,8 @@ def changes(method: str, path: str) -> bool:
     return method not in _READING or path in _CHANGING_READS
 
 
-def refuse_other_sites(request: web.Request) -> None:
-    """Raise Problem for what a page of another web site asks for."""
-    headers = request.headers
+def refuse_other_sites(headers: CIMultiDictProxy[str]) -> None:
+    """Raise Problem for what a page of another web site asks for, by the headers of its request."""
     site = headers.get(FETCH_SITE)
     if site is not None:
         if site not in _OURS:

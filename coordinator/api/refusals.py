@@ -1,10 +1,11 @@
 """Saying no: every refusal is named, counted, logged sparingly and answered as a problem."""
 
 import logging
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs, http_exceptions, web
 from aiohttp.typedefs import Handler
 
 from coordinator.api import problems
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 SHOWN_MAX = 200
 """How much of a caller's text is repeated in an answer or in the log."""
 
+_FIELD = re.compile(r"\b(Host|Content-Type|Content-Length|Transfer-Encoding)\b")
 _BY_STATUS = {
     403: problems.NO_SUCH_ROUTE,  # aiohttp forbids to list a folder, and nothing else
     404: problems.NO_SUCH_ROUTE,
@@ -51,7 +53,7 @@ class Refusals:
             try:
                 request_id = name_request(request)
                 if changes:
-                    refuse_other_sites(request)
+                    refuse_other_sites(request.headers)
                 response = await handler(request)
             except Problem as refused:
                 return self._answer(request, refused, request_id)
@@ -62,7 +64,7 @@ class Refusals:
             except Exception:
                 path = request.rel_url.raw_path[:SHOWN_MAX]
                 log.exception("%s %s failed, request id %s", request.method, path, request_id)
-                return self._answer(request, _error_in_here(request_id), request_id)
+                return self._answer(request, error_in_here(request_id), request_id)
             if log.isEnabledFor(logging.DEBUG):
                 path = request.rel_url.raw_path
                 log.debug("served %s %s, request id %s", request.method, path, request_id)
@@ -84,24 +86,18 @@ class Refusals:
         """Return the answer to a request that failed outside any handler of ours."""
         path = request.rel_url.raw_path[:SHOWN_MAX]
         log.error("%s %s failed", request.method, path, exc_info=error)
-        return self._answer(request, _error_in_here("-"), "-")
+        return self._answer(request, error_in_here("-"), "-")
 
-    def turn_away(self, remote: object, problem: Problem) -> web.Response:
-        """Return the answer to a caller whose request was not read at all."""
-        return self._answer(None, problem, "-", remote)
+    def _answer(self, request: web.Request, problem: Problem, request_id: str) -> web.Response:
+        what = f"{request.method} {request.rel_url.raw_path}"
+        return self.turn_away(problem, request.remote, what, request_id)
 
-    def _answer(
-        self,
-        request: web.Request | None,
-        problem: Problem,
-        request_id: str,
-        remote: object = None,
+    def turn_away(
+        self, problem: Problem, remote: object, what: str = "a connection", request_id: str = "-"
     ) -> web.Response:
+        """Return the answer to a caller, of whose request perhaps nothing was read."""
         kind = problem.kind
         self._count_error(kind.code)
-        what = "a connection"
-        if request is not None:
-            what, remote = f"{request.method} {request.rel_url.raw_path}", request.remote
         self._lines.info(
             f"refused {kind.status} {kind.code}",
             "refused %d %s %s from %s, request id %s: %s",
@@ -144,6 +140,24 @@ def from_aiohttp(request: web.Request, refused: web.HTTPException) -> Problem:
     return Problem(kind, refused.reason)
 
 
-def _error_in_here(request_id: str) -> Problem:
+def unreadable(error: BaseException | None, message: str) -> Problem:
+    """Return the problem of bytes that are no HTTP request."""
+    first = (message.strip() or repr(error)).splitlines()[0].rstrip(":")[:SHOWN_MAX]
+    if isinstance(error, http_exceptions.LineTooLong):
+        detail = "The address, or a header, is larger than 8190 bytes."
+        return Problem(problems.HEAD_TOO_LARGE, detail)
+    if first.startswith("Too many headers"):
+        return Problem(problems.HEAD_TOO_LARGE, f"{first}.")
+    if isinstance(error, http_exceptions.ContentEncodingError):
+        return Problem(problems.UNSUPPORTED, f"{first}.")
+    if isinstance(error, http_exceptions.InvalidURLError):
+        return Problem(problems.MALFORMED, f"The address cannot be read: {first}.")
+    named = _FIELD.search(first)
+    errors = (FieldError(named[0], first),) if named else ()
+    return Problem(problems.MALFORMED, f"This is no HTTP request: {first}.", errors)
+
+
+def error_in_here(request_id: str) -> Problem:
+    """Return the problem of an error in this program."""
     detail = f"An error in the program. Report it with the request id {request_id}."
     return Problem(problems.INTERNAL, detail)

@@ -1,15 +1,16 @@
 """The calls that change a counter: next, release, reset."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from yarl import URL
 
 from coordinator.api import problems
-from coordinator.api.answers import iso, json_answer
-from coordinator.api.calls import REPLAYED, Caller, not_done, serve
+from coordinator.api.answers import iso
+from coordinator.api.calls import Caller, Head, head_of
 from coordinator.api.inputs import (
     NextBody,
     NextQuery,
@@ -18,14 +19,19 @@ from coordinator.api.inputs import (
     ResetBody,
     body_of,
     metadata_text,
+    parsed,
 )
+from coordinator.api.orders import Order, OrderOf, answer_of, handler_of, not_done, serve
 from coordinator.api.problems import Problem
 from coordinator.config import Profile, Settings
-from coordinator.core.records import Issued, Origin
-from coordinator.core.requests import Done, Issue, Release, Request, Reset
+from coordinator.core.records import Issued, Origin, Released
+from coordinator.core.requests import Call, Done, Issue, Release, Reset
 from coordinator.core.series import counter_name, counter_names
 from coordinator.counters import Counters
 from coordinator.jobs.membership import Membership
+from coordinator.sequencer import Sequencer
+
+_ROOT = "/api/v1/sequence"
 
 
 class SequenceApi:
@@ -43,68 +49,61 @@ class SequenceApi:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of these handlers."""
-        root = "/api/v1/sequence"
+        orders = self.orders().items()
         return [
-            web.get(f"{root}/next", self.next_by_query, allow_head=False),
-            web.post(f"{root}/next", self.next_by_body),
-            web.post(f"{root}/release", self.release),
-            web.post(f"{root}/reset", self.reset),
+            *(web.route(method, path, handler_of(order_of)) for (method, path), order_of in orders),
+            web.post(f"{_ROOT}/reset", self.reset),
         ]
 
-    async def next_by_query(self, request: web.Request) -> web.StreamResponse:
+    def orders(self) -> dict[tuple[str, str], OrderOf]:
+        """Return the calls that are one order each, by method and path."""
+        return {
+            (hdrs.METH_GET, f"{_ROOT}/next"): self.next_by_query,
+            (hdrs.METH_POST, f"{_ROOT}/next"): self.next_by_body,
+            (hdrs.METH_POST, f"{_ROOT}/release"): self.release,
+        }
+
+    def next_by_query(self, head: Head, _: bytes) -> Order:
         """Allocate the next numbers; all is in the query."""
-        asked = self._asked_before(request.rel_url.raw_query_string)
-        return await self._next(request, asked, None)
+        return self._next(head, self._asked_before(head.query), None, self._issued)
 
     def _parse_next(self, raw_query: str) -> NextQuery:
         asked = NextQuery.parse(URL.build(query_string=raw_query, encoded=True))
         self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
         return asked
 
-    async def next_by_body(self, request: web.Request) -> web.StreamResponse:
+    def next_by_body(self, head: Head, body: bytes) -> Order:
         """Allocate the next numbers; all is in the body."""
-        asked = await body_of(request, NextBody)
+        asked = parsed(body, NextBody)
         self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
-        return await self._next(request, asked, metadata_text(asked.metadata))
+        tell = self._issued_compact if asked.compact else self._issued
+        return self._next(head, asked, metadata_text(asked.metadata), tell)
 
-    async def _next(
-        self, request: web.Request, asked: NextQuery | NextBody, metadata: str | None
-    ) -> web.StreamResponse:
+    def _next(
+        self,
+        head: Head,
+        asked: NextQuery | NextBody,
+        metadata: str | None,
+        tell: Callable[[Done], dict[str, Any]],
+    ) -> Order:
+        site, invoice_type, quantity = asked.siteId, asked.invoiceType, asked.count
         call = self._caller.call(
-            request,
-            asked.siteId,
-            asked.partitionId,
-            asked.invoiceType,
-            asked.requestId,
-            asked.count,
-            metadata,
+            *(head, site, asked.partitionId, invoice_type), asked.requestId, quantity, metadata
         )
-        at_once = self._settings.release_suppressed and asked.invoiceType == "suppressed"
-        counter = self._counter_of(call.origin)
-        answer = await self._submit(request, counter, Issue(call, asked.count, at_once))
-        compact = isinstance(asked, NextBody) and asked.compact
-        return self._answer(answer, self._issued(answer, compact=compact))
+        at_once = self._settings.release_suppressed and invoice_type == "suppressed"
+        request = Issue(call, quantity, at_once)
+        return Order(self._sequencer(self._counter_of(call.origin), call), request, tell)
 
-    async def release(self, request: web.Request) -> web.StreamResponse:
+    def release(self, head: Head, body: bytes) -> Order:
         """Take a number back."""
-        asked = await body_of(request, ReleaseBody)
+        asked = parsed(body, ReleaseBody)
         self._caller.check_names(asked.siteId, asked.partitionId)
         payload = (asked.sequenceNumber, asked.reason)
         call = self._caller.call(
-            request, asked.siteId, asked.partitionId, None, asked.requestId, payload
+            head, asked.siteId, asked.partitionId, None, asked.requestId, payload
         )
-        counter = self._counter_of(call.origin)
-        taking_back = Release(call, asked.sequenceNumber, asked.reason)
-        answer = await self._submit(request, counter, taking_back)
-        return self._answer(
-            answer,
-            {
-                "success": True,
-                "sequenceNumber": asked.sequenceNumber,
-                "message": f"Number {asked.sequenceNumber} is released and will be issued again.",
-                "timestamp": iso(answer.entry.time_ms),
-            },
-        )
+        request = Release(call, asked.sequenceNumber, asked.reason)
+        return Order(self._sequencer(self._counter_of(call.origin), call), request, _released)
 
     async def reset(self, request: web.Request) -> web.StreamResponse:
         """Start every counter anew; in the demonstration profile only."""
@@ -118,11 +117,12 @@ class SequenceApi:
         )
         asked = await body_of(request, ResetBody) if request.can_read_body else ResetBody()
         # A reset is nobody's in particular: it names no site, partition or type.
-        call = self._caller.call(request, "", "", None, asked.requestId)
+        call = self._caller.call(head_of(request), "", "", None, asked.requestId)
         answers: list[Done] = []
         for name in names:
             try:
-                answers.append(await self._submit(request, name, Reset(call)))
+                sequencer = self._sequencer(name, call)
+                answers.append(await serve(sequencer, Reset(call), request.transport))
             except Problem as refused:
                 raise _done_in_part(answers, names, refused) from None
         if not answers:
@@ -133,29 +133,32 @@ class SequenceApi:
             "message": f"The count starts again at {settings.first_number}.",
             "timestamp": iso(answer.entry.time_ms),
         }
-        return self._answer(answer, body)
+        return answer_of(answer, body)
 
     def _counter_of(self, origin: Origin) -> str:
         settings = self._settings
         return counter_name(settings.series, settings.strategy, origin.site, origin.partition)
 
-    async def _submit(self, http: web.Request, counter: str, request: Request) -> Done:
+    def _sequencer(self, counter: str, call: Call) -> Sequencer:
         if self._membership.trouble:
-            detail = not_done(request.call, self._membership.trouble, "Ask another node.")
+            detail = not_done(call, self._membership.trouble, "Ask another node.")
             raise Problem(problems.STORE_UNAVAILABLE, detail)
-        return await serve(self._counters.sequencer(counter), request, http.transport)
+        return self._counters.sequencer(counter)
 
-    def _issued(self, answer: Done, *, compact: bool) -> dict[str, Any]:
-        entry, record = answer.entry, answer.record
-        assert isinstance(record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
+    def _issued(self, answer: Done) -> dict[str, Any]:
+        which = {"sequenceNumbers": _issued_by(answer).numbers()}
+        return which | self._about_issued(answer)
+
+    def _issued_compact(self, answer: Done) -> dict[str, Any]:
+        spans = _issued_by(answer).spans()
+        which = {"sequenceRanges": [[span.start, span.stop - 1] for span in spans]}
+        return which | self._about_issued(answer)
+
+    def _about_issued(self, answer: Done) -> dict[str, Any]:
+        entry, record = answer.entry, _issued_by(answer)
         cause, spans = record.cause, record.spans()
-        if compact:
-            which: dict[str, Any] = {"sequenceRanges": [[s.start, s.stop - 1] for s in spans]}
-        else:
-            which = {"sequenceNumbers": record.numbers()}
         origin, part = cause.origin, entry.part_of(record)
         return {
-            **which,
             "success": True,
             "error": None,
             "gapFilled": bool(record.reused),
@@ -174,11 +177,21 @@ class SequenceApi:
             "sequenceCount": record.quantity,
         }
 
-    def _answer(self, answer: Done, body: dict[str, Any]) -> web.StreamResponse:
-        response = json_answer(body)
-        if answer.replayed:
-            response.headers[REPLAYED] = "true"
-        return response
+
+def _issued_by(answer: Done) -> Issued:
+    assert isinstance(answer.record, Issued), "the digest of a key's payload holds the kind of call"  # noqa: S101
+    return answer.record
+
+
+def _released(answer: Done) -> dict[str, Any]:
+    record = answer.record
+    assert isinstance(record, Released), "the digest of a key's payload holds the kind of call"  # noqa: S101
+    return {
+        "success": True,
+        "sequenceNumber": record.number,
+        "message": f"Number {record.number} is released and will be issued again.",
+        "timestamp": iso(answer.entry.time_ms),
+    }
 
 
 def _done_in_part(done: list[Done], names: tuple[str, ...], refused: Problem) -> Problem:

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from coordinator.api import problems
 from coordinator.api.answers import iso, json_answer, read
-from coordinator.api.calls import REPLAYED, Caller
+from coordinator.api.calls import Caller, head_of
 from coordinator.api.document_inputs import ChangedSeries, HistoryQuery, Listed, NewSeries
 from coordinator.api.inputs import NothingQuery, body_of
+from coordinator.api.orders import REPLAYED
 from coordinator.api.problems import FieldError, Problem, one_line
 from coordinator.clock import now_ms
 from coordinator.config import Settings
@@ -101,7 +102,7 @@ class Templates:
 
     def _call(self, request: web.Request, asked: NewSeries | ChangedSeries) -> Call:
         payload = asked.model_dump(exclude={"requestId"})  # the key, which may be a header instead
-        return self._caller.call(request, "", "", None, asked.requestId, payload)
+        return self._caller.call(head_of(request), "", "", None, asked.requestId, payload)
 
     async def _change(
         self, call: Call, series: Series, reason: str, alter: Callable[[Catalogue], Catalogue]

@@ -5,17 +5,22 @@ Only who can read the store knows the token. What such a node says of its caller
 
 import asyncio
 import hmac
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDictProxy
 
 from coordinator.api import problems
-from coordinator.api.answers import JsonAnswer
+from coordinator.api.answers import JsonAnswer, Told
+from coordinator.api.calls import Head
+from coordinator.api.express import Place
 from coordinator.api.problems import Problem
 from coordinator.clock import now
 from coordinator.core import forwarding
 from coordinator.core.catalogue import UnknownSeries
 from coordinator.core.documents import is_of_documents, start_of, type_of
+from coordinator.core.forwarding import Forward, Report
 from coordinator.core.unreadable import Unreadable
 from coordinator.counters import Counters
 from coordinator.peers import PATH
@@ -27,6 +32,7 @@ BYTES_MAX = 8 * 1024 * 1024
 """``forwarding.ASKS_MAX`` requests with the largest metadata, and some room."""
 
 BODY_WITHIN_S = 2.0
+BYTES = "application/octet-stream"
 
 
 class TurnApi:
@@ -49,26 +55,39 @@ class TurnApi:
 
     async def take_in(self, request: web.Request) -> web.StreamResponse:
         """Commit a batch of another node among one's own; tell what came of it."""
-        given = request.headers.get(hdrs.AUTHORIZATION, "")
-        if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._bearer):
-            raise Problem(problems.NOT_A_NODE, "This address is for other nodes.")
+        self._check(request.headers)
         name = unquote(request.rel_url.raw_query_string)
         start = await self._start_of(name)
+        forward = _batch_in(await _body(request))
         try:
-            forward = forwarding.decode(await _body(request), now())
-        except Unreadable as nonsense:
-            raise Problem(problems.MALFORMED, f"This is no batch: {nonsense}.") from None
-        try:
-            report = await self._counters.sequencer(name, start).hand_in(forward)
-        except NotServed as declined:
-            detail = f"Nothing was allocated: {declined}. Commit by yourself."
-            raise Problem(problems.DECLINED, detail) from None
-        except OutcomeUnknown as unknown:
-            detail = f"It is not known whether this was done: {unknown}. The ledger will tell."
-            raise Problem(problems.OUTCOME_UNKNOWN, detail) from None
+            report = await self._counters.sequencer(name, start).reception.take_in(forward)
+        except (NotServed, OutcomeUnknown) as failed:
+            raise _problem_of(failed) from None
         answer = JsonAnswer(forwarding.encode_report(report))
-        answer.headers[hdrs.CONTENT_TYPE] = "application/octet-stream"
+        answer.headers[hdrs.CONTENT_TYPE] = BYTES
         return answer
+
+    def placed(self) -> dict[tuple[str, str], Place]:
+        """Return what needs no task, by method and path."""
+        return {(hdrs.METH_POST, PATH): self.place}
+
+    def place(self, head: Head, body: bytes) -> "HandedIn | None":
+        """Take a batch in, where no read of the store is needed first. Raises Problem."""
+        self._check(head.headers)
+        name = unquote(head.query)
+        if name not in self._names:
+            return None
+        forward = _batch_in(body)
+        try:
+            reply = self._counters.sequencer(name).reception.take_in_at_once(forward)
+        except (NotServed, OutcomeUnknown) as failed:
+            raise _problem_of(failed) from None
+        return None if reply is None else HandedIn(reply)
+
+    def _check(self, headers: CIMultiDictProxy[str]) -> None:
+        given = headers.get(hdrs.AUTHORIZATION, "")
+        if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._bearer):
+            raise Problem(problems.NOT_A_NODE, "This address is for other nodes.")
 
     async def _start_of(self, counter: str) -> int | None:
         """Return the first number of a counter that has one of its own. Raises Problem."""
@@ -84,6 +103,39 @@ class TurnApi:
             detail = f"Nothing was allocated: the series cannot be read: {down}."
             raise Problem(problems.DECLINED, detail) from None
         raise Problem(problems.UNKNOWN_NAME, "No counter has this name here.")
+
+
+class HandedIn(NamedTuple):
+    """A batch of another node that waits for the next commit."""
+
+    reply: asyncio.Future[Report]
+
+    def caller_left(self) -> None:
+        """Let go of it, if it is not being committed yet."""
+        self.reply.cancel()
+
+    def told(self) -> Told:
+        """Return what came of it. Raises Problem."""
+        try:
+            report = self.reply.result()
+        except (NotServed, OutcomeUnknown) as failed:
+            raise _problem_of(failed) from None
+        return Told(forwarding.encode_report(report), headers=((hdrs.CONTENT_TYPE, BYTES),))
+
+
+def _batch_in(content: bytes) -> Forward:
+    try:
+        return forwarding.decode(content, now())
+    except Unreadable as nonsense:
+        raise Problem(problems.MALFORMED, f"This is no batch: {nonsense}.") from None
+
+
+def _problem_of(failed: NotServed | OutcomeUnknown) -> Problem:
+    if isinstance(failed, NotServed):
+        detail = f"Nothing was allocated: {failed}. Commit by yourself."
+        return Problem(problems.DECLINED, detail)
+    detail = f"It is not known whether this was done: {failed}. The ledger will tell."
+    return Problem(problems.OUTCOME_UNKNOWN, detail)
 
 
 async def _body(request: web.Request) -> bytes:

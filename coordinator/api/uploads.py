@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from coordinator.api.calls import of_this_request
+from coordinator.api.orders import of_this_request
 from coordinator.api.problems import BUSY, Problem
 
 UPLOADS_MAX = 4

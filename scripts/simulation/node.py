@@ -201,7 +201,7 @@ class SimulatedNode:
     async def take_in(self, content: bytes) -> bytes:
         """Serve a batch of another node, as the HTTP edge does. Runs in the process."""
         forward = forwarding.decode(content, self._now())
-        return forwarding.encode_report(await self._sequencer.hand_in(forward))
+        return forwarding.encode_report(await self._sequencer.reception.take_in(forward))
 
     def _save(self) -> None:
         self._disk = self._witness.copy()

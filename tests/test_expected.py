@@ -130,9 +130,9 @@ async def test_who_does_not_come_back_is_waited_for_ever_less() -> None:
     assert waited(expected) == LEAST_S, "so long nobody is waited for"
 
 
-def tried(habit: Habit, rates: dict[bool, float], epochs: int) -> list[bool]:
+def tried(habit: Habit, rates: dict[bool, float], epochs: int, now_s: float = 0.0) -> list[bool]:
     """Serve at a rate for each way; return which way it was in each epoch."""
-    now_s, ways = 0.0, []
+    ways: list[bool] = []
     habit.served(1, now_s)
     for _ in range(epochs):
         ways.append(habit.waits)
@@ -153,10 +153,12 @@ def test_all_wait_where_more_are_served_for_it() -> None:
 
 
 def test_other_callers_change_the_habit() -> None:
-    habit = Habit()
-    assert sum(tried(habit, {True: 4_000.0, False: 3_500.0}, 100)) > 90
-    assert tried(habit, {True: 800.0, False: 800.0}, 2 * TRIALS_APART_MAX)[-1] is False
-    assert tried(habit, {True: 4_000.0, False: 3_500.0}, 2 * TRIALS_APART_MAX)[-1] is True
+    habit, epochs = Habit(), 3 * TRIALS_APART_MAX
+    for turn in range(2):
+        ways = tried(habit, {True: 4_000.0, False: 3_500.0}, epochs, now_s=2_000.0 * turn)
+        assert sum(ways[epochs // 2 :]) > 0.4 * epochs
+        ways = tried(habit, {True: 800.0, False: 800.0}, epochs, now_s=2_000.0 * turn + 1_000)
+        assert sum(ways[epochs // 2 :]) < 0.1 * epochs
 
 
 def test_a_clock_that_stands_still_is_no_rate() -> None:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OF_THE_MOMENT = {"date", "x-request-id"}
 IDLE_S = 2.0
-STOPS_IN_S = 0.5
+STOPS_IN_S = 1.5
 QUEUE_MAX = 128
 """More requests than aiohttp reads ahead."""
 

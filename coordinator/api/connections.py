@@ -156,7 +156,7 @@ class Connection(web.RequestHandler):
     def _sets_out(self) -> bool:
         """Serve the request that has come by the short way, if it is the only one, and plain.
 
-        Not where the clock that ends idle connections stands: aiohttp's next answer starts it.
+        Not where the clock that ends idle connections has stopped: aiohttp's next answer starts it.
         """
         (message, payload), *more = self._messages
         if more or self._keepalive_handle is None or self._unread or self._buffer_paused:

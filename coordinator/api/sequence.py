@@ -1,7 +1,7 @@
 """The calls that change a counter: next, release, reset."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -41,6 +41,7 @@ class SequenceApi:
         self, settings: Settings, caller: Caller, counters: Counters, membership: Membership
     ) -> None:
         self._settings = settings
+        self._strategy = settings.strategy.value
         self._caller = caller
         self._counters = counters
         self._membership = membership
@@ -76,7 +77,7 @@ class SequenceApi:
         """Allocate the next numbers; all is in the body."""
         asked = parsed(body, NextBody)
         self._caller.check_names(asked.siteId, asked.partitionId, asked.invoiceType)
-        tell = self._issued_compact if asked.compact else self._issued
+        tell = partial(self._issued, compact=asked.compact)
         return self._next(head, asked, metadata_text(asked.metadata), tell)
 
     def _next(
@@ -145,20 +146,17 @@ class SequenceApi:
             raise Problem(problems.STORE_UNAVAILABLE, detail)
         return self._counters.sequencer(counter)
 
-    def _issued(self, answer: Done) -> dict[str, Any]:
-        which = {"sequenceNumbers": _issued_by(answer).numbers()}
-        return which | self._about_issued(answer)
-
-    def _issued_compact(self, answer: Done) -> dict[str, Any]:
-        spans = _issued_by(answer).spans()
-        which = {"sequenceRanges": [[span.start, span.stop - 1] for span in spans]}
-        return which | self._about_issued(answer)
-
-    def _about_issued(self, answer: Done) -> dict[str, Any]:
+    def _issued(self, answer: Done, *, compact: bool = False) -> dict[str, Any]:
         entry, record = answer.entry, _issued_by(answer)
         cause, spans = record.cause, record.spans()
         origin, part = cause.origin, entry.part_of(record)
+        which: list[Any]
+        if compact:
+            name, which = "sequenceRanges", [[span.start, span.stop - 1] for span in spans]
+        else:
+            name, which = "sequenceNumbers", [number for span in spans for number in span]
         return {
+            name: which,
             "success": True,
             "error": None,
             "gapFilled": bool(record.reused),
@@ -171,7 +169,7 @@ class SequenceApi:
             "invoiceType": origin.invoice_type,
             "requestId": cause.key or cause.correlation,
             "processingTimeMs": cause.waited_us / 1000,
-            "strategy": self._settings.strategy.value,
+            "strategy": self._strategy,
             "metadata": None if cause.metadata is None else orjson.Fragment(cause.metadata),
             "firstSequenceNumber": spans[0].start,
             "sequenceCount": record.quantity,

@@ -63,7 +63,8 @@ GAIN = 1.1
 IDLE_S = 0.5
 """What was tried before so long a pause says nothing of what comes after it."""
 
-TRIALS_APART_MAX = 64
+TRIALS_APART_FIRST, TRIALS_APART_MAX = 4, 64
+"""A way that was right again is left ever less often."""
 
 
 class Habit:
@@ -73,7 +74,7 @@ class Habit:
         self.waits = True
         self._usually = True
         self._usual_rate = 0.0
-        self._apart = 1
+        self._apart = TRIALS_APART_FIRST
         self._since_trial = 0
         self._began_s = self._latest_s = float("-inf")
         self._served = 0

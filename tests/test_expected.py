@@ -13,6 +13,7 @@ from coordinator.expected import (
     HOLDER_WAITS_S,
     LEAST_S,
     TRIAL_REQUESTS,
+    TRIALS_APART_FIRST,
     TRIALS_APART_MAX,
     Expected,
     Habit,
@@ -144,8 +145,8 @@ def tried(habit: Habit, rates: dict[bool, float], epochs: int, now_s: float = 0.
 
 def test_nobody_waits_where_no_more_are_served_for_it() -> None:
     ways = tried(Habit(), {True: 800.0, False: 800.0}, 100)
-    assert ways[:2] == [True, False]
-    assert sum(ways[2:]) < 10, "and it is tried ever less often"
+    assert ways[: TRIALS_APART_FIRST + 1] == [True] * TRIALS_APART_FIRST + [False]
+    assert sum(ways[TRIALS_APART_FIRST:]) < 10, "and it is tried ever less often"
 
 
 def test_all_wait_where_more_are_served_for_it() -> None:
